@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# The whole suite: guests in three languages, the workspace's tests, the guest library's.
+# Ends with one line, `N passed, N failed`, over all of them.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$root/.ci/setup.sh" test
+"$root/filters/build.sh"
+"$root/examples/guests-go/build.sh"
+"$root/examples/guests-as/build.sh"
+
+cd "$root"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+# run NAME COMMAND...: goes on after a failure, so that one run shows them all.
+run() {
+    say "$1"
+    shift
+    "$@" 2>&1 | tee -a "$log" || status=1
+}
+
+colour=never
+[[ ! -t 1 ]] || colour=always
+if cargo nextest --version >/dev/null 2>&1; then
+    run "workspace tests" cargo nextest run --locked --workspace --no-fail-fast --color $colour
+    run "documentation tests" cargo test --locked --workspace --doc --no-fail-fast --color $colour
+else
+    run "workspace tests" cargo test --locked --workspace --no-fail-fast --color $colour
+fi
+run "guest library" env CARGO_TARGET_DIR="$target/sdk" \
+    cargo test --locked --manifest-path sdk/Cargo.toml --no-fail-fast --color $colour
+
+# Two runners, two ways to say it:
+#   Summary [   1.2s] 12 tests run: 11 passed (1 slow), 1 failed, 2 skipped
+#   test result: ok. 8 passed; 0 failed; 1 ignored; ...
+sed $'s/\x1b\\[[0-9;]*m//g' "$log" | awk '
+    /^ *Summary \[.*tests? run:/ || /^test result:/ {
+        gsub(/[();,]/, " ")
+        for (i = 2; i <= NF; i++) {
+            if ($i == "passed") passed += $(i - 1)
+            if ($i == "failed" || $i == "timed-out") failed += $(i - 1)
+            if ($i == "skipped" || $i == "ignored") skipped += $(i - 1)
+        }
+    }
+    END {
+        if (skipped) printf "\n%d skipped by the runner", skipped
+        printf "\n%d passed, %d failed\n", passed, failed
+        exit !(passed > 0 && failed == 0 && (skipped == 0 || ENVIRON["COFFERDAM_REQUIRE_ALL"] != "1"))
+    }' || status=1
+exit $status

@@ -1,0 +1,42 @@
+# Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
+# CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
+
+.PHONY: help run test guests guests-rust guests-go guests-as check setup bench-plain bench-instructions
+
+help:
+	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
+	@echo 'make test                 the whole suite, with guests in Rust, Go, AssemblyScript'
+	@echo 'make check                formatting and lints'
+	@echo 'make guests               wasm guests only, into target/guests'
+	@echo 'make setup                install or name what this machine lacks'
+	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
+	@echo 'make bench-instructions   instructions of one hook call and of one request'
+
+run: guests-rust
+	@.ci/demo.sh
+
+test:
+	@.ci/test.sh
+
+guests: guests-rust guests-go guests-as
+
+guests-rust: setup
+	@filters/build.sh
+
+guests-go:
+	@examples/guests-go/build.sh
+
+guests-as:
+	@examples/guests-as/build.sh
+
+check:
+	@.ci/check.sh
+
+setup:
+	@.ci/setup.sh build
+
+bench-plain:
+	@.ci/bench.sh plain
+
+bench-instructions:
+	@.ci/bench.sh instructions

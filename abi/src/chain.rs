@@ -1,0 +1,328 @@
+//! The filters of one exchange, in order: parts go in at one end and come out at the
+//! other, in request order one way and in reverse the other.
+//!
+//! Sans-IO: the embedder pushes what arrives and pops what may leave. What a guest asked
+//! for (resume, local reply, close) is carried out here, after its callback has returned.
+//! The chain ends exactly once, by [`Chain::end`] or when it is dropped.
+
+mod effects;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::error::Trap;
+use crate::exchange::{LocalReply, SharedExchange};
+use crate::plugin::Plugin;
+use crate::reply;
+use crate::stream::{Broken, Part, StreamContext};
+use crate::types::Way;
+use crate::vm::{RootId, Vm};
+
+/// All filters of one exchange.
+#[derive(Debug)]
+pub struct Chain {
+    exchange: SharedExchange,
+    filters: Vec<StreamContext>,
+    out: [VecDeque<Part>; 2],
+    answer: Answer,
+    /// The stream must be cut, not answered.
+    reset: bool,
+    /// The first thing that went wrong.
+    failure: Option<Failure>,
+    details: Option<Bytes>,
+    /// The end of the response has come out.
+    response_complete: bool,
+    /// Grows whenever an answer made here, or a reset, puts an end to what was on its way.
+    epoch: u32,
+    done_before_log: bool,
+    ended: bool,
+}
+
+/// Where the response comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Nothing yet.
+    None,
+    /// The upstream's is on its way through the filters.
+    Upstream,
+    /// One made here is on its way through the filters, or around them.
+    Local,
+    /// Headers have left.
+    Committed,
+}
+
+/// On whose behalf an answer is made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A filter asked for it.
+    Guest,
+    /// A filter broke.
+    Failure,
+    /// The embedder has nothing better.
+    Embedder,
+}
+
+/// What a filter did wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The filter.
+    pub plugin: Rc<Plugin>,
+    /// What happened.
+    pub reason: FailureReason,
+}
+
+/// How a filter ended its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureReason {
+    /// Its guest trapped.
+    Trap(Trap),
+    /// More body than it may keep.
+    TooLarge(Way),
+}
+
+/// A filter ready to join a chain.
+#[derive(Debug)]
+pub struct FilterHandle {
+    /// Its VM on this worker.
+    pub vm: Rc<RefCell<Vm>>,
+    /// Its root context there.
+    pub root: RootId,
+    /// What it is.
+    pub plugin: Rc<Plugin>,
+}
+
+// === impl Chain ===
+
+impl Chain {
+    /// Opens a stream context in every filter, in request order. A filter that traps
+    /// doing so fails the stream once the request's headers are pushed.
+    pub fn begin(
+        exchange: SharedExchange,
+        handles: impl IntoIterator<Item = FilterHandle>,
+        done_before_log: bool,
+    ) -> Self {
+        let mut chain = Self {
+            exchange,
+            filters: Vec::new(),
+            out: [VecDeque::new(), VecDeque::new()],
+            answer: Answer::None,
+            reset: false,
+            failure: None,
+            details: None,
+            response_complete: false,
+            epoch: 0,
+            done_before_log,
+            ended: false,
+        };
+        for handle in handles {
+            let FilterHandle { vm, root, plugin } = handle;
+            let position = chain.filters.len();
+            let exchange = chain.exchange.clone();
+            match StreamContext::create(vm, root, plugin.clone(), exchange, position) {
+                Ok(filter) => chain.filters.push(filter),
+                Err(trap) => {
+                    let reason = FailureReason::Trap(trap);
+                    chain.failure = Some(Failure { plugin, reason });
+                    break;
+                }
+            }
+        }
+        chain
+    }
+
+    /// A part that came from the client (or from the upstream, the other way). Headers and
+    /// trailers must be in the exchange before. What comes when nobody wants it any more is
+    /// dropped.
+    pub fn push(&mut self, way: Way, part: Part) {
+        // What a timer asked for meanwhile comes first.
+        self.apply_effects();
+        if self.is_closed(way) {
+            return;
+        }
+        match way {
+            Way::Request if self.failure.is_some() => {
+                self.local_reply(&reply::failed(), By::Failure)
+            }
+            Way::Request => self.advance(Way::Request, 0, part),
+            Way::Response => {
+                if self.answer == Answer::None {
+                    self.answer = Answer::Upstream;
+                }
+                self.advance(Way::Response, self.filters.len(), part);
+            }
+        }
+        self.apply_effects();
+    }
+
+    /// The next part that may leave that way.
+    pub fn pop(&mut self, way: Way) -> Option<Part> {
+        self.out[way as usize].pop_front()
+    }
+
+    /// Whether anything may leave that way now.
+    #[must_use]
+    pub fn has_output(&self, way: Way) -> bool {
+        !self.out[way as usize].is_empty()
+    }
+
+    /// Carries out what other callbacks (a timer's, another stream's) asked of this one.
+    pub fn poll(&mut self) {
+        self.apply_effects();
+    }
+
+    /// Whether more may be read that way: no filter is holding back more than it may.
+    pub fn wants_more(&mut self, way: Way) -> bool {
+        self.out[way as usize].is_empty()
+            && self.filters.iter_mut().all(|filter| filter.wants_more(way))
+    }
+
+    /// An answer of the embedder itself (no route, no upstream): passes back through every
+    /// filter that has seen the request.
+    pub fn reply(&mut self, reply: &LocalReply) {
+        self.local_reply(reply, By::Embedder);
+        self.apply_effects();
+    }
+
+    /// The request goes nowhere any more: an answer was made here.
+    #[must_use]
+    pub fn request_is_closed(&self) -> bool {
+        self.answer == Answer::Local
+            || self.reset
+            || (self.answer == Answer::Committed && self.details.is_some())
+    }
+
+    /// The response was made here, not upstream.
+    #[must_use]
+    pub const fn response_is_local(&self) -> bool {
+        self.details.is_some()
+    }
+
+    /// For the access log: what the local answer said of itself.
+    #[must_use]
+    pub const fn details(&self) -> Option<&Bytes> {
+        self.details.as_ref()
+    }
+
+    /// The stream must be cut: its headers have left, or a filter wants it so.
+    #[must_use]
+    pub const fn is_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// The first thing a filter did wrong.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Whether any filter looks at bodies that way.
+    #[must_use]
+    pub fn sees_body(&self, way: Way) -> bool {
+        self.filters.iter().any(|filter| filter.sees_body(way))
+    }
+
+    /// Whether any filter has changed the body that way.
+    pub fn changed_body(&mut self, way: Way) -> bool {
+        self.filters
+            .iter_mut()
+            .any(|filter| filter.changed_body(way))
+    }
+
+    /// The maps and properties all filters share.
+    #[must_use]
+    pub const fn exchange(&self) -> &SharedExchange {
+        &self.exchange
+    }
+
+    /// The exchange is over: log, done and delete, exactly once (section 6.1). Returns
+    /// what trapped on the way, which harms nobody any more.
+    pub fn end(&mut self) -> Vec<Failure> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Vec::new();
+        }
+        let mut failures = Vec::new();
+        let mut run = |filter: &mut StreamContext,
+                       step: fn(&mut StreamContext) -> Result<(), Trap>| {
+            if let Err(trap) = step(filter) {
+                failures.push(Failure {
+                    plugin: filter.plugin.clone(),
+                    reason: FailureReason::Trap(trap),
+                });
+                filter.dead = true;
+            }
+        };
+        if !self.done_before_log {
+            self.filters
+                .iter_mut()
+                .for_each(|filter| run(filter, StreamContext::log));
+        }
+        for filter in &mut self.filters {
+            run(filter, StreamContext::done);
+            if self.done_before_log {
+                run(filter, StreamContext::log);
+            }
+            run(filter, StreamContext::delete);
+            filter.forget();
+        }
+        failures
+    }
+
+    /// Whether nobody wants to know what comes that way.
+    fn is_closed(&self, way: Way) -> bool {
+        let answered = match way {
+            Way::Request => self.request_is_closed(),
+            Way::Response => self.response_is_local() || self.response_complete,
+        };
+        answered || self.reset || self.ended
+    }
+
+    /// Takes a part to the filter at `position` (counted in request order; for responses
+    /// one past it) and on from there.
+    fn advance(&mut self, way: Way, position: usize, part: Part) {
+        let next = match way {
+            Way::Request => Some(position).filter(|at| *at < self.filters.len()),
+            Way::Response => position.checked_sub(1),
+        };
+        let Some(index) = next else {
+            if way == Way::Response {
+                self.answer = Answer::Committed;
+                self.response_complete |= part.is_last();
+            }
+            self.out[way as usize].push_back(part);
+            return;
+        };
+        let mut passed = Vec::new();
+        let fed = self.filters[index].feed(way, part, &mut passed);
+        self.pass_on(way, index, passed, fed);
+    }
+
+    fn pass_on(&mut self, way: Way, index: usize, passed: Vec<Part>, fed: Result<(), Broken>) {
+        let next = match way {
+            Way::Request => index + 1,
+            Way::Response => index,
+        };
+        let epoch = self.epoch;
+        for part in passed {
+            self.advance(way, next, part);
+            // A filter that has answered or closed must not be shown the rest.
+            if self.epoch == epoch && self.stop_is_pending() {
+                self.apply_effects();
+            }
+            if self.epoch != epoch {
+                break;
+            }
+        }
+        if let Err(broken) = fed {
+            self.broken(index, broken);
+        }
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

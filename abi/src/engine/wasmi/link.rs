@@ -1,0 +1,151 @@
+//! The hostcall lists, expanded for this engine.
+
+use wasmi::{Caller, FuncType, Linker, Val, ValType};
+
+use super::Data;
+use crate::error::LoadError;
+use crate::guest::Failure;
+use crate::hostcalls::{
+    self, When, buffers, configuration, env, headers, log, properties, stream, wasi,
+};
+use crate::module::{Import, Support, may_return_nothing};
+use crate::types::Status;
+
+macro_rules! define_env {
+    ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
+        fn define_env(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), wasmi::Error>> {
+            match import.name.as_str() {
+                $($name => Some(linker.func_wrap(
+                    "env",
+                    $name,
+                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
+                        hostcalls::enter(&mut caller, $name, When::$when, Status::Unimplemented as u32,
+                            |caller| $path(caller $(, $arg)*)).map_err(wasmi::Error::host)
+                    },
+                ).map(drop).map_err(wasmi::Error::from)),)*
+                _ => None,
+            }
+        }
+    };
+}
+hostcalls::for_each_env_call!(define_env);
+
+macro_rules! define_wasi {
+    ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
+        fn define_wasi(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), wasmi::Error>> {
+            /// WASI's NOSYS.
+            const REFUSAL: u32 = 52;
+            match import.name.as_str() {
+                $($name => Some(linker.func_wrap(
+                    &import.module,
+                    $name,
+                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
+                        hostcalls::enter(&mut caller, $name, When::$when, REFUSAL,
+                            |caller| $path(caller $(, $arg)*)).map_err(wasmi::Error::host)
+                    },
+                ).map(drop).map_err(wasmi::Error::from)),)*
+                _ => None,
+            }
+        }
+    };
+}
+hostcalls::for_each_wasi_call!(define_wasi);
+
+/// Puts one import into the linker, in the type the module wants it.
+pub(super) fn define(linker: &mut Linker<Data>, import: &Import) -> Result<(), LoadError> {
+    let missing = |problem: String| LoadError::Import {
+        name: import.full_name(),
+        problem,
+    };
+    let defined = match &import.support {
+        Support::Missing(problem) => return Err(missing(problem.clone())),
+        Support::Built if import.ty.results().is_empty() && may_return_nothing(&import.name) => {
+            define_without_result(linker, import)
+        }
+        Support::Built if import.module == "env" => define_env(linker, import),
+        Support::Built => define_wasi(linker, import),
+        Support::Later => Some(define_later(linker, import)),
+    };
+    match defined {
+        Some(Ok(())) => Ok(()),
+        // The same import listed twice needs no second definition.
+        Some(Err(error)) if error.to_string().contains("duplicate") => Ok(()),
+        Some(Err(error)) => Err(missing(error.to_string())),
+        None => Err(missing("this engine does not define it".to_owned())),
+    }
+}
+
+/// The calls of 0.1.0 that some guests import without a result.
+fn define_without_result(
+    linker: &mut Linker<Data>,
+    import: &Import,
+) -> Option<Result<(), wasmi::Error>> {
+    let request = import.name == "proxy_continue_request";
+    let name = if request {
+        "proxy_continue_request"
+    } else {
+        "proxy_continue_response"
+    };
+    Some(
+        linker
+            .func_wrap(
+                "env",
+                name,
+                move |mut caller: Caller<'_, Data>| -> Result<(), wasmi::Error> {
+                    let refusal = Status::Unimplemented as u32;
+                    hostcalls::enter::<_, _, u32>(
+                        &mut caller,
+                        name,
+                        When::Running,
+                        refusal,
+                        |caller| {
+                            if request {
+                                stream::continue_request(caller)
+                            } else {
+                                stream::continue_response(caller)
+                            }
+                        },
+                    )
+                    .map(drop)
+                    .map_err(wasmi::Error::host)
+                },
+            )
+            .map(drop)
+            .map_err(wasmi::Error::from),
+    )
+}
+
+fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi::Error> {
+    let convert = |ty: &wasmparser::ValType| match ty {
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F64 => ValType::F64,
+        _ => ValType::I32,
+    };
+    let ty = FuncType::new(
+        import.ty.params().iter().map(convert),
+        import.ty.results().iter().map(convert),
+    );
+    linker
+        .func_new(
+            "env",
+            &import.name,
+            ty,
+            |mut caller: Caller<'_, Data>, _params, results| {
+                let refusal = Status::Unimplemented as u32;
+                hostcalls::enter::<_, _, u32>(
+                    &mut caller,
+                    "a hostcall",
+                    When::Running,
+                    refusal,
+                    |_| Err(Failure::Status(Status::Unimplemented)),
+                )
+                .map_err(wasmi::Error::host)?;
+                if let Some(result) = results.first_mut() {
+                    *result = Val::I32((Status::Unimplemented as u32).cast_signed());
+                }
+                Ok(())
+            },
+        )
+        .map(drop)
+        .map_err(wasmi::Error::from)
+}

@@ -1,0 +1,110 @@
+//! What can go wrong, by whose fault it is.
+
+use std::fmt;
+
+/// A module that cannot be used, or a VM that could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadError {
+    /// The bytes are no module this host can run.
+    Module(String),
+    /// An import this host does not offer, or offers with another type.
+    Import {
+        /// `module.name`.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An export with another type than the ABI gives it.
+    Export {
+        /// Its name.
+        name: String,
+        /// Its type and the type it must have.
+        problem: String,
+    },
+    /// The guest crashed while it was started.
+    Trapped(Trap),
+    /// `proxy_on_vm_start` answered false.
+    VmStartRefused,
+    /// `proxy_on_configure` answered false.
+    ConfigurationRefused,
+}
+
+/// The end of one call into a guest, before its return.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// Why.
+    pub kind: TrapKind,
+    /// The export that was being run.
+    pub callback: &'static str,
+    /// What the engine or the host said.
+    pub message: String,
+}
+
+/// Why a call ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrapKind {
+    /// It ran longer than its limit.
+    Deadline,
+    /// Its memory or a table would have outgrown its limit.
+    Memory,
+    /// It recursed deeper than its limit.
+    Stack,
+    /// It called `proc_exit`.
+    Exit,
+    /// `abort()`, a panic, or another `unreachable`.
+    Unreachable,
+    /// It left its memory or a table, divided by zero, or the like.
+    Fault,
+    /// It used a hostcall where that ends the call.
+    Hostcall,
+}
+
+// === impl LoadError ===
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module(problem) => write!(f, "not a usable module: {problem}"),
+            Self::Import { name, problem } => write!(f, "import {name}: {problem}"),
+            Self::Export { name, problem } => write!(f, "export {name}: {problem}"),
+            Self::Trapped(trap) => write!(f, "crashed while starting: {trap}"),
+            Self::VmStartRefused => f.write_str("proxy_on_vm_start refused its configuration"),
+            Self::ConfigurationRefused => {
+                f.write_str("proxy_on_configure refused its configuration")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<Trap> for LoadError {
+    fn from(trap: Trap) -> Self {
+        Self::Trapped(trap)
+    }
+}
+
+// === impl Trap ===
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}: {}", self.kind, self.callback, self.message)
+    }
+}
+
+impl std::error::Error for Trap {}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "time limit exceeded",
+            Self::Memory => "memory or table limit exceeded",
+            Self::Stack => "stack limit exceeded",
+            Self::Exit => "guest exited",
+            Self::Unreachable => "guest aborted",
+            Self::Fault => "guest fault",
+            Self::Hostcall => "forbidden hostcall",
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! What one HTTP exchange lends to the filters of its chain.
+//!
+//! Every filter of a chain lives in a VM of its own but sees the same headers, so the
+//! exchange is shared by reference count within its worker. Nothing borrows it across a
+//! call into a guest: hostcalls borrow it for the length of one hostcall, the chain
+//! between calls. That rule is what makes `set_effective_context` to another stream safe.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use crate::headers::Headers;
+use crate::property::Attributes;
+use crate::types::{MapType, StreamType, Way};
+
+/// An [`Exchange`] as its chain and its filters hold it.
+pub type SharedExchange = Rc<RefCell<Exchange>>;
+
+/// Maps, per-request properties and pending effects of one exchange.
+pub struct Exchange {
+    /// Map 0.
+    pub request_headers: Option<Headers>,
+    /// Map 1.
+    pub request_trailers: Option<Headers>,
+    /// Map 2.
+    pub response_headers: Option<Headers>,
+    /// Map 3.
+    pub response_trailers: Option<Headers>,
+    /// Everything only the embedder knows.
+    pub attributes: Box<dyn Attributes>,
+    /// What filters stored by `proxy_set_property`, by raw path.
+    pub properties: BTreeMap<Bytes, Bytes>,
+    /// Bytes guests have put into [`Exchange::properties`], roughly.
+    pub(crate) properties_size: usize,
+    /// What guests asked for, with the filter (position in the chain) it concerns.
+    pub(crate) effects: VecDeque<(usize, Effect)>,
+    /// Woken when an effect arrives from outside this exchange's own callbacks.
+    wakers: [Option<Waker>; 2],
+}
+
+/// What a guest asked to happen to a stream once its callback has returned (section 6.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// `proxy_continue_stream`.
+    Continue(StreamType),
+    /// `proxy_close_stream`.
+    Close(StreamType),
+    /// `proxy_send_local_response`.
+    LocalReply(LocalReply),
+}
+
+/// An answer made here instead of upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LocalReply {
+    /// 200..=599; anything else is answered as 500.
+    pub status: u32,
+    /// For the access log; white space becomes `_`.
+    pub details: Bytes,
+    /// May be empty.
+    pub body: Bytes,
+    /// Added to the answer, in order.
+    pub headers: Vec<(Bytes, Bytes)>,
+    /// 0..=16, or anything else for "not set"; used for gRPC requests only.
+    pub grpc_status: i32,
+}
+
+// === impl Exchange ===
+
+impl Exchange {
+    /// An exchange whose request has these headers (pseudo-headers included).
+    #[must_use]
+    pub fn new(request_headers: Headers, attributes: Box<dyn Attributes>) -> Self {
+        Self {
+            request_headers: Some(request_headers),
+            request_trailers: None,
+            response_headers: None,
+            response_trailers: None,
+            attributes,
+            properties: BTreeMap::new(),
+            properties_size: 0,
+            effects: VecDeque::new(),
+            wakers: [None, None],
+        }
+    }
+
+    /// Shared, as chains want it.
+    #[must_use]
+    pub fn share(self) -> SharedExchange {
+        Rc::new(RefCell::new(self))
+    }
+
+    /// The map of an HTTP message, if it is one and is there.
+    #[must_use]
+    pub fn map(&self, map: MapType) -> Option<&Headers> {
+        match map {
+            MapType::RequestHeaders => self.request_headers.as_ref(),
+            MapType::RequestTrailers => self.request_trailers.as_ref(),
+            MapType::ResponseHeaders => self.response_headers.as_ref(),
+            MapType::ResponseTrailers => self.response_trailers.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The place of an HTTP message's map, if it is one.
+    pub fn map_slot(&mut self, map: MapType) -> Option<&mut Option<Headers>> {
+        match map {
+            MapType::RequestHeaders => Some(&mut self.request_headers),
+            MapType::RequestTrailers => Some(&mut self.request_trailers),
+            MapType::ResponseHeaders => Some(&mut self.response_headers),
+            MapType::ResponseTrailers => Some(&mut self.response_trailers),
+            _ => None,
+        }
+    }
+
+    /// Stores what a guest sets, and counts it.
+    pub(crate) fn set_property(&mut self, path: Bytes, value: Bytes) {
+        /// What an entry takes besides its bytes.
+        const ENTRY: usize = 96;
+        let (name, added) = (path.len() + ENTRY, value.len());
+        self.properties_size += name + added;
+        if let Some(old) = self.properties.insert(path, value) {
+            self.properties_size = self.properties_size.saturating_sub(name + old.len());
+        }
+    }
+
+    /// Who is to be woken when something happens to this exchange from outside: one for
+    /// each way, the latest one counts.
+    pub fn set_waker(&mut self, way: Way, waker: &Waker) {
+        let slot = &mut self.wakers[way as usize];
+        match slot {
+            Some(held) => held.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the driver of one way.
+    pub fn wake(&mut self, way: Way) {
+        if let Some(waker) = self.wakers[way as usize].take() {
+            waker.wake();
+        }
+    }
+
+    /// Queues an effect; `outside` when it does not come from a callback of this exchange,
+    /// so that nobody would otherwise look.
+    pub(crate) fn push_effect(&mut self, filter: usize, effect: Effect, outside: bool) {
+        // Asking twice is asking once; nobody can make the queue grow.
+        let queued = (filter, effect);
+        if !self.effects.contains(&queued) {
+            self.effects.push_back(queued);
+        }
+        if outside {
+            self.wake(Way::Request);
+            self.wake(Way::Response);
+        }
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("request_headers", &self.request_headers)
+            .field("response_headers", &self.response_headers)
+            .field("effects", &self.effects)
+            .finish_non_exhaustive()
+    }
+}

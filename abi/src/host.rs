@@ -1,0 +1,48 @@
+//! What the embedder provides once per worker: a place for log records, clocks, chance.
+//! The crate itself has none of these, which is what lets tests and fuzzers run whole
+//! sequences without a runtime.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::types::LogLevel;
+
+/// The embedder, as seen by every VM of one worker.
+pub trait Host {
+    /// A guest's log record. Called for records at or above [`Host::log_level`] and for
+    /// every critical one.
+    fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]);
+
+    /// A remark of the host itself about a guest (a hostcall this host does not offer, a
+    /// malformed argument): worth one line, not one per request.
+    fn notice(&self, origin: &Origin<'_>, message: fmt::Arguments<'_>);
+
+    /// Records below this level are not worth sending.
+    fn log_level(&self) -> LogLevel;
+
+    /// Time since the epoch.
+    fn now(&self) -> Duration;
+
+    /// A clock that never goes back, from any start.
+    fn monotonic(&self) -> Duration;
+
+    /// Fills `out` with random bytes.
+    fn random(&self, out: &mut [u8]);
+
+    /// A root has asked for something: [`crate::Vm::take_root_effects`] has it once the
+    /// running call has returned.
+    fn root_effect(&self) {}
+}
+
+/// Who a log record is from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The plugin's name in the configuration.
+    pub plugin: &'a str,
+    /// Its root id.
+    pub root_id: &'a str,
+    /// Its VM id.
+    pub vm_id: &'a str,
+    /// The context that spoke; 0 is the VM itself.
+    pub context: u32,
+}

@@ -1,0 +1,126 @@
+//! Bodies and configurations as buffers (section 2.3).
+
+use bytes::Bytes;
+
+use crate::guest::{self, GuestCaller, Outcome};
+use crate::state::HostState;
+use crate::types::{BufferType, Status, Way};
+
+pub(crate) fn get_buffer_bytes<C: GuestCaller>(
+    caller: &mut C,
+    buffer: u32,
+    start: u32,
+    max: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    let range = |bytes: &[u8]| {
+        let start = (start as usize).min(bytes.len());
+        let end = start.saturating_add(max as usize).min(bytes.len());
+        start..end
+    };
+    // A body is copied from its window straight into the guest.
+    if let Some(way) = body(buffer) {
+        let Some(stream) = caller.state().stream() else {
+            return guest::give(caller, value, value_len, &[]);
+        };
+        let length = range(stream.window(way).visible()).len();
+        return guest::give_with(caller, value, value_len, length, |state, place| {
+            let stream = state.stream().ok_or(Status::InternalFailure)?;
+            let visible = stream.window(way).visible();
+            let part = visible.get(range(visible)).ok_or(Status::InternalFailure)?;
+            if part.len() != place.len() {
+                return Err(Status::InternalFailure);
+            }
+            place.copy_from_slice(part);
+            Ok(())
+        });
+    }
+    let bytes = fixed(caller.state(), buffer).ok_or(Status::NotFound)?;
+    guest::give(caller, value, value_len, &bytes[range(&bytes)])
+}
+
+pub(crate) fn get_buffer_status<C: GuestCaller>(
+    caller: &mut C,
+    buffer: u32,
+    len: u32,
+    flags: u32,
+) -> Outcome {
+    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    let state = caller.state();
+    let length = match body(buffer) {
+        Some(way) => state
+            .stream()
+            .map_or(0, |stream| stream.window(way).visible().len()),
+        None => fixed(state, buffer).ok_or(Status::NotFound)?.len(),
+    };
+    let (memory, _) = caller.split();
+    guest::bytes(memory, flags, 4)?;
+    guest::write_u32(memory, len, u32::try_from(length).unwrap_or(u32::MAX))?;
+    Ok(guest::write_u32(memory, flags, 0)?)
+}
+
+pub(crate) fn set_buffer_bytes<C: GuestCaller>(
+    caller: &mut C,
+    buffer: u32,
+    start: u32,
+    size: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    guest::charge_bytes(caller, value_len as usize)?;
+    let (memory, state) = caller.split();
+    let data = guest::bytes(memory, value, value_len)?;
+    let splice = state.settings.compat.splice_body;
+    // What a guest could hold itself, the host may hold for it.
+    let most = state.settings.limits.memory;
+    let way = match buffer {
+        BufferType::RequestBody => Way::Request,
+        BufferType::ResponseBody => Way::Response,
+        BufferType::DownstreamData | BufferType::UpstreamData => {
+            return Err(Status::NotFound.into());
+        }
+        _ => return Err(Status::BadArgument.into()),
+    };
+    let window = state.stream().ok_or(Status::NotFound)?.window(way);
+    if !window.is_editable() {
+        return Err(Status::NotFound.into());
+    }
+    let before = window.len();
+    if before.saturating_add(data.len()) > most {
+        return Err(guest::too_much("a body", most).into());
+    }
+    window
+        .edit(start as usize, size as usize, data, splice)
+        .map_err(|()| Status::BadArgument)?;
+    // What is there already was moved, at worst.
+    guest::charge_bytes(caller, before)?;
+    Ok(())
+}
+
+/// The body a buffer type stands for.
+const fn body(buffer: BufferType) -> Option<Way> {
+    match buffer {
+        BufferType::RequestBody => Some(Way::Request),
+        BufferType::ResponseBody => Some(Way::Response),
+        _ => None,
+    }
+}
+
+/// A buffer nobody can edit, if it is there now.
+fn fixed(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
+    match buffer {
+        // As in Envoy: never "not found", only empty.
+        BufferType::DownstreamData | BufferType::UpstreamData | BufferType::GrpcMessage => {
+            Some(Bytes::new())
+        }
+        BufferType::VmConfiguration => Some(state.settings.configuration.clone()),
+        BufferType::PluginConfiguration => match state.root() {
+            Some((_, root)) if root.configuring => Some(root.plugin.configuration.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}

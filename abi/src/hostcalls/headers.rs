@@ -1,0 +1,231 @@
+//! The seven header-map calls (section 2.4).
+
+use bytes::Bytes;
+
+use crate::callbacks::Callback;
+use crate::codec;
+use crate::guest::{self, GuestCaller, HostTrap, Outcome};
+use crate::headers::Headers;
+use crate::state::{Access, HostState};
+use crate::types::{MapType, Status};
+use crate::version::AbiVersion;
+
+pub(crate) fn get_map_size<C: GuestCaller>(caller: &mut C, map: u32, out: u32) -> Outcome {
+    let map = map_type(map)?;
+    // Envoy looks the map up as if to change it, and so do we: it makes trailers.
+    let size = edit(caller.state(), map, |headers| headers.byte_size())?;
+    let (memory, _) = caller.split();
+    Ok(guest::write_u32(
+        memory,
+        out,
+        u32::try_from(size).unwrap_or(u32::MAX),
+    )?)
+}
+
+/// Most entries and most bytes a guest may make a map grow to.
+const MAX_ENTRIES: usize = codec::MAX_PAIRS;
+const MAX_BYTES: usize = codec::MAX_PAIRS_BYTES;
+
+pub(crate) fn get_map_pairs<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    let map = map_type(map)?;
+    let length = read(caller.state(), map, |headers| {
+        codec::pairs_len(pairs(headers))
+    })
+    .unwrap_or(0);
+    guest::give_with(caller, value, value_len, length, |state, place| {
+        read(state, map, |headers| {
+            codec::encode_pairs(pairs(headers), place)
+        })
+        .flatten()
+        .ok_or(Status::InternalFailure)
+    })
+}
+
+pub(crate) fn set_map_pairs<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    let map = map_type(map)?;
+    guest::charge_bytes(caller, value_len as usize)?;
+    let (memory, state) = caller.split();
+    let input = guest::bytes(memory, value, value_len)?;
+    match codec::decode_pairs(input) {
+        Ok(pairs) => edit(state, map, |headers| headers.set_all(pairs)),
+        Err(codec::Malformed) => {
+            let keep = state.settings.compat.keep_map_on_malformed_pairs;
+            let what = if keep { "left alone" } else { "wiped" };
+            state.notice(format_args!(
+                "proxy_set_header_map_pairs: malformed pairs, map {what}"
+            ));
+            edit(state, map, |headers| {
+                if !keep {
+                    headers.set_all(Vec::new());
+                }
+            })
+        }
+    }
+}
+
+pub(crate) fn get_map_value<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    let map = map_type(map)?;
+    charge_search(caller, map)?;
+    let (memory, state) = caller.split();
+    let key = guest::bytes(memory, key, key_len)?;
+    let found = match read(state, map, |headers| headers.get(key).cloned()) {
+        Some(found) => found,
+        // Inside on_log a map that is not there is one without that name.
+        None if state.callback == Some(Callback::Log) => None,
+        None => return Err(Status::BadArgument.into()),
+    };
+    match found {
+        Some(found) => guest::give(caller, value, value_len, &found),
+        None if state.version == AbiVersion::V0_1_0 => guest::give(caller, value, value_len, &[]),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(crate) fn add_map_value<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    change(
+        caller,
+        map,
+        (key, key_len),
+        (value, value_len),
+        |headers, key, value| {
+            headers.add(key, Bytes::copy_from_slice(value));
+        },
+    )
+}
+
+pub(crate) fn replace_map_value<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+) -> Outcome {
+    change(
+        caller,
+        map,
+        (key, key_len),
+        (value, value_len),
+        |headers, key, value| {
+            headers.replace(key, Bytes::copy_from_slice(value));
+        },
+    )
+}
+
+pub(crate) fn remove_map_value<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    key: u32,
+    key_len: u32,
+) -> Outcome {
+    change(caller, map, (key, key_len), (0, 0), |headers, key, _| {
+        headers.remove(key);
+    })
+}
+
+fn change<C: GuestCaller>(
+    caller: &mut C,
+    map: u32,
+    key: (u32, u32),
+    value: (u32, u32),
+    apply: impl FnOnce(&mut Headers, &[u8], &[u8]),
+) -> Outcome {
+    let map = map_type(map)?;
+    charge_search(caller, map)?;
+    guest::charge_bytes(caller, key.1.saturating_add(value.1) as usize)?;
+    let (memory, state) = caller.split();
+    let key = guest::bytes(memory, key.0, key.1)?;
+    let value = guest::bytes(memory, value.0, value.1)?;
+    let full = edit(state, map, |headers| {
+        apply(headers, key, value);
+        headers.len() > MAX_ENTRIES || headers.byte_size() > MAX_BYTES
+    })?;
+    if full {
+        Err(guest::too_much("a header map", MAX_BYTES).into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Charges for walking through a map, which is free for those of a common size.
+fn charge_search<C: GuestCaller>(caller: &mut C, map: MapType) -> Result<(), HostTrap> {
+    const FREE: usize = 64;
+    let entries = read(caller.state(), map, Headers::len).unwrap_or(0);
+    if entries > FREE {
+        caller.charge(entries as u64)
+    } else {
+        Ok(())
+    }
+}
+
+fn map_type(map: u32) -> Result<MapType, Status> {
+    MapType::from_wire(map).ok_or(Status::BadArgument)
+}
+
+fn pairs(headers: &Headers) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
+    headers
+        .entries()
+        .iter()
+        .map(|(name, value)| (&name[..], &value[..]))
+}
+
+/// Looks at a map; `None` where there is none to look at.
+fn read<R>(state: &mut HostState, map: MapType, look: impl FnOnce(&Headers) -> R) -> Option<R> {
+    let stream = state.stream()?;
+    if stream.access(map) == Access::None {
+        return None;
+    }
+    stream.exchange.borrow().map(map).map(look)
+}
+
+/// Changes a map, making trailers where they may be made.
+fn edit<R>(
+    state: &mut HostState,
+    map: MapType,
+    apply: impl FnOnce(&mut Headers) -> R,
+) -> Result<R, guest::Failure> {
+    let stream = state.stream().ok_or(Status::BadArgument)?;
+    let may_create = match map {
+        MapType::RequestTrailers => stream.may_create_trailers[0],
+        MapType::ResponseTrailers => stream.may_create_trailers[1],
+        _ => false,
+    };
+    if stream.access(map) != Access::Write {
+        if !may_create {
+            return Err(Status::BadArgument.into());
+        }
+        stream.access[map as usize] = Access::Write;
+    }
+    let mut exchange = stream.exchange.borrow_mut();
+    let slot = exchange.map_slot(map).ok_or(Status::BadArgument)?;
+    if slot.is_none() && may_create {
+        *slot = Some(Headers::default());
+    }
+    slot.as_mut()
+        .map(apply)
+        .ok_or_else(|| Status::BadArgument.into())
+}

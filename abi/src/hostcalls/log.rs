@@ -1,0 +1,27 @@
+//! Logging and time (section 2.1).
+
+use crate::guest::{self, GuestCaller, Outcome};
+use crate::types::{LogLevel, Status};
+
+pub(crate) fn log<C: GuestCaller>(caller: &mut C, level: u32, text: u32, len: u32) -> Outcome {
+    let level = LogLevel::from_wire(level).ok_or(Status::BadArgument)?;
+    guest::charge_bytes(caller, len as usize)?;
+    let (memory, state) = caller.split();
+    state.log(level, guest::bytes(memory, text, len)?);
+    Ok(())
+}
+
+pub(crate) fn log_level<C: GuestCaller>(caller: &mut C, out: u32) -> Outcome {
+    let (memory, state) = caller.split();
+    Ok(guest::write_u32(
+        memory,
+        out,
+        state.host.log_level() as u32,
+    )?)
+}
+
+pub(crate) fn current_time<C: GuestCaller>(caller: &mut C, out: u32) -> Outcome {
+    let (memory, state) = caller.split();
+    let now = u64::try_from(state.host.now().as_nanos()).unwrap_or(u64::MAX);
+    Ok(guest::write_u64(memory, out, now)?)
+}

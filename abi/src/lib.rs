@@ -1,0 +1,76 @@
+//! The proxy-wasm host, sans-IO and engine-neutral.
+//!
+//! Hostcalls never block: a guest *asks* and is *called back*. So a host is a state
+//! machine. An embedder pushes what arrives into a [`Chain`] of filters, pops what may
+//! leave, and does the input and output itself; this crate has no sockets, no clock, no
+//! paths and no runtime.
+//!
+//! ```
+//! use std::rc::Rc;
+//! use cofferdam_abi::engine::wasmi::Wasmi;
+//! use cofferdam_abi::{Compat, Module, Plugin, Vm, VmSettings, testing};
+//!
+//! let wasm = wat::parse_str(r#"(module
+//!     (memory (export "memory") 1)
+//!     (func (export "proxy_abi_version_0_2_1"))
+//!     (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024)
+//!     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) i32.const 0))"#)?;
+//! let module = Module::parse(wasm.into())?;
+//! assert!(module.problems(&Compat::SUPERSET).is_empty());
+//! let code = Wasmi::new(10_000).compile(&module, &Compat::SUPERSET)?;
+//! let host = Rc::new(testing::RecordingHost::default());
+//! let mut vm = Vm::start(&*code, module.version, Rc::new(VmSettings::default()), host)?;
+//! vm.create_root(Rc::new(Plugin::default()))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | type | life | what it is |
+//! |---|---|---|
+//! | [`Module`] | until unloaded | bytes and what can be read off them |
+//! | [`engine::Code`] | module × engine | compiled, shared by workers |
+//! | [`Vm`] | worker × VM settings × code | an instance and its contexts |
+//! | [`Plugin`] | configuration | what becomes a root context |
+//! | [`Exchange`] | stream | maps and properties all filters of a chain share |
+//! | [`Chain`] | stream | the filters in order, and what they hold back |
+
+pub mod callbacks;
+pub mod chain;
+pub mod codec;
+pub mod compat;
+pub mod engine;
+pub mod error;
+pub mod exchange;
+pub mod guest;
+pub mod headers;
+pub mod host;
+mod hostcalls;
+pub mod limits;
+pub mod module;
+pub mod plugin;
+pub mod property;
+mod reply;
+mod state;
+mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod types;
+pub mod version;
+mod vm;
+mod window;
+
+pub use callbacks::Callback;
+pub use chain::{Chain, Failure, FailureReason, FilterHandle};
+pub use compat::Compat;
+pub use error::{LoadError, Trap, TrapKind};
+pub use exchange::{Exchange, LocalReply, SharedExchange};
+pub use headers::Headers;
+pub use host::{Host, Origin};
+pub use limits::Limits;
+pub use module::Module;
+pub use plugin::{Plugin, VmSettings};
+pub use property::{Attributes, Value};
+pub use state::{HostState, RootEffect};
+pub use stream::Part;
+pub use types::{LogLevel, Way};
+pub use version::AbiVersion;
+pub use vm::{RootId, StreamId, Vm};

@@ -1,0 +1,306 @@
+//! What the host knows about one VM while guest code runs: its contexts, whose turn it is,
+//! and what the guest has asked for. Lives in the engine's store, so that hostcalls reach
+//! it without a lookup.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::callbacks::Callback;
+use crate::exchange::{Effect, SharedExchange};
+use crate::host::{Host, Origin};
+use crate::plugin::{Plugin, VmSettings};
+use crate::types::{LogLevel, MapType, Way};
+use crate::version::AbiVersion;
+use crate::vm::RootId;
+use crate::window::Window;
+
+/// Host side of one VM.
+pub struct HostState {
+    pub(crate) host: Rc<dyn Host>,
+    pub(crate) settings: Rc<VmSettings>,
+    pub(crate) version: AbiVersion,
+    /// Before the first context: only a few hostcalls are allowed (section 1.4).
+    pub(crate) starting: bool,
+    /// Inside the guest's allocator: fewer still (section 1.5).
+    pub(crate) allocating: bool,
+    /// What the guest last gave to `proc_exit`.
+    pub(crate) exit_code: Option<u32>,
+    /// The export being run, for messages and for what is readable when.
+    pub(crate) callback: Option<Callback>,
+    /// The context the running callback belongs to; 0 is the VM.
+    pub(crate) current: u32,
+    /// Set by the guest for the rest of the callback; 0 is none.
+    pub(crate) effective: u32,
+    pub(crate) roots: IdMap<Root>,
+    pub(crate) streams: IdMap<Stream>,
+    /// Context ids are never used again while the VM lives (section 1.6).
+    next_id: u32,
+    /// What roots asked the embedder for.
+    pub(crate) root_effects: Vec<RootEffect>,
+}
+
+/// A root context.
+pub(crate) struct Root {
+    pub(crate) plugin: Rc<Plugin>,
+    /// Buffer 7 is readable: while the root is created and configured only.
+    pub(crate) configuring: bool,
+    /// `proxy_on_done` has been called, and must not be again.
+    pub(crate) ending: bool,
+    /// `proxy_on_done` answered false and `proxy_done` has not been called since.
+    pub(crate) pending_done: bool,
+}
+
+/// A stream context: this filter's part in one exchange.
+pub(crate) struct Stream {
+    pub(crate) root: u32,
+    pub(crate) exchange: SharedExchange,
+    /// The filter's position in its chain.
+    pub(crate) position: usize,
+    /// What may be done with maps 0 to 3 now.
+    pub(crate) access: [Access; 4],
+    /// Writing to a trailers map that is not there makes one (body callback with end of
+    /// stream only).
+    pub(crate) may_create_trailers: [bool; 2],
+    pub(crate) windows: [Window; 2],
+    /// It has sent its local response; the first one counts (section 6.3).
+    replied: bool,
+}
+
+/// What may be done with a map now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Access {
+    /// Not there.
+    #[default]
+    None,
+    /// Readable.
+    Read,
+    /// Readable and writable.
+    Write,
+}
+
+/// What a root context asks its embedder for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootEffect {
+    /// Call `proxy_on_tick` every so often, the next period starting when the call has
+    /// ended; `None` stops it.
+    Tick {
+        /// The root context.
+        root: RootId,
+        /// Never zero.
+        period: Option<Duration>,
+    },
+    /// `proxy_done` after a refused `proxy_on_done`: the root may go now.
+    Done {
+        /// The root context.
+        root: RootId,
+    },
+}
+
+// === impl HostState ===
+
+impl HostState {
+    pub(crate) fn new(host: Rc<dyn Host>, settings: Rc<VmSettings>, version: AbiVersion) -> Self {
+        Self {
+            host,
+            settings,
+            version,
+            starting: true,
+            allocating: false,
+            exit_code: None,
+            callback: None,
+            current: 0,
+            effective: 0,
+            roots: IdMap::default(),
+            streams: IdMap::default(),
+            next_id: 0,
+            root_effects: Vec::new(),
+        }
+    }
+
+    /// An id no context of this VM has had; `None` once all four billion are used.
+    pub(crate) fn next_id(&mut self) -> Option<u32> {
+        self.next_id = self.next_id.checked_add(1)?;
+        Some(self.next_id)
+    }
+
+    /// The context hostcalls act on: the effective one if it is set and still there, else
+    /// the current one (section 6.5).
+    pub(crate) fn context(&self) -> u32 {
+        if self.effective != 0 && self.exists(self.effective) {
+            self.effective
+        } else {
+            self.current
+        }
+    }
+
+    pub(crate) fn exists(&self, id: u32) -> bool {
+        self.streams.contains_key(&id) || self.roots.contains_key(&id)
+    }
+
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        let id = self.context();
+        self.streams.get_mut(&id)
+    }
+
+    /// The root of the context hostcalls act on, and its id.
+    pub(crate) fn root(&mut self) -> Option<(u32, &mut Root)> {
+        let id = self.context();
+        let id = self.streams.get(&id).map_or(id, |stream| stream.root);
+        self.roots.get_mut(&id).map(|root| (id, root))
+    }
+
+    /// The plugin a context belongs to; contexts of the VM itself have none.
+    pub(crate) fn plugin_of(&self, id: u32) -> Option<&Rc<Plugin>> {
+        let id = self.streams.get(&id).map_or(id, |stream| stream.root);
+        self.roots.get(&id).map(|root| &root.plugin)
+    }
+
+    /// Forgets a root and what it has asked for.
+    pub(crate) fn remove_root(&mut self, id: u32) {
+        self.roots.remove(&id);
+        self.root_effects.retain(|effect| effect.root() != RootId(id));
+    }
+
+    /// Queues what a guest asked of the stream it acts on. From a context that is no
+    /// stream there is nothing to do (section 2.5).
+    pub(crate) fn push_effect(&mut self, effect: Effect) {
+        let id = self.context();
+        let outside = id != self.current;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            let reply = matches!(effect, Effect::LocalReply(_));
+            if reply && std::mem::replace(&mut stream.replied, true) {
+                return self.notice(format_args!("a second local response is ignored"));
+            }
+            stream
+                .exchange
+                .borrow_mut()
+                .push_effect(stream.position, effect, outside);
+        }
+    }
+
+    /// Queues what a root asks of the embedder.
+    pub(crate) fn push_root_effect(&mut self, effect: RootEffect) {
+        // The last timer asked for is the one to set.
+        if matches!(effect, RootEffect::Tick { .. }) {
+            let root = effect.root();
+            self.root_effects.retain(|old| {
+                !matches!(old, RootEffect::Tick { .. }) || old.root() != root
+            });
+        }
+        self.root_effects.push(effect);
+        self.host.root_effect();
+    }
+
+    /// Calls `tell` with who is speaking.
+    fn with_origin(&self, tell: impl FnOnce(&dyn Host, &Origin<'_>)) {
+        let plugin = self.plugin_of(self.current);
+        let origin = Origin {
+            plugin: plugin.map_or("", |plugin| &plugin.name),
+            root_id: plugin.map_or("", |plugin| &plugin.root_id),
+            vm_id: &self.settings.vm_id,
+            context: self.current,
+        };
+        tell(&*self.host, &origin);
+    }
+
+    /// A record of the guest.
+    pub(crate) fn log(&self, level: LogLevel, message: &[u8]) {
+        if level >= self.host.log_level() || level == LogLevel::Critical {
+            self.with_origin(|host, origin| host.log(origin, level, message));
+        }
+    }
+
+    /// A remark of ours.
+    pub(crate) fn notice(&self, message: std::fmt::Arguments<'_>) {
+        self.with_origin(|host, origin| host.notice(origin, message));
+    }
+}
+
+impl std::fmt::Debug for HostState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostState")
+            .field("version", &self.version)
+            .field("callback", &self.callback)
+            .field("current", &self.current)
+            .field("effective", &self.effective)
+            .field("roots", &self.roots.len())
+            .field("streams", &self.streams.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Root ===
+
+impl Root {
+    /// A root that is about to be configured.
+    pub(crate) const fn new(plugin: Rc<Plugin>) -> Self {
+        Self {
+            plugin,
+            configuring: true,
+            ending: false,
+            pending_done: false,
+        }
+    }
+}
+
+// === impl RootEffect ===
+
+impl RootEffect {
+    /// The root context that asks.
+    #[must_use]
+    pub const fn root(&self) -> RootId {
+        match self {
+            Self::Tick { root, .. } | Self::Done { root } => *root,
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    pub(crate) fn new(root: u32, exchange: SharedExchange, position: usize) -> Self {
+        Self {
+            root,
+            exchange,
+            position,
+            access: [Access::None; 4],
+            may_create_trailers: [false; 2],
+            windows: [Window::default(), Window::default()],
+            replied: false,
+        }
+    }
+
+    pub(crate) fn access(&self, map: MapType) -> Access {
+        self.access.get(map as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn window(&mut self, way: Way) -> &mut Window {
+        &mut self.windows[way as usize]
+    }
+}
+
+/// Contexts by id. Ids are small numbers we hand out ourselves: nobody can choose them to
+/// collide, so they need no strong hash.
+pub(crate) type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
+
+/// Spreads consecutive numbers; see [`IdMap`].
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, value: u32) {
+        self.0 = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

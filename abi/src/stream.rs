@@ -1,0 +1,380 @@
+//! One filter's part in one exchange: what comes in from the side of the client or the
+//! upstream, what the guest says to it, what goes on to the next filter (section 3.1).
+//!
+//! Each way is a small machine of its own. The two never wait for each other.
+
+mod context;
+mod part;
+
+pub(crate) use part::Broken;
+pub use part::Part;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::callbacks::Callback;
+use crate::error::Trap;
+use crate::exchange::SharedExchange;
+use crate::plugin::Plugin;
+use crate::state::Access;
+use crate::types::{DataAction, HeadersAction, MapType, Way};
+use crate::vm::{RootId, StreamId, Vm};
+
+/// A filter in a chain.
+#[derive(Debug)]
+pub(crate) struct StreamContext {
+    pub(crate) vm: Rc<RefCell<Vm>>,
+    pub(crate) plugin: Rc<Plugin>,
+    id: StreamId,
+    exchange: SharedExchange,
+    position: usize,
+    ways: [Direction; 2],
+    /// Its VM is gone for it: no callback of any kind any more.
+    pub(crate) dead: bool,
+    /// It has seen the request's headers; without them it sees no response (section 6.1).
+    started: bool,
+}
+
+/// One way of one filter.
+#[derive(Debug, Default)]
+struct Direction {
+    head: Head,
+    /// A body callback said stop; bytes wait in the window.
+    paused: Option<DataAction>,
+    trailers: Trailers,
+    /// The body has ended, by itself or by trailers.
+    ended: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    #[default]
+    Expected,
+    /// Held back by this action; `end` came with it.
+    Held(HeadersAction, bool),
+    Passed,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Trailers {
+    #[default]
+    None,
+    /// Arrived while the headers were held: not shown yet.
+    Waiting,
+    /// Shown, and held back by the guest.
+    Held,
+    /// Shown and free to go once the rest goes.
+    Shown,
+}
+
+// === impl StreamContext ===
+
+impl StreamContext {
+    pub(crate) fn create(
+        vm: Rc<RefCell<Vm>>,
+        root: RootId,
+        plugin: Rc<Plugin>,
+        exchange: SharedExchange,
+        position: usize,
+    ) -> Result<Self, Trap> {
+        let id = vm
+            .borrow_mut()
+            .create_stream(root, exchange.clone(), position)?;
+        let ways = [Direction::default(), Direction::default()];
+        Ok(Self {
+            vm,
+            plugin,
+            id,
+            exchange,
+            position,
+            ways,
+            dead: false,
+            started: false,
+        })
+    }
+
+    /// Takes a part that comes from the filter before, and puts what may go on into `out`.
+    pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Vec<Part>) -> Result<(), Broken> {
+        if self.dead || (way == Way::Response && !self.started) {
+            out.push(part);
+            return Ok(());
+        }
+        match part {
+            Part::Headers { end } => self.headers(way, end, out),
+            Part::Data { bytes, end } => {
+                self.with_window(way, |window| window.append(bytes));
+                if self.holds_everything(way) {
+                    self.way(way).ended |= end;
+                    return self.check_limit(way);
+                }
+                self.body(way, end, out)
+            }
+            Part::Trailers => {
+                self.way(way).ended = true;
+                if self.holds_everything(way) {
+                    self.way(way).trailers = Trailers::Waiting;
+                    return Ok(());
+                }
+                self.trailers(way, out)
+            }
+        }
+    }
+
+    /// `proxy_continue_stream`: lets go of whatever is held that way.
+    pub(crate) fn resume(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
+        if self.dead {
+            return Ok(());
+        }
+        if let Head::Held(action, end) = self.way(way).head {
+            self.release_head(way, end, out);
+            if end {
+                return Ok(());
+            }
+            if action == HeadersAction::StopHeaders {
+                self.release(way, out);
+                return Ok(());
+            }
+            // What came meanwhile is shown now, as one piece.
+            let ended = self.way(way).ended;
+            let trailers = self.way(way).trailers == Trailers::Waiting;
+            let waiting = self.with_window(way, |window| window.len()).unwrap_or(0);
+            if waiting > 0 || (ended && !trailers) {
+                self.body(way, ended && !trailers, out)?;
+            }
+            if trailers && !self.is_stopped() {
+                self.trailers(way, out)?;
+            }
+            return Ok(());
+        }
+        let direction = self.way(way);
+        if direction.paused.is_some() || direction.trailers == Trailers::Held {
+            self.release(way, out);
+        }
+        Ok(())
+    }
+
+    /// Whether more of the body may be read that way.
+    pub(crate) fn wants_more(&mut self, way: Way) -> bool {
+        let direction = self.way(way);
+        let watermark = matches!(
+            direction.head,
+            Head::Held(HeadersAction::StopAllAndWatermark, _)
+        ) || direction.paused == Some(DataAction::StopAndWatermark);
+        if self.dead || !watermark {
+            return true;
+        }
+        let limit = self.plugin.body_limit;
+        self.with_window(way, |window| window.len() <= limit)
+            .unwrap_or(true)
+    }
+
+    /// Whether the guest has changed any of the body that way.
+    pub(crate) fn changed_body(&mut self, way: Way) -> bool {
+        self.with_window(way, |window| window.changed)
+            .unwrap_or(false)
+    }
+
+    /// Whether the guest looks at bodies that way.
+    pub(crate) fn sees_body(&self, way: Way) -> bool {
+        !self.dead && self.vm.borrow().exports(body_callback(way))
+    }
+
+    /// `proxy_on_log`, with all that is readable then.
+    pub(crate) fn log(&mut self) -> Result<(), Trap> {
+        self.with_access(|access| {
+            *access = [Access::Read, Access::None, Access::Read, Access::Read];
+        });
+        self.call(Callback::Log, [0; 2]).map(drop)
+    }
+
+    /// `proxy_on_done`; for a stream its answer does not matter.
+    pub(crate) fn done(&mut self) -> Result<(), Trap> {
+        self.call(Callback::Done, [0; 2]).map(drop)
+    }
+
+    /// `proxy_on_delete`; nothing may be called after it.
+    pub(crate) fn delete(&mut self) -> Result<(), Trap> {
+        let result = self.call(Callback::Delete, [0; 2]).map(drop);
+        self.forget();
+        result
+    }
+
+    /// An answer goes around this filter: what it holds of the response is forgotten, and
+    /// it sees no more of it.
+    pub(crate) fn bypass_response(&mut self) {
+        self.started = false;
+        self.ways[Way::Response as usize] = Direction::default();
+        self.with_window(Way::Response, std::mem::take);
+    }
+
+    /// The host's side of the context goes, without a word to the guest.
+    pub(crate) fn forget(&mut self) {
+        self.dead = true;
+        self.vm.borrow_mut().state().streams.remove(&self.id.0);
+    }
+
+    fn headers(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
+        self.started = true;
+        let (map, callback) = match way {
+            Way::Request => (MapType::RequestHeaders, Callback::RequestHeaders),
+            Way::Response => (MapType::ResponseHeaders, Callback::ResponseHeaders),
+        };
+        self.set_access(map, Access::Write);
+        let count = self.map_len(map);
+        let value = self.call(callback, [count, u32::from(end)])?;
+        let real_stop = self.plugin.allow_on_headers_stop_iteration;
+        let action = if self.is_stopped() {
+            HeadersAction::StopAllAndWatermark
+        } else {
+            HeadersAction::from_wire(value, real_stop)
+        };
+        self.way(way).ended = end;
+        if action == HeadersAction::Continue {
+            self.release_head(way, end, out);
+        } else {
+            self.way(way).head = Head::Held(action, end);
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
+        let slot = way as usize;
+        let (size, exported) = {
+            let mut vm = self.vm.borrow_mut();
+            let exported = vm.exports(body_callback(way));
+            let Some(stream) = vm.state().streams.get_mut(&self.id.0) else {
+                return Ok(());
+            };
+            stream.windows[slot].open = true;
+            stream.may_create_trailers[slot] = end;
+            (stream.windows[slot].visible().len(), exported)
+        };
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let value = if exported {
+            self.call(body_callback(way), [size, u32::from(end)])
+        } else {
+            Ok(0)
+        };
+        self.with_window(way, |window| window.open = false);
+        self.with_stream(|stream| stream.may_create_trailers[slot] = false);
+        let value = value?;
+        let action = if self.is_stopped() {
+            DataAction::StopNoBuffer
+        } else {
+            DataAction::from_wire(value)
+        };
+        self.way(way).ended |= end;
+        self.way(way).paused = (action != DataAction::Continue).then_some(action);
+        match action {
+            DataAction::Continue => self.release(way, out),
+            DataAction::StopAndBuffer => return self.check_limit(way),
+            DataAction::StopAndWatermark => {
+                self.with_window(way, |window| window.hide());
+            }
+            DataAction::StopNoBuffer => {
+                self.with_window(way, |window| window.drop_visible());
+            }
+        }
+        Ok(())
+    }
+
+    fn trailers(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
+        let (map, callback) = trailers_of(way);
+        self.set_access(map, Access::Write);
+        self.way(way).trailers = Trailers::Shown;
+        let count = self.map_len(map);
+        let value = self.call(callback, [count, 0])?;
+        if value == 0 && !self.is_stopped() {
+            self.release(way, out);
+        } else {
+            self.way(way).trailers = Trailers::Held;
+        }
+        Ok(())
+    }
+
+    fn release_head(&mut self, way: Way, end: bool, out: &mut Vec<Part>) {
+        self.way(way).head = Head::Passed;
+        let map = match way {
+            Way::Request => MapType::RequestHeaders,
+            Way::Response => MapType::ResponseHeaders,
+        };
+        self.close_map(map);
+        out.push(Part::Headers { end });
+    }
+
+    /// Everything held that way goes on.
+    fn release(&mut self, way: Way, out: &mut Vec<Part>) {
+        if let Head::Held(_, end) = self.way(way).head {
+            self.release_head(way, end, out);
+            if end {
+                return;
+            }
+        }
+        let bytes = self
+            .with_window(way, crate::window::Window::take)
+            .unwrap_or_default();
+        let (map, _) = trailers_of(way);
+        let direction = self.way(way);
+        direction.paused = None;
+        let ended = direction.ended;
+        let arrived = direction.trailers != Trailers::None;
+        let created = ended
+            && !arrived
+            && self
+                .exchange
+                .borrow()
+                .map(map)
+                .is_some_and(|trailers| !trailers.is_empty());
+        if arrived || created {
+            self.way(way).trailers = Trailers::Shown;
+            self.close_map(map);
+            if !bytes.is_empty() {
+                out.push(Part::Data { bytes, end: false });
+            }
+            out.push(Part::Trailers);
+        } else if ended || !bytes.is_empty() {
+            out.push(Part::Data { bytes, end: ended });
+        }
+    }
+
+    /// Headers are held so that the body must not be shown.
+    fn holds_everything(&mut self, way: Way) -> bool {
+        matches!(
+            self.way(way).head,
+            Head::Held(
+                HeadersAction::StopAllAndBuffer | HeadersAction::StopAllAndWatermark,
+                _
+            )
+        )
+    }
+
+    /// Buffering past the limit breaks the stream; holding by watermark does not.
+    fn check_limit(&mut self, way: Way) -> Result<(), Broken> {
+        let direction = self.way(way);
+        let buffers = matches!(
+            direction.head,
+            Head::Held(HeadersAction::StopAllAndBuffer, _)
+        ) || direction.paused == Some(DataAction::StopAndBuffer);
+        let limit = self.plugin.body_limit;
+        let length = self.with_window(way, |window| window.len()).unwrap_or(0);
+        if buffers && length > limit {
+            Err(Broken::TooLarge(way))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+const fn body_callback(way: Way) -> Callback {
+    match way {
+        Way::Request => Callback::RequestBody,
+        Way::Response => Callback::ResponseBody,
+    }
+}
+
+const fn trailers_of(way: Way) -> (MapType, Callback) {
+    match way {
+        Way::Request => (MapType::RequestTrailers, Callback::RequestTrailers),
+        Way::Response => (MapType::ResponseTrailers, Callback::ResponseTrailers),
+    }
+}

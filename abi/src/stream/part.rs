@@ -1,0 +1,51 @@
+//! What travels through a filter, and how its journey may end.
+
+use bytes::Bytes;
+
+use crate::error::Trap;
+use crate::types::Way;
+
+/// A piece of a message on its way. Headers and trailers are in the exchange's maps; only
+/// their turn is told here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The headers; `end` when nothing follows.
+    Headers {
+        /// Nothing follows.
+        end: bool,
+    },
+    /// Some of the body; `end` when nothing follows.
+    Data {
+        /// May be empty with `end`.
+        bytes: Bytes,
+        /// Nothing follows.
+        end: bool,
+    },
+    /// The trailers; nothing follows.
+    Trailers,
+}
+
+impl Part {
+    /// Whether nothing follows.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        match self {
+            Self::Headers { end } | Self::Data { end, .. } => *end,
+            Self::Trailers => true,
+        }
+    }
+}
+
+/// Why a filter's part ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Broken {
+    Trap(Trap),
+    /// More body than may be kept, that way.
+    TooLarge(Way),
+}
+
+impl From<Trap> for Broken {
+    fn from(trap: Trap) -> Self {
+        Self::Trap(trap)
+    }
+}

@@ -1,0 +1,230 @@
+//! A host and an exchange for tests: of this crate, of embedders, and of filters.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::chain::{Chain, FilterHandle};
+use crate::engine::Code;
+use crate::engine::wasmi::Wasmi;
+use crate::error::LoadError;
+use crate::exchange::{Exchange, SharedExchange};
+use crate::headers::Headers;
+use crate::host::{Host, Origin};
+use crate::module::Module;
+use crate::plugin::{Plugin, VmSettings};
+use crate::stream::Part;
+use crate::types::{LogLevel, Way};
+use crate::vm::{RootId, Vm};
+
+/// A host that writes everything down, with time that stands still until it is moved.
+#[derive(Debug)]
+pub struct RecordingHost {
+    /// Records of guests, as `LEVEL plugin: text`.
+    pub logs: RefCell<Vec<String>>,
+    /// Remarks of the host.
+    pub notices: RefCell<Vec<String>>,
+    /// Now, since the epoch and on the monotonic clock alike.
+    pub now: Cell<Duration>,
+    /// Lowest level wanted.
+    pub level: Cell<LogLevel>,
+}
+
+/// A guest on the interpreter, with one root.
+#[derive(Debug)]
+pub struct Guest {
+    /// Its host.
+    pub host: Rc<RecordingHost>,
+    /// Its VM.
+    pub vm: Rc<RefCell<Vm>>,
+    /// Its root context.
+    pub root: RootId,
+    /// Its plugin.
+    pub plugin: Rc<Plugin>,
+}
+
+// === impl RecordingHost ===
+
+impl RecordingHost {
+    /// All log records so far, and forgets them.
+    pub fn take_logs(&self) -> Vec<String> {
+        std::mem::take(&mut self.logs.borrow_mut())
+    }
+}
+
+impl Default for RecordingHost {
+    fn default() -> Self {
+        Self {
+            logs: RefCell::default(),
+            notices: RefCell::default(),
+            now: Cell::new(Duration::from_secs(1_700_000_000)),
+            level: Cell::new(LogLevel::Trace),
+        }
+    }
+}
+
+impl Host for RecordingHost {
+    fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]) {
+        let text = String::from_utf8_lossy(message);
+        self.logs
+            .borrow_mut()
+            .push(format!("{level:?} {}: {text}", origin.plugin));
+    }
+
+    fn notice(&self, _origin: &Origin<'_>, message: fmt::Arguments<'_>) {
+        self.notices.borrow_mut().push(message.to_string());
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.level.get()
+    }
+
+    fn now(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.now.get()
+    }
+
+    /// A fixed sequence that is different in every byte of a short buffer.
+    fn random(&self, out: &mut [u8]) {
+        for (index, byte) in out.iter_mut().enumerate() {
+            *byte = u8::try_from(index * 37 % 251).unwrap_or(0);
+        }
+    }
+}
+
+// === impl Guest ===
+
+impl Guest {
+    /// Loads a WAT module with default settings and starts it.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub fn wat(text: &str) -> Result<Self, LoadError> {
+        Self::with(
+            text,
+            Plugin {
+                name: "test".to_owned(),
+                ..Plugin::default()
+            },
+            VmSettings::default(),
+        )
+    }
+
+    /// Loads a WAT module and starts it.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub fn with(text: &str, plugin: Plugin, settings: VmSettings) -> Result<Self, LoadError> {
+        let wasm = wat::parse_str(text).map_err(|error| LoadError::Module(error.to_string()))?;
+        Self::load(
+            wasm.into(),
+            plugin,
+            settings,
+            Rc::new(RecordingHost::default()),
+        )
+    }
+
+    /// Loads a module and starts it with a host of the caller's.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub fn load(
+        wasm: Bytes,
+        plugin: Plugin,
+        settings: VmSettings,
+        host: Rc<RecordingHost>,
+    ) -> Result<Self, LoadError> {
+        let module = Module::parse(wasm)?;
+        if let Some(problem) = module.problems(&settings.compat).into_iter().next() {
+            return Err(problem);
+        }
+        let engine = Wasmi::new(settings.limits.frames).with_fuel_per_ms(20_000);
+        let code: Box<dyn Code> = engine.compile(&module, &settings.compat)?;
+        let mut vm = Vm::start(&*code, module.version, Rc::new(settings), host.clone())?;
+        let plugin = Rc::new(plugin);
+        let root = vm.create_root(plugin.clone())?;
+        Ok(Self {
+            host,
+            vm: Rc::new(RefCell::new(vm)),
+            root,
+            plugin,
+        })
+    }
+
+    /// What a chain needs of it.
+    #[must_use]
+    pub fn handle(&self) -> FilterHandle {
+        FilterHandle {
+            vm: self.vm.clone(),
+            root: self.root,
+            plugin: self.plugin.clone(),
+        }
+    }
+
+    /// A chain of this guest alone, for a `GET /` of host `test`.
+    #[must_use]
+    pub fn chain(&self) -> Chain {
+        Chain::begin(get(), [self.handle()], false)
+    }
+}
+
+/// An exchange whose request is `GET /path?q=1` with the four pseudo-headers.
+#[must_use]
+pub fn get() -> SharedExchange {
+    let headers = map(&[
+        (":authority", "test"),
+        (":path", "/path?q=1"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("x-a", "1"),
+        ("x-a", "2"),
+    ]);
+    Exchange::new(headers, Box::new(())).share()
+}
+
+/// A map of these entries.
+#[must_use]
+pub fn map(pairs: &[(&str, &str)]) -> Headers {
+    let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    Headers::from_entries(
+        pairs
+            .iter()
+            .map(|(name, value)| (bytes(name), bytes(value)))
+            .collect(),
+    )
+}
+
+/// A piece of body.
+#[must_use]
+pub fn data(text: &str, end: bool) -> Part {
+    Part::Data {
+        bytes: Bytes::copy_from_slice(text.as_bytes()),
+        end,
+    }
+}
+
+/// Everything that may leave that way now, in words: `headers`, `headers.`, `data:TEXT`,
+/// `data:TEXT.`, `trailers` (a full stop marks the end).
+pub fn drain(chain: &mut Chain, way: Way) -> Vec<String> {
+    let mut out = Vec::new();
+    while let Some(part) = chain.pop(way) {
+        out.push(match part {
+            Part::Headers { end } => format!("headers{}", if end { "." } else { "" }),
+            Part::Data { bytes, end } => {
+                format!(
+                    "data:{}{}",
+                    String::from_utf8_lossy(&bytes),
+                    if end { "." } else { "" }
+                )
+            }
+            Part::Trailers => "trailers".to_owned(),
+        });
+    }
+    out
+}

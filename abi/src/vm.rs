@@ -1,0 +1,262 @@
+//! One guest instance and its contexts.
+//!
+//! Everything that enters guest code goes through [`Vm::call`], which sets whose turn it
+//! is before and cleans up after. A VM in which a call trapped is marked; whoever owns it
+//! puts a new one in its place, and streams that began on it may finish on it.
+
+use std::rc::Rc;
+
+use crate::callbacks::Callback;
+use crate::engine::{Code, Instance};
+use crate::error::{LoadError, Trap};
+use crate::exchange::SharedExchange;
+use crate::host::Host;
+use crate::plugin::{Plugin, VmSettings};
+use crate::state::{HostState, Root, RootEffect, Stream};
+use crate::version::AbiVersion;
+
+/// A running guest, owned by one worker.
+pub struct Vm {
+    instance: Box<dyn Instance>,
+    failed: bool,
+}
+
+/// A root context of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RootId(pub(crate) u32);
+
+/// A stream context of a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamId(pub(crate) u32);
+
+// === impl Vm ===
+
+impl Vm {
+    /// Instantiates a module and runs its own start; there is no context yet.
+    ///
+    /// # Errors
+    /// When memory is refused or the guest's start traps.
+    pub fn start(
+        code: &dyn Code,
+        version: AbiVersion,
+        settings: Rc<VmSettings>,
+        host: Rc<dyn Host>,
+    ) -> Result<Self, LoadError> {
+        let limits = settings.limits.clone();
+        let state = HostState::new(host, settings, version);
+        let mut instance = code.instantiate(state, &limits)?;
+        instance.state().starting = false;
+        Ok(Self {
+            instance,
+            failed: false,
+        })
+    }
+
+    /// Creates a root context and configures it: create, vm_start, configure (section 1.6).
+    ///
+    /// # Errors
+    /// When the guest traps or refuses. The root is gone then; a VM whose guest trapped is
+    /// [failed](Vm::is_failed).
+    pub fn create_root(&mut self, plugin: Rc<Plugin>) -> Result<RootId, LoadError> {
+        let id = self.new_id("proxy_on_context_create")?;
+        let state = self.instance.state();
+        let vm_size = length(&state.settings.configuration);
+        let plugin_size = length(&plugin.configuration);
+        state.roots.insert(id, Root::new(plugin));
+        let created = self.configure_root(id, vm_size, plugin_size);
+        let state = self.instance.state();
+        match created {
+            Ok(()) => {
+                if let Some(root) = state.roots.get_mut(&id) {
+                    root.configuring = false;
+                }
+                Ok(RootId(id))
+            }
+            Err(error) => {
+                state.remove_root(id);
+                Err(error)
+            }
+        }
+    }
+
+    fn configure_root(&mut self, id: u32, vm_size: u32, plugin_size: u32) -> Result<(), LoadError> {
+        self.call(Callback::ContextCreate, id, [id, 0, 0, 0, 0])?;
+        // Buffer 7 cannot be read while the VM starts.
+        self.set_configuring(id, false);
+        if self.exports(Callback::VmStart)
+            && self.call(Callback::VmStart, id, [id, vm_size, 0, 0, 0])? == 0
+        {
+            return Err(LoadError::VmStartRefused);
+        }
+        self.set_configuring(id, true);
+        if self.exports(Callback::Configure)
+            && self.call(Callback::Configure, id, [id, plugin_size, 0, 0, 0])? == 0
+        {
+            return Err(LoadError::ConfigurationRefused);
+        }
+        Ok(())
+    }
+
+    /// Creates a stream context for the filter at `position` of an exchange's chain.
+    ///
+    /// # Errors
+    /// When the guest traps; the context is gone then.
+    pub(crate) fn create_stream(
+        &mut self,
+        root: RootId,
+        exchange: SharedExchange,
+        position: usize,
+    ) -> Result<StreamId, Trap> {
+        let id = self.new_id("proxy_on_context_create")?;
+        self.instance
+            .state()
+            .streams
+            .insert(id, Stream::new(root.0, exchange, position));
+        match self.call(Callback::ContextCreate, id, [id, root.0, 0, 0, 0]) {
+            Ok(_) => Ok(StreamId(id)),
+            Err(trap) => {
+                self.instance.state().streams.remove(&id);
+                Err(trap)
+            }
+        }
+    }
+
+    /// Calls `callback` on behalf of context `id`. Exports that are missing answer 0.
+    pub(crate) fn call(
+        &mut self,
+        callback: Callback,
+        id: u32,
+        args: [u32; 5],
+    ) -> Result<u32, Trap> {
+        let state = self.instance.state();
+        state.current = id;
+        state.effective = 0;
+        state.callback = Some(callback);
+        let result = self.instance.call(callback, args);
+        let state = self.instance.state();
+        state.current = 0;
+        state.effective = 0;
+        state.callback = None;
+        self.failed |= result.is_err();
+        result
+    }
+
+    /// `proxy_on_tick`.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn tick(&mut self, root: RootId) -> Result<(), Trap> {
+        if self.instance.state().roots.contains_key(&root.0) {
+            self.call(Callback::Tick, root.0, [root.0, 0, 0, 0, 0])?;
+        }
+        Ok(())
+    }
+
+    /// Asks a root to end (section 6.2): `proxy_on_done`, and `proxy_on_delete` unless the
+    /// guest wants to go on; then [`RootEffect::Done`] will say when it is over.
+    ///
+    /// Returns whether the root is gone.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn end_root(&mut self, root: RootId) -> Result<bool, Trap> {
+        let id = root.0;
+        let Some(state) = self.instance.state().roots.get_mut(&id) else {
+            return Ok(true);
+        };
+        if std::mem::replace(&mut state.ending, true) {
+            return Ok(false);
+        }
+        // A guest may call proxy_done before it returns.
+        state.pending_done = true;
+        let done =
+            !self.exports(Callback::Done) || self.call(Callback::Done, id, [id, 0, 0, 0, 0])? != 0;
+        if done {
+            self.delete_root(root)?;
+        }
+        Ok(done)
+    }
+
+    /// `proxy_on_delete` of a root whose [`RootEffect::Done`] has come; nothing for one
+    /// that is gone.
+    ///
+    /// # Errors
+    /// When the guest traps; the root is gone all the same.
+    pub fn delete_root(&mut self, root: RootId) -> Result<(), Trap> {
+        if !self.instance.state().roots.contains_key(&root.0) {
+            return Ok(());
+        }
+        let result = self.call(Callback::Delete, root.0, [root.0, 0, 0, 0, 0]);
+        self.instance.state().remove_root(root.0);
+        result.map(drop)
+    }
+
+    /// What roots have asked for since the last time.
+    pub fn take_root_effects(&mut self) -> Vec<RootEffect> {
+        std::mem::take(&mut self.instance.state().root_effects)
+    }
+
+    /// Whether roots have asked for anything.
+    pub fn has_root_effects(&mut self) -> bool {
+        !self.instance.state().root_effects.is_empty()
+    }
+
+    /// Whether a call has trapped.
+    #[must_use]
+    pub const fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Live stream contexts.
+    pub fn streams(&mut self) -> usize {
+        self.instance.state().streams.len()
+    }
+
+    /// Bytes of the guest's memory.
+    #[must_use]
+    pub fn memory_size(&self) -> usize {
+        self.instance.memory_size()
+    }
+
+    pub(crate) fn exports(&self, callback: Callback) -> bool {
+        self.instance.exports(callback)
+    }
+
+    pub(crate) fn state(&mut self) -> &mut HostState {
+        self.instance.state()
+    }
+
+    fn set_configuring(&mut self, id: u32, configuring: bool) {
+        if let Some(root) = self.instance.state().roots.get_mut(&id) {
+            root.configuring = configuring;
+        }
+    }
+
+    fn new_id(&mut self, callback: &'static str) -> Result<u32, Trap> {
+        self.instance.state().next_id().ok_or_else(|| Trap {
+            kind: crate::error::TrapKind::Fault,
+            callback,
+            message: "all context ids are used up".to_owned(),
+        })
+    }
+}
+
+impl RootId {
+    /// The number the guest knows it by.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm")
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}

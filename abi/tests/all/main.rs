@@ -1,0 +1,26 @@
+//! The host of guests, case by case, through the crate's public face only.
+//!
+//! Guests are written in WAT (see `guest`), so nothing but this crate is needed to run
+//! them. Every number is literal: the wire is the contract, and a test that used our own
+//! constants would follow them when they are wrong. Every test runs once per engine.
+
+mod guest;
+#[macro_use]
+mod world;
+
+mod buffers;
+mod chains;
+mod contexts;
+mod hostile;
+mod lifecycle;
+mod limits;
+mod loading;
+mod local_reply;
+mod log_time;
+mod maps;
+mod pause;
+mod properties;
+mod start;
+mod stream_control;
+mod traps;
+mod wasi;

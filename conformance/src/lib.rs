@@ -1,0 +1,25 @@
+//! Cofferdam held against the programs it wants to replace: the real Envoy and nginx.
+//!
+//! A figure or a claim about behaviour is only worth something when the peer was measured in
+//! the same run, on the same machine, by the same client. This crate starts the peers,
+//! drives them, and prints both sides. It knows the proxy only as a program with a
+//! configuration file and a socket, so nothing in here can share a mistake with it.
+//!
+//! Three commands are built from these modules: `bench-plain` ([`plain`], [`idle`]),
+//! `raw-http` ([`raw`]) and `bench-instructions` ([`instructions`]).
+
+pub mod args;
+pub mod error;
+pub mod idle;
+pub mod instructions;
+pub mod load;
+pub mod peer;
+pub mod plain;
+pub mod proc;
+pub mod process;
+pub mod raw;
+pub mod scratch;
+pub mod stats;
+pub mod tool;
+
+pub use error::{Error, Result};

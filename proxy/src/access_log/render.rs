@@ -1,0 +1,284 @@
+//! From parts and a record to bytes.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Version;
+
+use super::operator::{Message, Name, Operator, Part};
+use super::{Flags, Record};
+
+/// What a part has to say.
+enum Value<'a> {
+    Absent,
+    Address(SocketAddr),
+    /// Without its port.
+    Ip(SocketAddr),
+    Bytes(&'a [u8]),
+    Flags(Flags),
+    Number(u64),
+    /// Filter and callback.
+    Place(&'a str, &'a str),
+    Time(SystemTime),
+}
+
+/// Appends a line of text, without a line break.
+pub(super) fn text(parts: &[Part], record: &Record<'_>, out: &mut Vec<u8>) {
+    for part in parts {
+        match value(part, record) {
+            // The template is the operator's own and was checked when it was read.
+            Value::Bytes(literal) if matches!(part, Part::Literal(_)) => {
+                out.extend_from_slice(literal);
+            }
+            value => write_value(&value, out, text_bytes),
+        }
+    }
+}
+
+/// Appends a JSON object, without a line break.
+pub(super) fn json(fields: &[(String, Vec<Part>)], record: &Record<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, (name, parts)) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(name.as_bytes());
+        if let [part] = parts.as_slice() {
+            match value(part, record) {
+                Value::Absent => {
+                    out.extend_from_slice(b"null");
+                    continue;
+                }
+                Value::Number(number) => {
+                    write_number(number, out);
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        out.push(b'"');
+        for part in parts {
+            write_value(&value(part, record), out, json_bytes);
+        }
+        out.push(b'"');
+    }
+    out.push(b'}');
+}
+
+/// Appends a JSON string.
+pub(super) fn json_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    json_bytes(bytes, out);
+    out.push(b'"');
+}
+
+fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
+    match part {
+        Part::Literal(literal) => Value::Bytes(literal.as_bytes()),
+        Part::Plain(operator) => plain(*operator, record),
+        Part::Field {
+            from,
+            name,
+            alternative,
+            max,
+        } => {
+            let field = |name| field(*from, name, record);
+            let found = match (field(name), alternative) {
+                (Value::Absent, Some(other)) => field(other),
+                (found, _) => found,
+            };
+            match (found, max) {
+                (Value::Bytes(bytes), Some(max)) => Value::Bytes(&bytes[..bytes.len().min(*max)]),
+                (found, _) => found,
+            }
+        }
+    }
+}
+
+fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
+    let text = |text: Option<&'a str>| match text {
+        Some(text) => Value::Bytes(text.as_bytes()),
+        None => Value::Absent,
+    };
+    let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
+    let ip = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Ip);
+    match operator {
+        Operator::BytesReceived => Value::Number(record.bytes_received),
+        Operator::BytesSent => Value::Number(record.bytes_sent),
+        Operator::DownstreamLocalAddress => address(record.downstream_local),
+        Operator::DownstreamLocalAddressWithoutPort => ip(record.downstream_local),
+        Operator::DownstreamLocalPort => match record.downstream_local {
+            Some(address) => Value::Number(address.port().into()),
+            None => Value::Absent,
+        },
+        Operator::DownstreamRemoteAddress => address(record.downstream_remote),
+        Operator::DownstreamRemoteAddressWithoutPort => ip(record.downstream_remote),
+        Operator::DownstreamTlsVersion => text(record.tls_version),
+        Operator::Duration => {
+            Value::Number(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX))
+        }
+        Operator::Filter => match record.decided_by {
+            Some((filter, callback)) => Value::Place(filter, callback),
+            None => Value::Absent,
+        },
+        Operator::Protocol => text(Some(protocol(record.protocol))),
+        Operator::RequestId => match record.request_headers.get("x-request-id") {
+            Some(id) => Value::Bytes(id.as_bytes()),
+            None => Value::Absent,
+        },
+        Operator::RequestedServerName => text(record.server_name),
+        Operator::ResponseCode => Value::Number(record.status.unwrap_or(0).into()),
+        Operator::ResponseCodeDetails => text(record.details),
+        Operator::ResponseFlags if record.flags.is_empty() => Value::Absent,
+        Operator::ResponseFlags => Value::Flags(record.flags),
+        Operator::RouteName => text(record.route),
+        Operator::StartTime => Value::Time(record.start),
+        Operator::UpstreamCluster => text(record.upstream_cluster),
+        Operator::UpstreamHost => address(record.upstream_host),
+    }
+}
+
+fn field<'a>(from: Message, name: &Name, record: &Record<'a>) -> Value<'a> {
+    let headers = match from {
+        Message::Request => Some(record.request_headers),
+        Message::Response => record.response_headers,
+        Message::Trailers => record.response_trailers,
+    };
+    let text = match name {
+        Name::Authority => record.authority,
+        Name::Method => record.method,
+        Name::Path => record.path,
+        Name::Scheme => record.scheme,
+        Name::Status => {
+            let status = record.status;
+            return status.map_or(Value::Absent, |status| Value::Number(status.into()));
+        }
+        Name::Field(name) => {
+            return match headers.and_then(|headers| headers.get(name)) {
+                Some(value) => Value::Bytes(value.as_bytes()),
+                None => Value::Absent,
+            };
+        }
+    };
+    if text.is_empty() {
+        return Value::Absent;
+    }
+    Value::Bytes(text.as_bytes())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Writes one value as text; `bytes` writes what somebody else chose.
+fn write_value(value: &Value<'_>, out: &mut Vec<u8>, bytes: fn(&[u8], &mut Vec<u8>)) {
+    match *value {
+        Value::Absent => out.push(b'-'),
+        Value::Address(address) => write_display(address, out),
+        Value::Ip(address) => write_display(address.ip(), out),
+        Value::Bytes(text) => bytes(text, out),
+        Value::Flags(flags) => write_display(flags, out),
+        Value::Number(number) => write_number(number, out),
+        Value::Place(filter, callback) => {
+            bytes(filter.as_bytes(), out);
+            out.push(b'/');
+            bytes(callback.as_bytes(), out);
+        }
+        Value::Time(time) => write_time(time, out),
+    }
+}
+
+fn write_display(value: impl std::fmt::Display, out: &mut Vec<u8>) {
+    // Writing to a `Vec` does not fail.
+    let _ = write!(out, "{value}");
+}
+
+fn write_number(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// nginx's rule for its logs: nothing passes that could end a line, close a quote or be
+/// taken for anything but text.
+fn text_bytes(mut bytes: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    loop {
+        let plain = bytes.iter().position(|byte| !is_plain(byte));
+        out.extend_from_slice(&bytes[..plain.unwrap_or(bytes.len())]);
+        let Some(at) = plain else { return };
+        out.extend_from_slice(b"\\x");
+        hex(bytes[at], out);
+        bytes = &bytes[at + 1..];
+    }
+}
+
+/// What JSON wants escaped. Bytes that are no UTF-8 become the replacement character.
+fn json_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        loop {
+            let special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f);
+            let end = rest.iter().position(special);
+            out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
+            let Some(at) = end else { break };
+            match rest[at] {
+                byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
+                byte => {
+                    out.extend_from_slice(b"\\u00");
+                    hex(byte, out);
+                }
+            }
+            rest = &rest[at + 1..];
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn hex(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.push(DIGITS[usize::from(byte >> 4)]);
+    out.push(DIGITS[usize::from(byte & 0xf)]);
+}
+
+/// ISO 8601 in UTC with milliseconds. Times before 1970 read as 1970.
+fn write_time(time: SystemTime, out: &mut Vec<u8>) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    let _ = write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis(),
+    );
+}
+
+/// The date of a day counted from 1970-01-01. Years are counted from March, so that the
+/// leap day is the last one and months have a regular pattern of lengths.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Days since 0000-03-01, in eras of 400 years.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}

@@ -1,0 +1,315 @@
+use std::time::UNIX_EPOCH;
+
+use http::{HeaderName, HeaderValue};
+
+use super::*;
+
+fn headers(list: &[(&'static str, &'static [u8])]) -> HeaderMap {
+    (list.iter())
+        .map(|&(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(value).unwrap(),
+            )
+        })
+        .collect()
+}
+
+/// Runs `test` with a record in which everything is there.
+fn with_record(test: impl FnOnce(Record<'_>)) {
+    let request_headers = headers(&[
+        ("user-agent", b"curl/8"),
+        ("x-request-id", b"id-1"),
+        ("x-quote", b"a\"b\\c\td\xe9"),
+        ("x-utf8", "caf\u{e9}".as_bytes()),
+    ]);
+    let response_headers = headers(&[("server", b"cofferdam")]);
+    let response_trailers = headers(&[("grpc-status", b"0")]);
+    test(Record {
+        start: UNIX_EPOCH + Duration::from_millis(1_709_210_096_007),
+        duration: Duration::from_micros(12_999),
+        protocol: Version::HTTP_11,
+        method: "GET",
+        scheme: "http",
+        authority: "a.example:80",
+        path: "/x?q=\"1\"",
+        request_headers: &request_headers,
+        response_headers: Some(&response_headers),
+        response_trailers: Some(&response_trailers),
+        status: Some(503),
+        details: Some("no_healthy_upstream"),
+        flags: Flags::NO_HEALTHY_UPSTREAM | Flags::WASM_FAILURE,
+        bytes_received: 0,
+        bytes_sent: 1_000_000,
+        upstream_host: Some(([127, 0, 0, 1], 9000).into()),
+        upstream_cluster: Some("backend"),
+        downstream_remote: Some("[2001:db8::1]:4000".parse().unwrap()),
+        downstream_local: Some(([10, 0, 0, 1], 8080).into()),
+        server_name: Some("a.example"),
+        tls_version: Some("TLSv1.3"),
+        route: Some("web.routes[2]"),
+        decided_by: Some(("greet", "on_request_headers")),
+    });
+}
+
+/// The same with everything absent that can be.
+fn with_bare_record(test: impl FnOnce(Record<'_>)) {
+    let none = HeaderMap::new();
+    with_record(|record| {
+        test(Record {
+            authority: "",
+            request_headers: &none,
+            response_headers: None,
+            response_trailers: None,
+            status: None,
+            details: None,
+            flags: Flags::none(),
+            upstream_host: None,
+            upstream_cluster: None,
+            downstream_remote: None,
+            downstream_local: None,
+            server_name: None,
+            tls_version: None,
+            route: None,
+            decided_by: None,
+            ..record
+        });
+    });
+}
+
+fn line(format: &Format, record: &Record<'_>) -> String {
+    let mut out = Vec::new();
+    format.render(record, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn text(template: &str, record: &Record<'_>) -> String {
+    let line = line(&Format::text(template).unwrap(), record);
+    line.strip_suffix('\n').unwrap().to_owned()
+}
+
+#[test]
+fn every_operator_writes_its_value() {
+    let cases = [
+        ("%BYTES_RECEIVED%", "0", "0"),
+        ("%BYTES_SENT%", "1000000", "1000000"),
+        ("%DOWNSTREAM_LOCAL_ADDRESS%", "10.0.0.1:8080", "-"),
+        ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "10.0.0.1", "-"),
+        ("%DOWNSTREAM_LOCAL_PORT%", "8080", "-"),
+        ("%DOWNSTREAM_REMOTE_ADDRESS%", "[2001:db8::1]:4000", "-"),
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "2001:db8::1",
+            "-",
+        ),
+        ("%DOWNSTREAM_TLS_VERSION%", "TLSv1.3", "-"),
+        ("%DURATION%", "12", "12"),
+        ("%FILTER%", "greet/on_request_headers", "-"),
+        ("%PROTOCOL%", "HTTP/1.1", "HTTP/1.1"),
+        ("%REQUESTED_SERVER_NAME%", "a.example", "-"),
+        ("%REQUEST_ID%", "id-1", "-"),
+        ("%RESPONSE_CODE%", "503", "0"),
+        ("%RESPONSE_CODE_DETAILS%", "no_healthy_upstream", "-"),
+        ("%RESPONSE_FLAGS%", "UH,WF", "-"),
+        ("%ROUTE_NAME%", "web.routes[2]", "-"),
+        (
+            "%START_TIME%",
+            "2024-02-29T12:34:56.007Z",
+            "2024-02-29T12:34:56.007Z",
+        ),
+        ("%UPSTREAM_CLUSTER%", "backend", "-"),
+        ("%UPSTREAM_HOST%", "127.0.0.1:9000", "-"),
+        ("%REQ(User-Agent)%", "curl/8", "-"),
+        ("%REQ(USER-AGENT):4%", "curl", "-"),
+        ("%REQ(user-agent):99%", "curl/8", "-"),
+        ("%REQ(X-NONE?:METHOD)%", "GET", "GET"),
+        ("%REQ(X-NONE?X-NONE)%", "-", "-"),
+        (
+            "%REQ(:AUTHORITY)% %REQ(HOST)%",
+            "a.example:80 a.example:80",
+            "- -",
+        ),
+        ("%REQ(:SCHEME)%", "http", "http"),
+        ("%RESP(SERVER)%", "cofferdam", "-"),
+        ("%RESP(:STATUS)%", "503", "-"),
+        ("%TRAILER(GRPC-STATUS)%", "0", "-"),
+        (
+            "100%% of %PROTOCOL%%%",
+            "100% of HTTP/1.1%",
+            "100% of HTTP/1.1%",
+        ),
+        ("", "", ""),
+    ];
+    for (name, _) in operator::PLAIN {
+        let tested = format!("%{name}%");
+        assert!(
+            cases.iter().any(|(template, ..)| *template == tested),
+            "{name}"
+        );
+    }
+    for (template, full, bare) in cases {
+        with_record(|record| assert_eq!(text(template, &record), full, "{template}"));
+        with_bare_record(|record| assert_eq!(text(template, &record), bare, "{template}"));
+    }
+}
+
+#[test]
+fn values_stay_inside_their_quotes_and_their_line() {
+    with_record(|record| {
+        assert_eq!(text("\"%REQ(:PATH)%\"", &record), r#""/x?q=\x221\x22""#);
+        assert_eq!(text("%REQ(X-QUOTE)%", &record), r"a\x22b\x5Cc\x09d\xE9");
+        let record = Record {
+            details: Some("one\r\ntwo\x1b[2J\x7f"),
+            ..record
+        };
+        let escaped = text("%RESPONSE_CODE_DETAILS%", &record);
+        assert_eq!(escaped, r"one\x0D\x0Atwo\x1B[2J\x7F");
+    });
+}
+
+#[test]
+fn the_default_line_is_envoys_with_two_words_more() {
+    with_record(|record| {
+        assert_eq!(
+            line(&Format::default(), &record),
+            "[2024-02-29T12:34:56.007Z] \"GET /x?q=\\x221\\x22 HTTP/1.1\" 503 UH,WF 0 1000000 12 \
+             \"-\" \"curl/8\" \"id-1\" \"a.example:80\" \"127.0.0.1:9000\" no_healthy_upstream \
+             greet/on_request_headers\n"
+        );
+    });
+}
+
+#[test]
+fn json_keeps_types_and_escapes() {
+    let fields = [
+        ("code", "%RESPONSE_CODE%"),
+        ("sent", "%BYTES_SENT%"),
+        ("status", "%RESP(:STATUS)%"),
+        ("ms", "%DURATION%"),
+        ("port", "%DOWNSTREAM_LOCAL_PORT%"),
+        ("route", "%ROUTE_NAME%"),
+        ("flags", "%RESPONSE_FLAGS%"),
+        ("mixed \"\n", "took %DURATION% ms, \"%REQ(X-NONE)%\""),
+        ("quote", "%REQ(X-QUOTE)%"),
+        ("utf8", "%REQ(X-UTF8)%"),
+        ("empty", ""),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let format = Format::json(fields.to_vec()).unwrap();
+    with_record(|record| {
+        let line = line(&format, &record);
+        assert_eq!(line.find('\n'), Some(line.len() - 1));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let expected = serde_json::json!({
+            "code": 503, "sent": 1_000_000, "status": 503, "ms": 12, "port": 8080,
+            "route": "web.routes[2]", "flags": "UH,WF",
+            "mixed \"\n": "took 12 ms, \"-\"",
+            "quote": "a\"b\\c\td\u{fffd}", "utf8": "caf\u{e9}", "empty": "",
+        });
+        assert_eq!(value, expected);
+        assert!(line.starts_with(r#"{"code":503,"sent":1000000,"#), "{line}");
+    });
+    with_bare_record(|record| {
+        let value: serde_json::Value = serde_json::from_str(&line(&format, &record)).unwrap();
+        for absent in ["status", "port", "route", "flags", "quote"] {
+            assert!(value[absent].is_null(), "{absent}");
+        }
+        assert_eq!(value["code"], 0);
+    });
+}
+
+#[test]
+fn mistakes_say_what_to_do() {
+    let cases = [
+        ("%RESPONS_CODE%", "did you mean `RESPONSE_CODE`?"),
+        ("%upstream_host%", "did you mean `UPSTREAM_HOST`?"),
+        ("%START_TIME(s)%", "takes no arguments"),
+        ("%DURATION:5%", "takes no arguments"),
+        ("%REQUEST(X-A)%", "did you mean `REQ"),
+        ("%REQ%", "does not name a header"),
+        ("%REQ(X-A%", "does not name a header"),
+        ("%REQ(X-A)x%", "does not name a header"),
+        ("%REQ(X-A):x%", "is not a length"),
+        ("%REQ(a b)%", "is not a header name"),
+        ("%REQ()%", "is not a header name"),
+        ("%RESP(:PATH)%", "is not a header name"),
+        ("100% of", "write `%%`"),
+        ("a\nb", "one line"),
+        ("a\x1b", "one line"),
+    ];
+    for (template, expected) in cases {
+        let error = Format::text(template).unwrap_err();
+        assert!(error.contains(expected), "{template:?}: {error}");
+        assert!(!error.contains('\n'), "{error:?}");
+    }
+    Format::text("%PROTOCOL%\n").unwrap();
+
+    let json = |fields: &[(&str, &str)]| {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        Format::json(fields.iter().map(owned).collect()).unwrap_err()
+    };
+    assert!(json(&[("a", "%NOPE%")]).starts_with("`a`: "));
+    assert!(json(&[("a", "1"), ("a", "2")]).contains("twice"));
+    assert!(json(&[]).contains("no fields"));
+}
+
+#[test]
+fn dates_hold_at_their_borders() {
+    let at = |seconds: u64| {
+        let mut line = String::new();
+        with_record(|record| {
+            let start = UNIX_EPOCH + Duration::from_secs(seconds);
+            line = text("%START_TIME%", &Record { start, ..record });
+        });
+        line
+    };
+    assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+    assert_eq!(at(951_782_399), "2000-02-28T23:59:59.000Z");
+    assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
+    assert_eq!(at(951_868_800), "2000-03-01T00:00:00.000Z");
+    assert_eq!(at(4_107_542_399), "2100-02-28T23:59:59.000Z");
+    assert_eq!(at(4_107_542_400), "2100-03-01T00:00:00.000Z");
+    assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59.000Z");
+    // Every day has the date that the HTTP date of the same moment has.
+    for day in (0..60_000).step_by(13) {
+        let time = UNIX_EPOCH + Duration::from_secs(day * 86_400);
+        let http = httpdate::fmt_http_date(time);
+        let (year, day_of_month) = (&http[12..16], &http[5..7]);
+        let iso = at(day * 86_400);
+        assert!(
+            iso.starts_with(year) && iso[8..10] == *day_of_month,
+            "{iso} {http}"
+        );
+    }
+}
+
+#[test]
+fn flags_are_envoys() {
+    let cases = [
+        (Flags::NO_HEALTHY_UPSTREAM, "UH", 0x2),
+        (Flags::UPSTREAM_TIMEOUT, "UT", 0x4),
+        (Flags::LOCAL_RESET, "LR", 0x8),
+        (Flags::UPSTREAM_REMOTE_RESET, "UR", 0x10),
+        (Flags::UPSTREAM_CONNECTION_FAILURE, "UF", 0x20),
+        (Flags::UPSTREAM_CONNECTION_TERMINATION, "UC", 0x40),
+        (Flags::NO_ROUTE, "NR", 0x100),
+        (Flags::DOWNSTREAM_CONNECTION_TERMINATION, "DC", 0x4000),
+        (Flags::STREAM_IDLE_TIMEOUT, "SI", 0x1_0000),
+        (Flags::DOWNSTREAM_PROTOCOL_ERROR, "DPE", 0x4_0000),
+        (Flags::UPSTREAM_PROTOCOL_ERROR, "UPE", 0x80_0000),
+        (Flags::BODY_LIMIT, "BL", 1 << 48),
+        (Flags::WASM_FAILURE, "WF", 1 << 49),
+    ];
+    let mut all = Flags::none();
+    for (flag, name, bits) in cases {
+        assert_eq!(flag.bits(), bits, "{name}");
+        assert_eq!(flag.to_string(), name);
+        all |= flag;
+    }
+    assert_eq!(all.names().count(), cases.len());
+    assert!(all.contains(Flags::NO_ROUTE | Flags::LOCAL_RESET));
+    assert!(!Flags::NO_ROUTE.contains(all));
+    assert_eq!(format!("{:?}", Flags::none()), "Flags(-)");
+    // The property is a signed integer.
+    assert!(i64::try_from(all.bits()).is_ok());
+}

@@ -1,0 +1,186 @@
+//! The process: everything wired, in start-up order.
+//!
+//! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
+//! OS thread; it ends when they have, and with it the process.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, Diagnostic};
+use crate::listener::{self, Socket};
+use crate::modules;
+use crate::upstream::backends::Backends;
+use crate::worker::{self, Shared};
+
+/// Stack of a worker: the interpreter and the parsers recurse on it.
+const STACK: usize = 4 << 20;
+
+/// Why the proxy could not be started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration, or a filter it names, cannot be used.
+    Configuration(Vec<Diagnostic>),
+    /// Something the machine did not give, one message each.
+    Unavailable(Vec<String>),
+}
+
+/// Checks that every filter of `config` can be loaded and started.
+///
+/// # Errors
+/// Everything that cannot.
+pub fn check(config: &Config) -> Result<(), Vec<Diagnostic>> {
+    modules::load(config).map(drop)
+}
+
+/// Runs the proxy until it is told to end and has drained. `ready` is called once all
+/// listeners listen, with the addresses they really have.
+///
+/// # Errors
+/// When it cannot be started; then nothing has been served.
+pub fn run(config: Config, ready: impl FnOnce(&[String])) -> Result<(), StartError> {
+    let config = Arc::new(config);
+    let loaded = modules::load(&config).map_err(StartError::Configuration)?;
+    let mut backends = Vec::new();
+    let mut checks = Vec::new();
+    for cluster in &config.clusters {
+        let (shared, service) = Backends::new(cluster)
+            .map_err(|error| StartError::Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))?;
+        backends.push(shared);
+        checks.extend(service);
+    }
+    // All sockets before anything runs: a taken port must keep the whole proxy from starting.
+    let sockets = listener::bind(&config)
+        .map_err(|errors| StartError::Unavailable(errors.iter().map(ToString::to_string).collect()))?;
+    let addresses: Vec<String> = sockets
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|socket| {
+            let listener = &config.listeners[socket.listener];
+            let address = socket.local_addr().map_or_else(|| format!("{:?}", listener.address), |address| address.to_string());
+            format!("{} {address}", listener.name)
+        })
+        .collect();
+    for address in &addresses {
+        tracing::info!("listening: {address}");
+    }
+
+    let drain_time = config.drain_time;
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
+    for check in checks {
+        server.add_service(check);
+    }
+    let shared = Arc::new(Shared { config, loaded, backends });
+    server.add_service(Workers { shared, sockets });
+    ready(&addresses);
+    server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+    Ok(())
+}
+
+fn server_conf(drain_time: Duration) -> ServerConf {
+    let mut conf = ServerConf::default();
+    // No sleeping through a grace period: the service ends when its last connection has.
+    conf.grace_period_seconds = Some(0);
+    conf.graceful_shutdown_timeout_seconds = Some(drain_time.as_secs().saturating_add(2));
+    conf.threads = 1;
+    conf
+}
+
+/// Our service: all workers.
+struct Workers {
+    shared: Arc<Shared>,
+    sockets: Vec<Vec<Socket>>,
+}
+
+#[async_trait]
+impl ServiceWithDependents for Workers {
+    async fn start_service(
+        &mut self,
+        _fds: Option<ListenFds>,
+        shutdown: ShutdownWatch,
+        _listeners_per_fd: usize,
+        ready: ServiceReadyNotifier,
+    ) {
+        let mut threads = Vec::new();
+        for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
+            let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
+            let spawned = thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .stack_size(STACK)
+                .spawn(move || worker::run(&shared, sockets, shutdown));
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(error) => tracing::error!(worker = index, "worker could not be started: {error}"),
+            }
+        }
+        ready.notify_ready();
+        // Pingora waits for blocking tasks, so this one is what ends the process in time.
+        let joined = tokio::task::spawn_blocking(move || {
+            for (index, thread) in threads.into_iter().enumerate() {
+                match thread.join() {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(worker = index, "worker failed: {error}"),
+                    Err(_) => tracing::error!(worker = index, "worker panicked"),
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+
+    fn name(&self) -> &str {
+        "workers"
+    }
+
+    fn threads(&self) -> Option<usize> {
+        Some(1)
+    }
+}
+
+/// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once
+/// only, so the second is ours to watch.)
+struct Signals;
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let (Ok(mut terminate), Ok(mut interrupt)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::error!("signals cannot be watched: ending");
+            return ShutdownSignal::FastShutdown;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("draining: no new connections, requests under way may finish; a second signal ends at once");
+        let again = thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                let (Ok(mut terminate), Ok(mut interrupt)) =
+                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+                else {
+                    return;
+                };
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
+            tracing::warn!("second signal: ending at once");
+            #[expect(clippy::exit, reason = "asked for twice")]
+            std::process::exit(1);
+        });
+        if let Err(error) = again {
+            tracing::warn!("a second signal will not be seen: {error}");
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}

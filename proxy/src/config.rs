@@ -1,0 +1,330 @@
+//! What one configuration file means.
+//!
+//! The types here are *typed and checked*: nothing past [`load`] has to ask whether a
+//! name exists, a range holds or a file can be read. [`mod@yaml`] reads the file into a tree
+//! that knows its lines; [`mod@check`] walks that tree, collects **every** mistake with its
+//! position, and builds these types; [`mod@reference`] prints the manual from the same list
+//! of fields the walk uses.
+
+pub mod check;
+pub mod reference;
+pub mod yaml;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_abi::{Compat, Limits};
+
+pub use check::{Diagnostic, load};
+
+/// A whole configuration, as one generation of the proxy runs it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where connections come from, in file order. Never empty.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Every plugin (a module with one configuration) any chain uses; chains hold indexes
+    /// into this list, so that a worker can keep its roots in a plain `Vec`.
+    pub plugins: Vec<Arc<PluginConfig>>,
+    /// Upstreams; routes hold indexes into this list.
+    pub clusters: Vec<Arc<Cluster>>,
+    /// Worker threads, 1..=256. Default: the number of usable cores.
+    pub workers: usize,
+    /// How long in-flight requests may go on after SIGTERM. Default 30 s.
+    pub drain_time: Duration,
+    /// Where one line per request goes.
+    pub access_log: Option<AccessLogConfig>,
+}
+
+/// One listening address.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Unique name, used in every message about this listener.
+    pub name: String,
+    /// Where it listens.
+    pub address: Address,
+    /// TLS on this listener, if any.
+    pub tls: Option<DownstreamTls>,
+    /// The chain of requests that match no route, as [`Route::filters`].
+    pub filters: Vec<usize>,
+    /// Routes in file order; the first match wins.
+    pub routes: Vec<Route>,
+    /// Largest header block accepted, in bytes, 1 KiB..=1 MiB. Default 64 KiB.
+    pub max_header_bytes: usize,
+    /// How long a connection may sit without a request. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long one request's head may take to arrive. Default 10 s. (hyper has one timer
+    /// for both; the smaller of the two rules while a head is being read.)
+    pub header_timeout: Duration,
+    /// What happens to the `server` response header. Default overwrite.
+    pub server_header: ServerHeader,
+}
+
+/// `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A TCP socket address.
+    Tcp(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Who owns the `server` response header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerHeader {
+    /// Ours replaces what the upstream sent.
+    #[default]
+    Overwrite,
+    /// Ours only where the upstream sent none.
+    IfAbsent,
+    /// Never touched.
+    Pass,
+}
+
+/// Certificate and key of a listener, read and parsed.
+#[derive(Debug, Clone)]
+pub struct DownstreamTls {
+    /// Ready to use, ALPN `h2` and `http/1.1` set.
+    pub server: Arc<rustls::ServerConfig>,
+}
+
+/// One entry of `routes`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// When this route applies.
+    pub matcher: Match,
+    /// The whole filter chain for this route (listener's and route's, merged), as indexes
+    /// into [`Config::plugins`], in request order.
+    pub filters: Vec<usize>,
+    /// What it does.
+    pub action: Action,
+    /// Header changes on the way to the upstream and back, after the filters.
+    pub request_headers: HeaderEdits,
+    /// Likewise for the response.
+    pub response_headers: HeaderEdits,
+    /// From the complete request head to the end of the response. `None`: unbounded.
+    /// Default 15 s, as Envoy.
+    pub timeout: Option<Duration>,
+    /// Longest silence on a stream in either direction before it is ended. Default 5 min.
+    pub idle_timeout: Option<Duration>,
+    /// Whether `Upgrade` requests (WebSocket and others) pass. Default true.
+    pub upgrades: bool,
+}
+
+/// The conditions of a route; all that are present must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Match {
+    /// The authority without its port, compared without case.
+    pub host: Option<HostMatch>,
+    /// The path without its query.
+    pub path: Option<PathMatch>,
+    /// Any of these methods; empty is any.
+    pub methods: Vec<http::Method>,
+    /// Every one of these.
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// How a host is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostMatch {
+    /// The whole name, lower case.
+    Exact(String),
+    /// `*.example.com`: kept as `.example.com`; at least one label must stand before it.
+    Suffix(String),
+}
+
+/// How a path is compared.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// A prefix that ends at a segment border (`/api` matches `/api` and `/api/x`, not
+    /// `/apix`; `/` matches everything).
+    Prefix(String),
+    /// A regular expression that must match the whole path.
+    Regex(regex::Regex),
+}
+
+/// A condition on one request header.
+#[derive(Debug, Clone)]
+pub struct HeaderMatch {
+    /// Its name.
+    pub name: http::HeaderName,
+    /// What its value must be.
+    pub value: ValueMatch,
+}
+
+/// What a header's value must be.
+#[derive(Debug, Clone)]
+pub enum ValueMatch {
+    /// Present, or with `false` absent.
+    Present(bool),
+    /// The whole value.
+    Exact(String),
+    /// A prefix of it.
+    Prefix(String),
+    /// A regular expression that must match the whole value.
+    Regex(regex::Regex),
+}
+
+/// What a matched route does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Proxy to one of these, by weight. Never empty, never all zero.
+    Forward {
+        /// Index into [`Config::clusters`] and weight, 0..=1,000,000.
+        clusters: Vec<(usize, u32)>,
+        /// Replaces the matched prefix (or the whole exact path).
+        prefix_rewrite: Option<String>,
+        /// Replaces the authority sent upstream.
+        host_rewrite: Option<String>,
+    },
+    /// Answer at once.
+    Respond {
+        /// 200..=599.
+        status: http::StatusCode,
+        /// May be empty.
+        body: Bytes,
+    },
+    /// Answer with a `location`.
+    Redirect {
+        /// 301, 302, 303, 307 or 308. Default 301.
+        status: http::StatusCode,
+        /// `https` or `http`; `None` keeps the request's.
+        scheme: Option<String>,
+        /// `None` keeps the request's.
+        host: Option<String>,
+        /// Replaces the whole path; `None` keeps it. The query is kept.
+        path: Option<String>,
+    },
+}
+
+/// Header changes of a route: removals first, then sets, then additions.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderEdits {
+    /// Names to remove.
+    pub remove: Vec<http::HeaderName>,
+    /// Replace or create.
+    pub set: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Append.
+    pub add: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+/// A module with one configuration: what becomes a root context.
+#[derive(Debug, Clone)]
+pub struct PluginConfig {
+    /// The filter's name in the file; also what `plugin_name` answers.
+    pub name: String,
+    /// Position of its definition, or of the `configuration` of the chain entry that gives it
+    /// another one, as `FILE:LINE:COLUMN`: for messages after loading.
+    pub position: String,
+    /// YAML path of the same place (`filters[0]`).
+    pub yaml_path: String,
+    /// Which module file, as written (resolved against the configuration file's folder).
+    pub file: PathBuf,
+    /// The module's bytes, read once per file and shared.
+    pub wasm: Bytes,
+    /// Handed to the guest as is.
+    pub root_id: String,
+    /// VMs with the same id, VM configuration and code are shared.
+    pub vm_id: String,
+    /// Buffer 6.
+    pub vm_configuration: Bytes,
+    /// Buffer 7: JSON text of the YAML, or the string itself.
+    pub configuration: Bytes,
+    /// WASI environment, in file order.
+    pub environment: Vec<(String, String)>,
+    /// What its streams get when it crashes.
+    pub on_failure: OnFailure,
+    /// Bounds on each call and on the VM.
+    pub limits: Limits,
+    /// Largest body buffered for this filter, in bytes. Default 1 MiB.
+    pub body_limit: usize,
+    /// Where we part from Envoy, switch by switch.
+    pub compat: Compat,
+    /// Header callbacks answering 1 hold headers only. Default false, as Envoy.
+    pub allow_on_headers_stop_iteration: bool,
+    /// Names added to `Trailer` on HTTP/1.1, so that this filter's trailers can be sent.
+    pub trailers: Vec<http::HeaderName>,
+}
+
+/// What a stream gets when its filter crashed (ABI notes, section 12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// 503 (reset once headers have left); while no VM is usable, 503.
+    #[default]
+    Closed,
+    /// 503 for the stream that crashed; while no VM is usable the filter is skipped.
+    Open,
+    /// As closed; while no VM is usable, a new one is tried at most once a second.
+    Reload,
+}
+
+/// One upstream.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Unique name.
+    pub name: String,
+    /// Where it is. May be empty (every request is answered 503).
+    pub endpoints: Vec<Endpoint>,
+    /// What is spoken to it.
+    pub protocol: Protocol,
+    /// TLS to it, if any.
+    pub tls: Option<UpstreamTls>,
+    /// Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long a pooled connection may sit unused. Default 55 s.
+    pub idle_timeout: Duration,
+    /// Active checks by Pingora's background service, if any.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// One server of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Resolved address.
+    pub address: SocketAddr,
+    /// 1..=1000. Default 1.
+    pub weight: u32,
+}
+
+/// What is spoken to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Http2,
+    /// Over TLS what ALPN says; without TLS, HTTP/1.1.
+    Auto,
+}
+
+/// How an upstream is verified.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    /// Sent as SNI and checked against the certificate. Never empty.
+    pub server_name: rustls::pki_types::ServerName<'static>,
+    /// Ready to use; ALPN set from [`Cluster::protocol`].
+    pub client: Arc<rustls::ClientConfig>,
+}
+
+/// Active health checking.
+#[derive(Debug, Clone)]
+pub struct HealthCheck {
+    /// `Some(path)`: HTTP GET expecting 200; `None`: TCP connect.
+    pub path: Option<String>,
+    /// Default 5 s.
+    pub interval: Duration,
+}
+
+/// Where the access log goes and how a line looks.
+#[derive(Debug, Clone)]
+pub struct AccessLogConfig {
+    /// `None` is standard output.
+    pub file: Option<PathBuf>,
+    /// Compiled line.
+    pub format: crate::access_log::Format,
+}

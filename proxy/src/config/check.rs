@@ -1,0 +1,217 @@
+//! From a file to a [`Config`], or to everything that is wrong with it.
+//!
+//! The walk never stops at a mistake: every step notes what it finds and goes on with a
+//! stand-in value, so that one run shows all there is to mend. Only when nothing was noted
+//! is what it built handed out. Files named by the configuration are read here, once each,
+//! and host names looked up; modules are only read: running them is a later step's work.
+
+mod access_log;
+mod action;
+mod chain;
+mod clusters;
+mod compat;
+pub mod fields;
+mod files;
+mod filters;
+mod headers;
+mod host;
+mod listeners;
+mod matching;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use cofferdam_abi::Compat;
+
+use super::Config;
+pub use super::yaml::Diagnostic;
+use super::yaml::{MAX_FILE_BYTES, Node, Position, Problems, did_you_mean, parse, quote};
+use files::Files;
+use host::Resolver;
+
+/// Reads and checks the configuration in `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, in file order.
+pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    match read(path) {
+        Ok(text) => load_str(&text, &file, folder),
+        Err((position, what, help)) => {
+            let problems = Problems::new(&file);
+            problems.add(position, "$", &what, help);
+            Err(problems.into_sorted())
+        }
+    }
+}
+
+/// Checks the configuration `text`. `file_name` is what messages call it; relative file
+/// names in it are looked up in `folder`.
+///
+/// # Errors
+/// Everything that is wrong with it, in file order.
+pub fn load_str(text: &str, file_name: &str, folder: &Path) -> Result<Config, Vec<Diagnostic>> {
+    check(text, file_name, folder, host::system)
+}
+
+/// What the steps of the walk share.
+struct Context<'t> {
+    files: Files<'t>,
+    resolver: Resolver,
+}
+
+/// Names that must differ, and that others may refer to.
+struct Names {
+    /// What carries them: `filter`, `cluster`, `listener`.
+    what: &'static str,
+    at: BTreeMap<String, (usize, Position)>,
+}
+
+fn check(
+    text: &str,
+    file_name: &str,
+    folder: &Path,
+    resolve: host::Resolve,
+) -> Result<Config, Vec<Diagnostic>> {
+    let problems = Problems::new(file_name);
+    let config = if text.len() as u64 > MAX_FILE_BYTES {
+        problems.add(Position::START, "$", TOO_LARGE, TOO_LARGE_HELP);
+        None
+    } else {
+        let context = Context {
+            files: Files::new(folder),
+            resolver: Resolver::new(resolve),
+        };
+        parse(text, &problems).and_then(|tree| walk(&Node::root(&tree, &problems), &context))
+    };
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.into_sorted()),
+    }
+}
+
+/// The whole file. Names are collected before the routes that refer to them.
+fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
+    let root = root.object(&fields::ROOT)?;
+    let compat = compat::read(root.get("compat").as_ref(), Compat::default());
+    let filters = filters::read(&root.list("filters"), context, compat);
+    let clusters = clusters::read(&root.list("clusters"), context);
+    let mut chains = chain::Chains::new(&filters);
+    let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
+    Some(Config {
+        listeners: listeners.into_iter().map(Arc::new).collect(),
+        plugins: chains.into_plugins(),
+        clusters: clusters.built.into_iter().map(Arc::new).collect(),
+        workers: match root.get("workers") {
+            Some(_) => root.count("workers"),
+            None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256)),
+        },
+        drain_time: root.duration("drain_time"),
+        access_log: root
+            .get("access_log")
+            .and_then(|node| access_log::read(&node, context)),
+    })
+}
+
+const TOO_LARGE: &str = "the file is larger than 8MiB";
+const TOO_LARGE_HELP: &str = "split the configuration";
+
+type Unreadable = (Position, String, &'static str);
+
+fn read(path: &Path) -> Result<String, Unreadable> {
+    let failed = |error: std::io::Error| {
+        let what = format!("the file cannot be read: {}", files::reason(&error));
+        (Position::START, what, "check its name and permissions")
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    // One byte more than allowed tells a file of exactly that size from a larger one.
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err((Position::START, TOO_LARGE.to_owned(), TOO_LARGE_HELP));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let text = String::from_utf8_lossy(good);
+        let last = text.rsplit('\n').next().unwrap_or("");
+        let position = Position {
+            line: text.matches('\n').count() + 1,
+            column: last.chars().count() + 1,
+        };
+        (
+            position,
+            "the file is not UTF-8 from here on".to_owned(),
+            "save it as UTF-8",
+        )
+    })
+}
+
+// === impl Names ===
+
+impl Names {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            at: BTreeMap::new(),
+        }
+    }
+
+    /// Gives `name` the next number; the second of two alike is a mistake.
+    fn add(&mut self, name: &str, node: &Node<'_>, number: usize) {
+        if let Some((_, first)) = self.at.get(name) {
+            let what = format!(
+                "the {} {} is already defined on line {}",
+                self.what,
+                quote(name),
+                first.line
+            );
+            node.wrong(what, "rename one of the two");
+            return;
+        }
+        self.at.insert(name.to_owned(), (number, node.position()));
+    }
+
+    /// The number of `name`; a name that nothing has is a mistake.
+    fn find(&self, name: &str, node: &Node<'_>) -> Option<usize> {
+        if let Some((number, _)) = self.at.get(name) {
+            return Some(*number);
+        }
+        let help = did_you_mean(name, self.at.keys().map(String::as_str).take(1_000)).map_or_else(
+            || {
+                format!(
+                    "define it under `{}s:`, or use a name that is there",
+                    self.what
+                )
+            },
+            |near| format!("did you mean {}?", quote(near)),
+        );
+        node.wrong(format!("there is no {} {}", self.what, quote(name)), help);
+        None
+    }
+}
+
+/// A table in which exactly one of several keys is allowed, or at most one: notes every
+/// further one, and answers the first.
+fn only_one_of<'n, 't>(
+    written: &'n [(&'static str, Option<Node<'t>>)],
+) -> Option<(&'static str, &'n Node<'t>)> {
+    let mut present = written
+        .iter()
+        .filter_map(|(name, node)| Some((*name, node.as_ref()?)));
+    let first = present.next();
+    if let Some((first, _)) = first {
+        for (name, node) in present {
+            let what = format!("`{name}` cannot stand beside `{first}`");
+            node.wrong(what, "keep one of the two");
+        }
+    }
+    first
+}

@@ -1,0 +1,149 @@
+//! `clusters`: upstreams, their servers, and how they are verified.
+
+use std::collections::HashMap;
+
+use rustls::pki_types::ServerName;
+
+use super::matching::path;
+use super::{Context, Names, fields};
+use crate::config::yaml::{Node, Object, quote};
+use crate::config::{Cluster, Endpoint, HealthCheck, Protocol, UpstreamTls};
+use crate::tls::Whose;
+
+/// Every cluster of the file.
+pub(super) struct Clusters {
+    /// Which number each name has.
+    pub(super) names: Names,
+    /// By number, as long as nothing is wrong; with a mistake the file is refused anyway.
+    pub(super) built: Vec<Cluster>,
+}
+
+/// Reads all definitions.
+pub(super) fn read(nodes: &[Node<'_>], context: &Context<'_>) -> Clusters {
+    let mut names = Names::new("cluster");
+    let mut built = Vec::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let Some(object) = node.object(&fields::CLUSTER) else {
+            continue;
+        };
+        let name = object.get("name").and_then(|node| {
+            let name = node.name()?;
+            names.add(name, &node, number);
+            Some(name)
+        });
+        built.push(cluster(&object, name.unwrap_or(""), context));
+    }
+    Clusters { names, built }
+}
+
+fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
+    let protocol = match object.choice("protocol") {
+        "http2" => Protocol::Http2,
+        "auto" => Protocol::Auto,
+        _ => Protocol::Http1,
+    };
+    Cluster {
+        name: name.to_owned(),
+        endpoints: endpoints(&object.list("endpoints"), context),
+        protocol,
+        tls: object
+            .table("tls")
+            .and_then(|tls| upstream_tls(&tls, protocol, context)),
+        connect_timeout: object.duration("connect_timeout"),
+        idle_timeout: object.duration("idle_timeout"),
+        health_check: object.table("health_check").map(|check| HealthCheck {
+            path: check
+                .get("path")
+                .and_then(|node| path(&node).map(str::to_owned)),
+            interval: check.duration("interval"),
+        }),
+    }
+}
+
+fn endpoints(nodes: &[Node<'_>], context: &Context<'_>) -> Vec<Endpoint> {
+    let mut seen = HashMap::new();
+    let mut endpoints = Vec::new();
+    for node in nodes {
+        let (address, weight) = if node.is_table() {
+            let Some(object) = node.object(&fields::ENDPOINT) else {
+                continue;
+            };
+            let weight = object.integer("weight").unwrap_or(1);
+            let Some(address) = object.get("address") else {
+                continue;
+            };
+            (address, u32::try_from(weight).unwrap_or(u32::MAX))
+        } else {
+            (node.clone(), 1)
+        };
+        for resolved in context.resolver.addresses(&address).unwrap_or_default() {
+            if let Some(line) = seen.insert(resolved, address.position().line) {
+                let what = format!("the endpoint {resolved} is already on line {line}");
+                address.wrong(
+                    what,
+                    "remove one of the two; to send it more, give it a weight",
+                );
+                continue;
+            }
+            endpoints.push(Endpoint {
+                address: resolved,
+                weight,
+            });
+        }
+    }
+    endpoints
+}
+
+fn upstream_tls(
+    tls: &Object<'_>,
+    protocol: Protocol,
+    context: &Context<'_>,
+) -> Option<UpstreamTls> {
+    let server_name = tls.get("server_name").and_then(|node| server_name(&node));
+    let ca_node = tls.get("ca");
+    let ca = match &ca_node {
+        Some(node) => Some(context.files.read(node)?.1),
+        None => None,
+    };
+    let alpn: &[&[u8]] = match protocol {
+        Protocol::Http1 => &[b"http/1.1"],
+        Protocol::Http2 => &[b"h2"],
+        Protocol::Auto => &[b"h2", b"http/1.1"],
+    };
+    match crate::tls::client_config(ca.as_deref(), alpn) {
+        Ok(client) => Some(UpstreamTls {
+            server_name: server_name?,
+            client,
+        }),
+        Err(error) => {
+            let help = "name a PEM file with CA certificates in `ca`";
+            match (error.whose, &ca_node) {
+                (Whose::Ca | Whose::Certificate, Some(node)) => {
+                    let file = quote(node.as_text().unwrap_or(""));
+                    node.refused(&format!("{file}: "), &error.what, help);
+                }
+                _ => tls.node().refused("", &error.what, help),
+            }
+            None
+        }
+    }
+}
+
+fn server_name(node: &Node<'_>) -> Option<ServerName<'static>> {
+    let text = node.text()?;
+    if text.is_empty() {
+        let help = "write the name the upstream's certificate carries; verification cannot be \
+                    switched off";
+        node.wrong("the server name is empty", help);
+        return None;
+    }
+    let name = ServerName::try_from(text.to_owned()).ok();
+    if name.is_none() {
+        let what = format!("{} is not a host name or address", quote(text));
+        node.wrong(
+            what,
+            "write the name the upstream's certificate carries, without a port",
+        );
+    }
+    name
+}

@@ -1,0 +1,127 @@
+//! Every key a configuration may have, described once: the walk takes its allowed keys,
+//! ranges and defaults from here, and the reference is printed from here.
+
+mod cluster;
+mod filter;
+mod listener;
+mod route;
+
+use std::time::Duration;
+
+use crate::config::yaml::Absent::{Default, Means, Required};
+use crate::config::yaml::{Absent, Field, Kind, Table};
+
+pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
+pub use filter::{FILTER, LIMITS, MODULE};
+pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TLS};
+pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
+
+/// The whole file.
+pub static ROOT: Table = Table {
+    name: "$",
+    doc: "The top of the file.",
+    fields: &[
+        field(
+            "listeners",
+            Kind::Tables(&LISTENER),
+            Required,
+            "Where connections come from, at least one listener.",
+        ),
+        field(
+            "filters",
+            Kind::Tables(&FILTER),
+            Means("no filters"),
+            "Every filter that a chain may name.",
+        ),
+        field(
+            "clusters",
+            Kind::Tables(&CLUSTER),
+            Means("no upstreams"),
+            "Every upstream that a route may name.",
+        ),
+        field(
+            "compat",
+            COMPAT_KIND,
+            Default("superset"),
+            "Where this proxy parts from Envoy, for every filter that says nothing else.",
+        ),
+        field(
+            "workers",
+            Kind::Integer { min: 1, max: 256 },
+            Means("the number of usable cores"),
+            "Worker threads.",
+        ),
+        field(
+            "drain_time",
+            duration(ZERO, DAY),
+            Default("30s"),
+            "How long requests in flight may go on after SIGTERM or SIGINT.",
+        ),
+        field(
+            "access_log",
+            Kind::Other("`stdout`, or a table", &[&ACCESS_LOG]),
+            Means("no access log"),
+            "Where one line per request goes.",
+        ),
+    ],
+};
+
+/// `access_log`.
+pub static ACCESS_LOG: Table = Table {
+    name: "access_log",
+    doc: "One line per request. At most one of `format` and `json`.",
+    fields: &[
+        field(
+            "file",
+            Kind::Text("file name, or `stdout`"),
+            Default("stdout"),
+            "Where the lines go; a file is appended to.",
+        ),
+        field(
+            "format",
+            Kind::Text("template"),
+            Means("the default line"),
+            "A line of text with operators.",
+        ),
+        field(
+            "json",
+            Kind::Other("table of name to template", &[]),
+            Means("a line of text"),
+            "One JSON object per line instead.",
+        ),
+    ],
+};
+
+const COMPAT_KIND: Kind = Kind::Other("name of a preset, or a table of switches (below)", &[]);
+const CHAIN_KIND: Kind = Kind::Other("list of names or tables", &[&CHAIN_ENTRY]);
+const ANY_KIND: Kind = Kind::Other("anything", &[]);
+
+const ZERO: Duration = Duration::ZERO;
+const MILLI: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const fn field(name: &'static str, kind: Kind, absent: Absent, doc: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        absent,
+        doc,
+    }
+}
+
+const fn duration(min: Duration, max: Duration) -> Kind {
+    Kind::Duration {
+        min,
+        max,
+        unbounded: false,
+    }
+}
+
+const fn bound(min: Duration, max: Duration) -> Kind {
+    Kind::Duration {
+        min,
+        max,
+        unbounded: true,
+    }
+}

@@ -1,0 +1,112 @@
+//! The keys of clusters.
+
+use std::time::Duration;
+
+use super::{DAY, HOUR, MILLI, duration, field};
+use crate::config::yaml::Absent::{Default, Means, Required};
+use crate::config::yaml::{Kind, Table};
+
+/// `clusters[]`.
+pub static CLUSTER: Table = Table {
+    name: "clusters[]",
+    doc: "An upstream: one or more servers that are as good as each other.",
+    fields: &[
+        field(
+            "name",
+            Kind::Text("name"),
+            Required,
+            "Its name in routes and messages; no two alike.",
+        ),
+        field(
+            "endpoints",
+            Kind::Other("list of `host:port`, or tables", &[&ENDPOINT]),
+            Required,
+            "Its servers. May be empty: every request is then answered 503. A host name is looked up once, when the file is loaded: all its IPv4 addresses, or all its IPv6 addresses if it has no other.",
+        ),
+        field(
+            "protocol",
+            Kind::Choice(&["http1", "http2", "auto"]),
+            Default("http1"),
+            "What is spoken to it; `auto` is what ALPN says over TLS, and HTTP/1.1 without TLS.",
+        ),
+        field(
+            "tls",
+            Kind::Table(&CLUSTER_TLS),
+            Means("clear text"),
+            "TLS to it; its certificate is always verified.",
+        ),
+        field(
+            "connect_timeout",
+            duration(MILLI, HOUR),
+            Default("5s"),
+            "How long connecting may take, TLS included; past it the answer is 503.",
+        ),
+        field(
+            "idle_timeout",
+            duration(MILLI, DAY),
+            Default("55s"),
+            "How long an unused connection is kept.",
+        ),
+        field(
+            "health_check",
+            Kind::Table(&HEALTH),
+            Means("no checks: every endpoint counts as healthy"),
+            "Active checks of its endpoints.",
+        ),
+    ],
+};
+
+/// `clusters[].endpoints[]`.
+pub static ENDPOINT: Table = Table {
+    name: "clusters[].endpoints[]",
+    doc: "One server. A bare `host:port` is short for a table with that address only.",
+    fields: &[
+        field("address", Kind::Text("host:port"), Required, "Where it is."),
+        field(
+            "weight",
+            Kind::Integer { min: 1, max: 1_000 },
+            Default("1"),
+            "Its share, relative to the others'.",
+        ),
+    ],
+};
+
+/// `clusters[].tls`.
+pub static CLUSTER_TLS: Table = Table {
+    name: "clusters[].tls",
+    doc: "How an upstream is verified.",
+    fields: &[
+        field(
+            "server_name",
+            Kind::Text("host name or address"),
+            Required,
+            "The name its certificate must carry, also sent as SNI.",
+        ),
+        field(
+            "ca",
+            Kind::Text("file name"),
+            Means("the system's roots"),
+            "The certificates it is verified against, PEM.",
+        ),
+    ],
+};
+
+/// `clusters[].health_check`.
+pub static HEALTH: Table = Table {
+    name: "clusters[].health_check",
+    doc: "Active checks of a cluster's endpoints.",
+    fields: &[
+        field(
+            "path",
+            Kind::Text("path"),
+            Means("connecting is enough"),
+            "GET this path and expect 200.",
+        ),
+        field(
+            "interval",
+            duration(Duration::from_millis(100), HOUR),
+            Default("5s"),
+            "Time between two checks.",
+        ),
+    ],
+};

@@ -1,0 +1,150 @@
+//! The keys of filters.
+
+use super::{ANY_KIND, COMPAT_KIND, HOUR, MILLI, duration, field};
+use crate::config::yaml::Absent::{Default, Means, Required};
+use crate::config::yaml::{Kind, Table};
+
+/// `filters[]`.
+pub static FILTER: Table = Table {
+    name: "filters[]",
+    doc: "A proxy-wasm module and how it runs.",
+    fields: &[
+        field(
+            "name",
+            Kind::Text("name"),
+            Required,
+            "Its name in chains and messages, and what the guest reads as `plugin_name`; no two alike.",
+        ),
+        field("module", Kind::Table(&MODULE), Required, "The code."),
+        field(
+            "root_id",
+            Kind::Text("text"),
+            Default(""),
+            "Which root context the guest makes, for modules with several.",
+        ),
+        field(
+            "vm_id",
+            Kind::Text("text"),
+            Default(""),
+            "Filters with the same `vm_id`, `vm_configuration` and code share a VM.",
+        ),
+        field(
+            "vm_configuration",
+            ANY_KIND,
+            Means("empty"),
+            "Handed to the guest when its VM starts.",
+        ),
+        field(
+            "environment",
+            Kind::Other("table of name to text", &[]),
+            Means("empty"),
+            "Environment variables the guest sees through WASI.",
+        ),
+        field(
+            "configuration",
+            ANY_KIND,
+            Means("empty"),
+            "Handed to the guest as JSON; a text is handed over as it is.",
+        ),
+        field(
+            "on_failure",
+            Kind::Choice(&["closed", "open", "reload"]),
+            Default("closed"),
+            "What requests get while no VM is usable because the guest keeps crashing: 503, no filter, or a new try at most once a second. The stream that crashed gets 503 in every case.",
+        ),
+        field(
+            "limits",
+            Kind::Table(&LIMITS),
+            Means("the defaults"),
+            "Bounds on the guest; past one, the call traps.",
+        ),
+        field(
+            "compat",
+            COMPAT_KIND,
+            Means("the top-level `compat`"),
+            "Where this proxy parts from Envoy for this filter.",
+        ),
+        field(
+            "allow_on_headers_stop_iteration",
+            Kind::Boolean,
+            Default("false"),
+            "Whether a header callback that answers 1 holds the headers only; otherwise it stops the body too, as in Envoy.",
+        ),
+        field(
+            "trailers",
+            Kind::Other("list of header names", &[]),
+            Means("none"),
+            "Names added to `Trailer` on HTTP/1.1, so that the trailers this filter adds can be sent.",
+        ),
+    ],
+};
+
+/// `filters[].module`.
+pub static MODULE: Table = Table {
+    name: "filters[].module",
+    doc: "Where a filter's code is.",
+    fields: &[
+        field(
+            "file",
+            Kind::Text("file name"),
+            Required,
+            "The wasm module.",
+        ),
+        field(
+            "sha256",
+            Kind::Text("64 hexadecimal digits"),
+            Means("not checked"),
+            "What the file's SHA-256 must be.",
+        ),
+    ],
+};
+
+/// `filters[].limits`.
+pub static LIMITS: Table = Table {
+    name: "filters[].limits",
+    doc: "What one guest may use.",
+    fields: &[
+        field(
+            "callback",
+            duration(MILLI, HOUR),
+            Default("100ms"),
+            "Longest one callback may run.",
+        ),
+        field(
+            "memory",
+            Kind::Size {
+                min: 64 << 10,
+                max: 4 << 30,
+            },
+            Default("64MiB"),
+            "Largest linear memory of a VM.",
+        ),
+        field(
+            "table",
+            Kind::Integer {
+                min: 1,
+                max: 10_000_000,
+            },
+            Default("10000"),
+            "Most elements of one wasm table.",
+        ),
+        field(
+            "frames",
+            Kind::Integer {
+                min: 16,
+                max: 1_000_000,
+            },
+            Default("10000"),
+            "Deepest recursion, in frames.",
+        ),
+        field(
+            "body",
+            Kind::Size {
+                min: 0,
+                max: 1 << 30,
+            },
+            Default("1MiB"),
+            "Largest body held for this filter; past it the answer is 413, or 500 for a response.",
+        ),
+    ],
+};

@@ -1,0 +1,116 @@
+//! The keys of listeners and of what a chain entry may say.
+
+use super::{ANY_KIND, CHAIN_KIND, DAY, HOUR, MILLI, ROUTE, duration, field};
+use crate::config::yaml::Absent::{Default, Means, Required};
+use crate::config::yaml::{Kind, Table};
+
+/// `listeners[]`.
+pub static LISTENER: Table = Table {
+    name: "listeners[]",
+    doc: "One listening address with its routes.",
+    fields: &[
+        field(
+            "name",
+            Kind::Text("name"),
+            Required,
+            "Its name, in every message about it; no two alike.",
+        ),
+        field(
+            "address",
+            Kind::Text("address"),
+            Required,
+            "Where it listens: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`. A unix path may be at most 107 bytes long.",
+        ),
+        field(
+            "tls",
+            Kind::Table(&LISTENER_TLS),
+            Means("clear text"),
+            "TLS for its connections, with HTTP/2 and HTTP/1.1 by ALPN.",
+        ),
+        field(
+            "filters",
+            CHAIN_KIND,
+            Means("no filters"),
+            "The filters of every route, in request order.",
+        ),
+        field(
+            "routes",
+            Kind::Tables(&ROUTE),
+            Required,
+            "What is done with a request; the first route that matches wins, and where none does the answer is 404.",
+        ),
+        field(
+            "max_header_bytes",
+            Kind::Size {
+                min: 1 << 10,
+                max: 1 << 20,
+            },
+            Default("64KiB"),
+            "Largest header block accepted; past it the answer is 431.",
+        ),
+        field(
+            "idle_timeout",
+            duration(MILLI, DAY),
+            Default("60s"),
+            "How long a connection may sit without a request.",
+        ),
+        field(
+            "header_timeout",
+            duration(MILLI, HOUR),
+            Default("10s"),
+            "How long the head of one request may take to arrive.",
+        ),
+        field(
+            "server_header",
+            Kind::Choice(&["overwrite", "if_absent", "pass"]),
+            Default("overwrite"),
+            "The `server` response header: always ours, ours where the upstream sent none, or never touched.",
+        ),
+    ],
+};
+
+/// `listeners[].tls`.
+pub static LISTENER_TLS: Table = Table {
+    name: "listeners[].tls",
+    doc: "What a listener shows its clients.",
+    fields: &[
+        field(
+            "certificate",
+            Kind::Text("file name"),
+            Required,
+            "The certificate chain, PEM, leaf first.",
+        ),
+        field(
+            "key",
+            Kind::Text("file name"),
+            Required,
+            "The private key of the leaf, PEM.",
+        ),
+    ],
+};
+
+/// An entry of a filter chain that is a table.
+pub static CHAIN_ENTRY: Table = Table {
+    name: "filters[] of a listener or route",
+    doc: "One place in a chain. A bare name is short for a table with that name only.",
+    fields: &[
+        field(
+            "name",
+            Kind::Text("name of a filter"),
+            Required,
+            "Which filter.",
+        ),
+        field(
+            "configuration",
+            ANY_KIND,
+            Means("the configuration the chain or the filter already has"),
+            "Handed to the guest instead of the filter's own, as another root context in the same VM.",
+        ),
+        field(
+            "disabled",
+            Kind::Boolean,
+            Default("false"),
+            "Takes the filter out of the chain.",
+        ),
+    ],
+};

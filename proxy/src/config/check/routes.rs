@@ -1,0 +1,44 @@
+//! `routes`: which requests, through which filters, to where.
+
+use super::chain::{Chain, Chains};
+use super::{Names, action, fields, headers, matching};
+use crate::config::yaml::Object;
+use crate::config::{Action, Route};
+
+/// The routes of a listener; what is wrong with them is noted.
+pub(super) fn read(
+    listener: &Object<'_>,
+    chains: &mut Chains<'_>,
+    base: &Chain<'_>,
+    clusters: &Names,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for node in listener.list("routes") {
+        let Some(object) = node.object(&fields::ROUTE) else {
+            continue;
+        };
+        let matcher = object
+            .table("match")
+            .map(|node| matching::read(&node))
+            .unwrap_or_default();
+        let filters = chains.route(base, &object.list("filters"));
+        let action = action::read(&object, matcher.path.as_ref(), clusters);
+        // An action with a mistake has been noted: any other stands in for it.
+        let stand_in = || Action::Forward {
+            clusters: Vec::new(),
+            prefix_rewrite: None,
+            host_rewrite: None,
+        };
+        routes.push(Route {
+            matcher,
+            filters,
+            action: action.unwrap_or_else(stand_in),
+            request_headers: headers::edits(&object, "request_headers"),
+            response_headers: headers::edits(&object, "response_headers"),
+            timeout: object.duration_or_none("timeout"),
+            idle_timeout: object.duration_or_none("idle_timeout"),
+            upgrades: object.boolean("upgrades"),
+        });
+    }
+    routes
+}

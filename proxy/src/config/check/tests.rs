@@ -1,0 +1,111 @@
+//! What is accepted and what it means, and every kind of mistake with its exact line.
+
+mod accepted;
+mod chains;
+mod mistakes;
+mod mutation;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::check;
+use crate::config::Config;
+
+/// Uses every key there is.
+const FULL: &str = include_str!("tests/full.yaml");
+
+/// A folder with the files the examples name, gone with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cofferdam-config-{}-{number}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(folder.0.join("filters")).expect("a folder");
+        let certified = |name: &str| {
+            let names = vec![name.to_owned()];
+            let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+            (made.cert.pem(), made.signing_key.serialize_pem())
+        };
+        let (certificate, key) = certified("example.com");
+        let (other, other_key) = certified("backend.internal");
+        folder.put("server.pem", certificate.as_bytes());
+        folder.put("server.key", key.as_bytes());
+        folder.put("ca.pem", other.as_bytes());
+        folder.put("other.key", other_key.as_bytes());
+        folder.put("not.pem", b"nothing of the kind\n");
+        folder.put("empty.wasm", b"");
+        folder.put("filters/a.wasm", b"\0asm\x01\0\0\0");
+        folder.put("filters/b.wasm", b"\0asm\x01\0\0\0b");
+        folder
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.0.join(name), bytes).expect("a file");
+    }
+
+    fn check(&self, text: &str) -> Result<Config, String> {
+        check(text, "test.yaml", &self.0, resolve).map_err(|diagnostics| {
+            let lines: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            // Folders differ from run to run; messages are compared without.
+            lines
+                .join("\n")
+                .replace(&format!("{}/", self.0.display()), "")
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A resolver that asks nobody.
+fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+    let addresses: &[&str] = match host {
+        "both" => &["::1", "127.0.0.1", "127.0.0.2", "127.0.0.1"],
+        "six" => &["::1", "::2"],
+        "nowhere" => &[],
+        _ => return Err(io::Error::other("no such name")),
+    };
+    Ok(addresses
+        .iter()
+        .map(|text| text.parse().expect("an address"))
+        .collect())
+}
+
+/// Accepted, or the test fails with what was wrong.
+fn accept(text: &str) -> Config {
+    match Folder::new().check(text) {
+        Ok(config) => config,
+        Err(lines) => panic!("refused:\n{lines}"),
+    }
+}
+
+/// What is wrong, one line each.
+fn refuse(text: &str) -> String {
+    match Folder::new().check(text) {
+        Ok(_) => panic!("accepted:\n{text}"),
+        Err(lines) => lines,
+    }
+}
+
+/// A listener with one route, which has `route` in it (a flow table without its braces).
+fn with_route(route: &str) -> String {
+    format!(
+        "listeners: [{{ name: l, address: '127.0.0.1:80', routes: [\n{{ {route} }}\n] }}]\n\
+         clusters: [{{ name: c, endpoints: [] }}, {{ name: d, endpoints: [] }}]\n"
+    )
+}
+
+/// A listener that answers, with `rest` below it.
+fn with(rest: &str) -> String {
+    format!(
+        "listeners: [{{ name: l, address: '127.0.0.1:80', routes: [{{ respond: {{}} }}] }}]\n{rest}\n"
+    )
+}

@@ -1,0 +1,149 @@
+//! The manual of the configuration file, printed from the descriptions the walk reads: a
+//! key cannot be in one and not in the other.
+
+use std::fmt::Write as _;
+
+use cofferdam_abi::Compat;
+
+use super::check::fields;
+use super::yaml::{Absent, Field, Kind, Table, duration_text, size_text};
+
+/// The whole reference, as Markdown.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(INTRODUCTION);
+    for table in tables() {
+        section(&mut out, table);
+    }
+    switches(&mut out);
+    out
+}
+
+/// Every table, each once, a table before those inside it.
+pub(crate) fn tables() -> Vec<&'static Table> {
+    let mut found: Vec<&'static Table> = Vec::new();
+    let mut next = vec![&fields::ROOT];
+    while let Some(table) = next.pop() {
+        if found.iter().any(|known| std::ptr::eq(*known, table)) {
+            continue;
+        }
+        found.push(table);
+        let mut inner: Vec<_> = table.inner().collect();
+        inner.reverse();
+        next.extend(inner);
+    }
+    found
+}
+
+fn section(out: &mut String, table: &Table) {
+    // Writing to a string cannot fail, here and below.
+    let _ = write!(out, "\n## `{}`\n\n{}\n\n", table.name, table.doc);
+    out.push_str("| key | value | if absent | what it does |\n|---|---|---|---|\n");
+    for field in table.fields {
+        let Field { name, doc, .. } = field;
+        let _ = writeln!(
+            out,
+            "| `{name}` | {} | {} | {} |",
+            cell(&value(&field.kind)),
+            cell(&absent(&field.absent)),
+            cell(doc)
+        );
+    }
+}
+
+fn value(kind: &Kind) -> String {
+    match kind {
+        Kind::Text(word) => (*word).to_owned(),
+        Kind::Boolean => "`true` or `false`".to_owned(),
+        Kind::Integer { min, max } => format!("{min} to {max}"),
+        Kind::Duration {
+            min,
+            max,
+            unbounded,
+        } => {
+            let none = if *unbounded { ", or `none`" } else { "" };
+            format!(
+                "duration, {} to {}{none}",
+                duration_text(*min),
+                duration_text(*max)
+            )
+        }
+        Kind::Size { min, max } => format!("size, {} to {}", size_text(*min), size_text(*max)),
+        Kind::Choice(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Kind::Table(table) => format!("table `{}`", table.name),
+        Kind::Tables(table) => format!("list of tables `{}`", table.name),
+        Kind::Other(shape, tables) => tables.iter().fold((*shape).to_owned(), |shape, table| {
+            format!("{shape} `{}`", table.name)
+        }),
+    }
+}
+
+fn absent(absent: &Absent) -> String {
+    match absent {
+        Absent::Required => "**required**".to_owned(),
+        Absent::Default("") => "empty".to_owned(),
+        Absent::Default(value) => format!("`{value}`"),
+        Absent::Means(words) => (*words).to_owned(),
+    }
+}
+
+/// A `|` would end the cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn switches(out: &mut String) {
+    out.push_str(SWITCHES);
+    for name in Compat::switches() {
+        let Some([on, off]) = Compat::words(name) else {
+            continue;
+        };
+        let _ = write!(out, "| `{name}` | `{on}`, `{off}` |");
+        for preset in Compat::PRESETS {
+            let _ = write!(out, " `{}` |", position(preset, name, [on, off]));
+        }
+        out.push('\n');
+    }
+}
+
+/// Where a preset has a switch: the position that changes nothing.
+fn position(preset: &str, switch: &str, words: [&'static str; 2]) -> &'static str {
+    let original = Compat::preset(preset).unwrap_or_default();
+    let unchanged = |word: &str| {
+        let mut compat = original;
+        compat.set(switch, word).is_ok() && compat == original
+    };
+    words.into_iter().find(|word| unchanged(word)).unwrap_or("")
+}
+
+const INTRODUCTION: &str = "\
+# Configuration reference
+
+One YAML file, read when the proxy starts. Everything that is wrong with it is reported at
+once, one mistake per line, as `FILE:LINE:COLUMN: YAML.PATH: what is wrong; what to do`;
+`cofferdam check --config FILE` does only that.
+
+* **Durations** are a whole number and a unit: `100ms`, `30s`, `5m`, `1h`, `1d`. Where
+  `none` is allowed, it and `0` mean that there is no bound.
+* **Sizes** are bytes, or a number and a unit: `64MiB`, `1KiB`, `10MB`.
+* **File names** are relative to the folder of the configuration file.
+* A key with nothing after it is a mistake, not an absent key; only under `configuration`
+  and `vm_configuration` does it mean empty.
+* Anchors, aliases and `<<` merges work; unknown keys, keys written twice, YAML tags of
+  one's own and a second document do not.
+";
+
+const SWITCHES: &str = "
+## `compat`
+
+The name of a preset, or a table of switches over one, named by its key `preset`:
+`compat: { preset: envoy, splice_body: splice }`. Without `preset` the switches of a filter
+change the top-level `compat`, and those at the top the default, `superset`.
+
+| switch | positions | `superset` | `envoy` | `spec` |
+|---|---|---|---|---|
+";

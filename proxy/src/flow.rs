@@ -1,0 +1,260 @@
+//! One exchange from its first byte to its last, as all the tasks that drive it share it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::Bytes;
+use cofferdam_abi::{Chain, Failure, FailureReason, SharedExchange, Way};
+use http::HeaderMap;
+
+use crate::access_log::{Flags, Record};
+use crate::config::Route;
+use crate::facts::Facts;
+use crate::headers::{self, Invalid};
+use crate::worker::Worker;
+
+/// One exchange.
+pub(crate) struct Flow {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) facts: Rc<Facts>,
+    pub(crate) filters: Option<Filters>,
+    /// Kept only where an access log wants it.
+    log: Option<RefCell<Logged>>,
+    /// When the last byte of the request had been handed to the upstream.
+    request_complete: Cell<Option<Instant>>,
+    last_activity: Cell<Instant>,
+    /// Whoever waits for the response while the request is still being sent.
+    response_waker: RefCell<Option<Waker>>,
+    failure_told: Cell<bool>,
+    decided_by: RefCell<Option<(String, String)>>,
+}
+
+/// The chain of an exchange that has filters.
+pub(crate) struct Filters {
+    pub(crate) chain: RefCell<Chain>,
+    pub(crate) exchange: SharedExchange,
+    /// What becomes of fields that cannot be sent.
+    pub(crate) invalid: Invalid,
+    /// Whether framing follows a changed body.
+    pub(crate) repair: bool,
+}
+
+/// What the access log says of a message that is long gone when it is written.
+#[derive(Default)]
+pub(crate) struct Logged {
+    pub(crate) method: http::Method,
+    pub(crate) path: String,
+    pub(crate) authority: String,
+    pub(crate) request: HeaderMap,
+    pub(crate) response: HeaderMap,
+    pub(crate) trailers: Option<HeaderMap>,
+}
+
+/// Ends the exchange when it goes: with the response's last byte, or with the client.
+pub(crate) struct End(pub(crate) Rc<Flow>);
+
+// === impl Flow ===
+
+impl Flow {
+    pub(crate) fn new(worker: Rc<Worker>, facts: Rc<Facts>, filters: Option<Filters>, logged: Option<Logged>) -> Rc<Self> {
+        let begun = facts.begun;
+        Rc::new(Self {
+            worker,
+            facts,
+            filters,
+            log: logged.map(RefCell::new),
+            request_complete: Cell::new(None),
+            last_activity: Cell::new(begun),
+            response_waker: RefCell::new(None),
+            failure_told: Cell::new(false),
+            decided_by: RefCell::new(None),
+        })
+    }
+
+    /// Runs `step` on the chain, then sees to what it has brought about: a crash to be
+    /// told, a timer to be set, the driver of the other way to be woken.
+    pub(crate) fn with_chain<R>(&self, way: Way, step: impl FnOnce(&mut Chain) -> R) -> Option<R> {
+        let filters = self.filters.as_ref()?;
+        let mut chain = filters.chain.borrow_mut();
+        let result = step(&mut chain);
+        self.tell_failure(&chain);
+        let other = match way {
+            Way::Request => Way::Response,
+            Way::Response => Way::Request,
+        };
+        if chain.has_output(other) || chain.is_reset() || chain.response_is_local() {
+            filters.exchange.borrow_mut().wake(other);
+        }
+        drop(chain);
+        self.worker.plugins.after_calls(&self.worker);
+        Some(result)
+    }
+
+    /// The whole request has been handed on (or there never was more than its head).
+    pub(crate) fn complete_request(&self) {
+        if self.request_complete.get().is_none() {
+            self.request_complete.set(Some(Instant::now()));
+            if let Some(waker) = self.response_waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn request_complete(&self) -> Option<Instant> {
+        self.request_complete.get()
+    }
+
+    /// Asks to be woken when the request is complete.
+    pub(crate) fn watch_request(&self, waker: &Waker) {
+        if self.request_complete.get().is_none() {
+            *self.response_waker.borrow_mut() = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn touch(&self) {
+        self.last_activity.set(Instant::now());
+    }
+
+    pub(crate) fn last_activity(&self) -> Instant {
+        self.last_activity.get()
+    }
+
+    /// Remembers a message's headers for the access log, where there is one.
+    pub(crate) fn log_with(&self, write: impl FnOnce(&mut Logged)) {
+        if let Some(logged) = &self.log {
+            write(&mut logged.borrow_mut());
+        }
+    }
+
+    /// The route that was chosen, if any.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        let listener = self.worker.listener(self.facts.connection.listener);
+        listener.config.routes.get(self.facts.route.get()?)
+    }
+
+    fn tell_failure(&self, chain: &Chain) {
+        let Some(failure) = chain.failure() else { return };
+        if self.failure_told.replace(true) {
+            return;
+        }
+        let callback = match &failure.reason {
+            FailureReason::Trap(trap) => {
+                self.facts.flag(Flags::WASM_FAILURE);
+                trap.callback
+            }
+            FailureReason::TooLarge(way) => {
+                self.facts.flag(Flags::BODY_LIMIT);
+                match way {
+                    Way::Request => "proxy_on_request_body",
+                    Way::Response => "proxy_on_response_body",
+                }
+            }
+        };
+        *self.decided_by.borrow_mut() = Some((failure.plugin.name.clone(), callback.to_owned()));
+        self.report(failure);
+    }
+
+    fn report(&self, failure: &Failure) {
+        let id = self.filters.as_ref().and_then(|filters| {
+            let exchange = filters.exchange.borrow();
+            let id = exchange.request_headers.as_ref()?.get(b"x-request-id")?.clone();
+            Some(String::from_utf8_lossy(&id).into_owned())
+        });
+        crate::plugins::report(failure, id.as_deref().unwrap_or("-"));
+    }
+
+    /// Log, done, delete for the filters; a line for the access log.
+    fn finish(&self) {
+        let facts = &self.facts;
+        facts.duration.set(Some(facts.begun.elapsed()));
+        if let Some(filters) = &self.filters
+            && let Ok(mut chain) = filters.chain.try_borrow_mut()
+        {
+            if let Some(details) = chain.details() {
+                facts.explain(details);
+            }
+            for failure in chain.end() {
+                self.report(&failure);
+            }
+            // Whoever still sends this request has nobody left to send it through.
+            filters.exchange.borrow_mut().wake(Way::Request);
+            drop(chain);
+            self.worker.plugins.after_calls(&self.worker);
+        }
+        self.write_log();
+    }
+
+    fn write_log(&self) {
+        let (Some(sink), Some(logged)) = (&self.worker.sink, &self.log) else { return };
+        let facts = &self.facts;
+        let logged = logged.borrow();
+        let details = facts.details.borrow();
+        let decided_by = self.decided_by.borrow();
+        let connection = &facts.connection;
+        let record = Record {
+            start: facts.wall,
+            duration: facts.duration.get().unwrap_or_default(),
+            protocol: facts.protocol,
+            method: logged.method.as_str(),
+            scheme: connection.scheme(),
+            authority: &logged.authority,
+            path: &logged.path,
+            request_headers: &logged.request,
+            response_headers: Some(&logged.response),
+            response_trailers: logged.trailers.as_ref(),
+            status: facts.status.get(),
+            details: std::str::from_utf8(&details).ok().filter(|text| !text.is_empty()),
+            flags: facts.flags.get(),
+            bytes_received: facts.received.get(),
+            bytes_sent: facts.sent.get(),
+            upstream_host: facts.upstream.get(),
+            upstream_cluster: facts.cluster.get().and_then(|cluster| facts.names.cluster(cluster)),
+            downstream_remote: connection.peer,
+            downstream_local: connection.local,
+            server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+            tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
+            route: facts.route.get().and_then(|route| facts.names.route(connection.listener, route)),
+            decided_by: decided_by.as_ref().map(|(filter, callback)| (&filter[..], &callback[..])),
+        };
+        sink.record(&record);
+        self.worker.flush_log_soon();
+    }
+}
+
+// === impl Logged ===
+
+impl Logged {
+    pub(crate) fn of(head: &http::request::Parts) -> Self {
+        Self {
+            method: head.method.clone(),
+            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            authority: headers::authority(&head.uri, &head.headers).to_owned(),
+            request: head.headers.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.0.facts.status.get().is_none() {
+            self.0.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+            self.0.facts.explain(&Bytes::from_static(b"downstream_remote_disconnect"));
+        }
+        self.0.finish();
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("End").finish()
+    }
+}

@@ -1,0 +1,112 @@
+//! What the guests of one worker get from us: a log, clocks, chance.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use cofferdam_abi::{Host, LogLevel, Origin};
+
+/// The target of guests' records in the program's log, for filters such as
+/// `--log info,filter=debug`.
+pub(crate) const LOG_TARGET: &str = "filter";
+
+/// One worker's host.
+pub(crate) struct WorkerHost {
+    rng: RefCell<fastrand::Rng>,
+    level: LogLevel,
+    /// A root has asked for something (see [`Host::root_effect`]).
+    pub(crate) effects: Cell<bool>,
+    /// While a configuration is being verified, records are kept for its error message.
+    captured: Option<RefCell<Vec<String>>>,
+}
+
+// === impl WorkerHost ===
+
+impl WorkerHost {
+    pub(crate) fn new() -> Self {
+        Self { rng: RefCell::new(fastrand::Rng::new()), level: enabled_level(), effects: Cell::new(false), captured: None }
+    }
+
+    /// A host that keeps what guests say instead of writing it.
+    pub(crate) fn capturing() -> Self {
+        Self { captured: Some(RefCell::default()), level: LogLevel::Warn, ..Self::new() }
+    }
+
+    pub(crate) fn captured(&self) -> Vec<String> {
+        self.captured.as_ref().map(|lines| lines.borrow().clone()).unwrap_or_default()
+    }
+}
+
+impl Host for WorkerHost {
+    fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]) {
+        let text = String::from_utf8_lossy(message);
+        if let Some(captured) = &self.captured {
+            captured.borrow_mut().push(text.trim_end().replace(['\n', '\r'], " "));
+            return;
+        }
+        let (filter, root, vm, context) = (origin.plugin, origin.root_id, origin.vm_id, origin.context);
+        match level {
+            LogLevel::Trace => tracing::trace!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Debug => tracing::debug!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Info => tracing::info!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Warn => tracing::warn!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Error => tracing::error!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Critical => {
+                tracing::error!(target: LOG_TARGET, filter, root, vm, context, critical = true, "{text}");
+            }
+        }
+    }
+
+    fn notice(&self, origin: &Origin<'_>, message: fmt::Arguments<'_>) {
+        tracing::debug!(filter = origin.plugin, vm = origin.vm_id, "{message}");
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.level
+    }
+
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn monotonic(&self) -> Duration {
+        clock(rustix::time::ClockId::Monotonic)
+    }
+
+    fn random(&self, out: &mut [u8]) {
+        self.rng.borrow_mut().fill(out);
+    }
+
+    fn root_effect(&self) {
+        self.effects.set(true);
+    }
+}
+
+/// CPU time of this thread: what the interpreter is calibrated against.
+pub(crate) fn thread_time() -> Duration {
+    clock(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn clock(id: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(id);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The lowest level for which anybody listens to guests.
+fn enabled_level() -> LogLevel {
+    use tracing::{Level, enabled};
+    if enabled!(target: LOG_TARGET, Level::TRACE) {
+        LogLevel::Trace
+    } else if enabled!(target: LOG_TARGET, Level::DEBUG) {
+        LogLevel::Debug
+    } else if enabled!(target: LOG_TARGET, Level::INFO) {
+        LogLevel::Info
+    } else if enabled!(target: LOG_TARGET, Level::WARN) {
+        LogLevel::Warn
+    } else if enabled!(target: LOG_TARGET, Level::ERROR) {
+        LogLevel::Error
+    } else {
+        LogLevel::Critical
+    }
+}

@@ -1,0 +1,27 @@
+//! Cofferdam: a reverse proxy and mesh sidecar whose filters are proxy-wasm modules.
+//!
+//! The library behind the `cofferdam` binary. One request's way through it is
+//! `serve::serve_request`; what the parts are and why is in ARCHITECTURE.md.
+
+pub mod access_log;
+pub mod app;
+pub mod config;
+mod connection;
+pub mod demo;
+mod facts;
+mod flow;
+pub mod headers;
+mod host;
+pub mod inspect;
+mod listener;
+mod modules;
+mod plugins;
+mod pump;
+pub mod route;
+mod serve;
+pub mod telemetry;
+mod timer;
+pub mod tls;
+mod trailers;
+mod upstream;
+mod worker;

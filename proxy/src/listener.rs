@@ -1,0 +1,340 @@
+//! From a listening socket to requests: accept, TLS, which HTTP it is, and how long a
+//! connection may sit.
+
+mod bind;
+mod detect;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::access_log::Flags;
+use crate::config::Listener;
+use crate::connection::Connection;
+use crate::serve::{self, ResponseBody};
+use crate::tls::Session;
+use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
+
+pub(crate) use bind::{Socket, bind};
+use bind::Accepted;
+
+/// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
+/// connection's.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// HTTP/2 window of a connection: room for sixteen stalled uploads beside the others.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Requests at once on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 200;
+/// Resets a client may send ahead of us: a mesh connection carries many callers' cancellations.
+const MAX_PENDING_RESETS: usize = 200;
+/// How long accepting pauses when the process is out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// Accepts until the worker drains, and then what is in the queue already: those clients
+/// have been told that they are connected.
+pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket) {
+    let listener = socket.listener;
+    let Ok(mut acceptor) = socket.into_acceptor() else {
+        tracing::error!(listener, "the listening socket cannot be used");
+        return;
+    };
+    loop {
+        let accepted = if worker.drain.is_started() {
+            match poll_once(pin!(acceptor.accept())).await {
+                Some(accepted) => accepted,
+                None => return,
+            }
+        } else {
+            tokio::select! {
+                accepted = acceptor.accept() => accepted,
+                () = worker.drain.start.notified() => continue,
+            }
+        };
+        match accepted {
+            Ok(accepted) => {
+                let guard = ConnectionGuard::new(worker.clone());
+                tokio::task::spawn_local(serve_connection(worker.clone(), listener, accepted, guard));
+            }
+            Err(error) => {
+                tracing::warn!(listener = %worker.listener(listener).config.name, "accept failed: {error}");
+                if worker.drain.is_started() {
+                    return;
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// One connection, from its first byte to its last.
+async fn serve_connection(worker: Rc<Worker>, listener: usize, accepted: Accepted, guard: ConnectionGuard) {
+    let config = worker.listener(listener).config.clone();
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    let connection = |tls| Connection { id, listener, peer: accepted.peer(), local: accepted.local(), tls };
+    let result = match (&config.tls, accepted.peer(), accepted.local()) {
+        (None, ..) => {
+            let connection = connection(None);
+            match accepted {
+                Accepted::Tcp { stream, .. } => serve_cleartext(worker, &config, connection, stream).await,
+                Accepted::Unix { stream } => serve_cleartext(worker, &config, connection, stream).await,
+            }
+        }
+        (Some(tls), peer, local) => {
+            let acceptor = tokio_rustls::TlsAcceptor::from(tls.server.clone());
+            let timeout = config.header_timeout;
+            match accepted {
+                Accepted::Tcp { stream, .. } => {
+                    let handshake = tokio::time::timeout(timeout, acceptor.accept(stream)).await;
+                    let Ok(Ok(stream)) = handshake else { return };
+                    let session = Session::of_server(stream.get_ref().1);
+                    let http2 = session.http2;
+                    let connection = Connection { id, listener, peer, local, tls: Some(session) };
+                    serve_http(worker, &config, connection, stream, http2).await
+                }
+                Accepted::Unix { stream } => {
+                    let handshake = tokio::time::timeout(timeout, acceptor.accept(stream)).await;
+                    let Ok(Ok(stream)) = handshake else { return };
+                    let session = Session::of_server(stream.get_ref().1);
+                    let http2 = session.http2;
+                    let connection = Connection { id, listener, peer, local, tls: Some(session) };
+                    serve_http(worker, &config, connection, stream, http2).await
+                }
+            }
+        }
+    };
+    drop(guard);
+    if let Err(error) = result {
+        tracing::debug!(connection = id, "connection ended: {error}");
+    }
+}
+
+/// Without TLS the first bytes tell HTTP/2 from HTTP/1.
+async fn serve_cleartext<S>(worker: Rc<Worker>, config: &Listener, connection: Connection, stream: S) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let detected = tokio::time::timeout(config.header_timeout, detect::detect(stream));
+    // While draining, a connection that has sent nothing is not worth waiting for.
+    let detected = tokio::select! {
+        detected = detected => detected,
+        () = worker.drain.start.notified() => return Ok(()),
+    };
+    match detected {
+        Ok(Ok((stream, http2))) => serve_http(worker, config, connection, stream, http2).await,
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+async fn serve_http<S>(
+    worker: Rc<Worker>,
+    config: &Listener,
+    connection: Connection,
+    stream: S,
+    http2: bool,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = Service { worker: worker.clone(), connection: Rc::new(connection), active: Rc::new(Active::new()) };
+    let io = TokioIo::new(stream);
+    if http2 { serve_http2(&worker, config, io, service).await } else { serve_http1(&worker, config, io, service).await }
+}
+
+async fn serve_http1<S>(worker: &Rc<Worker>, config: &Listener, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = service.connection.clone();
+    let mut builder = http1::Builder::new();
+    // `pipeline_flush` stays off: with it a client that does not read has no back-pressure.
+    // The header timeout is the idle timeout too: hyper has one clock for both.
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.idle_timeout)
+        .max_header_size(config.max_header_bytes)
+        .max_buf_size(config.max_header_bytes.max(MIN_BUFFER))
+        .auto_date_header(false);
+    let mut serving = pin!(builder.serve_connection(io, service).with_upgrades());
+    let result = if worker.drain.is_started() {
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    } else {
+        tokio::select! {
+            result = serving.as_mut() => result,
+            () = worker.drain.start.notified() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        }
+    };
+    if let Err(error) = &result
+        && (error.is_parse() || error.is_parse_too_large())
+    {
+        worker.log_refused(&connection, if error.is_parse_too_large() { 431 } else { 400 });
+    }
+    result
+}
+
+/// hyper's smallest read buffer.
+const MIN_BUFFER: usize = 8 << 10;
+
+async fn serve_http2<S>(worker: &Rc<Worker>, config: &Listener, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let active = service.active.clone();
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
+        .enable_connect_protocol()
+        .auto_date_header(false);
+    let mut serving = pin!(builder.serve_connection(io, service));
+    let mut closing = worker.drain.is_started();
+    loop {
+        if closing {
+            serving.as_mut().graceful_shutdown();
+            return serving.await;
+        }
+        // Unlike HTTP/1, hyper has no idle clock here.
+        tokio::select! {
+            result = serving.as_mut() => return result,
+            () = worker.drain.start.notified() => closing = true,
+            () = active.idle_for(config.idle_timeout) => closing = true,
+        }
+    }
+}
+
+/// What hyper calls with every request of a connection.
+struct Service {
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    active: Rc<Active>,
+}
+
+/// Requests under way on a connection.
+struct Active {
+    count: Cell<usize>,
+    since: Cell<Instant>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = http::Response<ResponseBody>;
+    type Error = Gone;
+    // Boxed so that an idle connection does not keep room for a request.
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (worker, connection, active) = (self.worker.clone(), self.connection.clone(), self.active.clone());
+        active.enter();
+        Box::pin(async move {
+            let _leave = Leave(active);
+            serve::serve_request(worker, connection, request).await.map_err(|serve::Cut| Gone)
+        })
+    }
+}
+
+/// The stream is cut without an answer.
+#[derive(Debug)]
+struct Gone;
+
+impl std::fmt::Display for Gone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("stream closed by a filter")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+// === impl Active ===
+
+impl Active {
+    fn new() -> Self {
+        Self { count: Cell::new(0), since: Cell::new(Instant::now()) }
+    }
+
+    fn enter(&self) {
+        self.count.set(self.count.get() + 1);
+        self.since.set(Instant::now());
+    }
+
+    /// Ready when no request has begun or been under way for that long.
+    async fn idle_for(&self, timeout: Duration) {
+        loop {
+            let until = if self.count.get() == 0 { self.since.get() + timeout } else { Instant::now() + timeout };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until.into()).await;
+        }
+    }
+}
+
+struct Leave(Rc<Active>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.since.set(Instant::now());
+    }
+}
+
+impl Worker {
+    /// A request that the codec refused never became an exchange, but the access log
+    /// should know.
+    fn log_refused(self: &Rc<Self>, connection: &Rc<Connection>, status: u16) {
+        let Some(sink) = &self.sink else { return };
+        let empty = http::HeaderMap::new();
+        let record = crate::access_log::Record {
+            start: std::time::SystemTime::now(),
+            duration: Duration::ZERO,
+            protocol: http::Version::HTTP_11,
+            method: "-",
+            scheme: connection.scheme(),
+            authority: "",
+            path: "-",
+            request_headers: &empty,
+            response_headers: None,
+            response_trailers: None,
+            status: Some(status),
+            details: Some("http1.codec_error"),
+            flags: Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            bytes_received: 0,
+            bytes_sent: 0,
+            upstream_host: None,
+            upstream_cluster: None,
+            downstream_remote: connection.peer,
+            downstream_local: connection.local,
+            server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+            tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
+            route: None,
+            decided_by: None,
+        };
+        sink.record(&record);
+        self.flush_log_soon();
+    }
+}

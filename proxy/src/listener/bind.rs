@@ -1,0 +1,191 @@
+//! Listening sockets: one per worker for TCP, so that the kernel spreads connections; one
+//! in all for a unix socket, shared.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::Path;
+
+use socket2::{Domain, Protocol, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::{Address, Config};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A listening socket of one worker.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// Position of the listener in the configuration.
+    pub(crate) listener: usize,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(std::net::TcpListener),
+    Unix(StdUnixListener),
+}
+
+/// The same, in the worker's runtime.
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A new connection.
+pub(crate) enum Accepted {
+    Tcp { stream: TcpStream, peer: SocketAddr },
+    Unix { stream: UnixStream },
+}
+
+/// A listener that cannot listen.
+#[derive(Debug)]
+pub(crate) struct BindError {
+    /// Its name.
+    listener: String,
+    index: usize,
+    address: Address,
+    error: io::Error,
+}
+
+/// Opens the sockets of every listener for every worker; the outer list is by worker.
+///
+/// # Errors
+/// Every listener that cannot listen.
+pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, Vec<BindError>> {
+    let mut workers: Vec<Vec<Socket>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let mut errors = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let opened = match &listener.address {
+            Address::Tcp(address) => tcp(*address, config.workers),
+            Address::Unix(path) => unix(path, config.workers),
+        };
+        match opened {
+            Ok(sockets) => {
+                for (worker, kind) in workers.iter_mut().zip(sockets) {
+                    worker.push(Socket { listener: index, kind });
+                }
+            }
+            Err(error) => errors.push(BindError {
+                listener: listener.name.clone(),
+                index,
+                address: listener.address.clone(),
+                error,
+            }),
+        }
+    }
+    if errors.is_empty() { Ok(workers) } else { Err(errors) }
+}
+
+fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<Kind>> {
+    // With port sharing on, the kernel would let a second proxy of the same user join in
+    // silence: whether the port is free is asked without it first.
+    let first = if address.port() == 0 { address } else { probe(address)? };
+    let mut sockets = Vec::with_capacity(count);
+    let mut actual = first;
+    for _ in 0..count {
+        let socket = open(actual, true)?;
+        actual = socket.local_addr()?;
+        sockets.push(Kind::Tcp(socket));
+    }
+    Ok(sockets)
+}
+
+fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
+    open(address, false)?.local_addr()
+}
+
+fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn unix(path: &Path, count: usize) -> io::Result<Vec<Kind>> {
+    // A socket file that nobody answers on was left by a process that is gone.
+    if path.exists()
+        && let Err(error) = std::os::unix::net::UnixStream::connect(path)
+        && error.kind() == io::ErrorKind::ConnectionRefused
+    {
+        std::fs::remove_file(path)?;
+    }
+    let socket = StdUnixListener::bind(path)?;
+    socket.set_nonblocking(true)?;
+    (0..count).map(|_| Ok(Kind::Unix(socket.try_clone()?))).collect()
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// Where it really listens: with port 0, the port it got.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(socket) => socket.local_addr().ok(),
+            Kind::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn into_acceptor(self) -> io::Result<Acceptor> {
+        Ok(match self.kind {
+            Kind::Tcp(socket) => Acceptor::Tcp(TcpListener::from_std(socket)?),
+            Kind::Unix(socket) => Acceptor::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    pub(crate) async fn accept(&mut self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                // Answers are small and wanted now.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted::Tcp { stream, peer })
+            }
+            Self::Unix(socket) => Ok(Accepted::Unix { stream: socket.accept().await?.0 }),
+        }
+    }
+}
+
+// === impl Accepted ===
+
+impl Accepted {
+    pub(crate) const fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { peer, .. } => Some(*peer),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    pub(crate) fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { stream, .. } => stream.local_addr().ok(),
+            Self::Unix { .. } => None,
+        }
+    }
+}
+
+// === impl BindError ===
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match &self.address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => format!("unix:{}", path.display()),
+        };
+        write!(
+            f,
+            "listeners[{}].address: listener {} cannot listen on {address}: {}; free the address or give the listener another",
+            self.index, self.listener, self.error
+        )
+    }
+}

@@ -1,0 +1,158 @@
+//! The `cofferdam` command: what was typed, turned into calls of the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use cofferdam::app::{self, StartError};
+use cofferdam::{config, demo, inspect, telemetry};
+
+/// A reverse proxy and mesh sidecar whose filters are proxy-wasm modules.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100, after_help = EXIT_STATUS)]
+struct Cli {
+    /// What to log: a level (error, warn, info, debug, trace), or levels by target such as
+    /// `info,filter=debug`
+    #[arg(long, global = true, env = "COFFERDAM_LOG", default_value = "info", value_name = "LEVELS")]
+    log: String,
+    /// How to log
+    #[arg(long, global = true, env = "COFFERDAM_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done; 64 the configuration or a filter is not usable; \
+                           69 something needed is not there (a port is taken, a file cannot be written).";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy until SIGTERM or SIGINT, then drain
+    Run {
+        /// The configuration
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration, its files and its filters, and run nothing
+    Check {
+        /// The configuration
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Show what a filter is, what it wants of a host, and what this one does not provide
+    Inspect {
+        /// The module
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the proxy in front of a small upstream of its own that shows what reaches it
+    Demo {
+        /// The configuration
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+        /// Where the upstream listens
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+        upstream: std::net::SocketAddr,
+    },
+    /// Print the reference of the configuration as Markdown
+    Reference,
+    /// Print a completion script
+    Completions {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = telemetry::init(&cli.log, cli.log_format == LogFormat::Json) {
+        eprintln!("--log {}: {error}; give a level or TARGET=LEVEL, separated by commas", cli.log);
+        return USAGE.into();
+    }
+    match cli.command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+        Command::Inspect { file, json } => inspect_module(&file, json),
+        Command::Demo { config, upstream } => match demo::start(upstream) {
+            Ok(()) => run(&config),
+            Err(error) => {
+                eprintln!("the demo's upstream cannot listen on {upstream}: {error}; free the address or give --upstream");
+                UNAVAILABLE.into()
+            }
+        },
+        Command::Reference => print(&config::reference::markdown()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cofferdam", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+fn run(path: &std::path::Path) -> ExitCode {
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems),
+    };
+    match app::run(config, |_| {}) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Configuration(problems)) => refuse(&problems),
+        Err(StartError::Unavailable(messages)) => {
+            for message in messages {
+                eprintln!("{}: {message}", path.display());
+            }
+            UNAVAILABLE.into()
+        }
+    }
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
+    match config::load(path).and_then(|config| app::check(&config)) {
+        Ok(()) => print(&format!("{}: the configuration is good\n", path.display())),
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
+    let report = std::fs::read(file).map_err(|error| error.to_string()).and_then(|bytes| inspect::inspect(bytes.into()));
+    match report {
+        Ok(report) => print(&if json { report.to_json() } else { report.to_string() }),
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
+            USAGE.into()
+        }
+    }
+}
+
+fn refuse(problems: &[config::Diagnostic]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    USAGE.into()
+}
+
+/// Writes to standard output; a reader that has gone is no reason to panic.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => UNAVAILABLE.into(),
+    }
+}
+
+/// EX_USAGE: what was given is not usable.
+const USAGE: u8 = 64;
+/// EX_UNAVAILABLE: something outside is missing.
+const UNAVAILABLE: u8 = 69;

@@ -1,0 +1,151 @@
+//! Modules of one configuration: read, checked, compiled once and shared by all workers.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use cofferdam_abi::engine::Code;
+use cofferdam_abi::engine::wasmi::Wasmi;
+use cofferdam_abi::{AbiVersion, LoadError, Module, Plugin, Vm, VmSettings};
+
+use crate::config::{Config, Diagnostic, PluginConfig};
+use crate::host::{WorkerHost, thread_time};
+
+/// One plugin of the configuration with its code.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Arc<PluginConfig>,
+    pub(crate) code: Arc<dyn Code>,
+    pub(crate) version: AbiVersion,
+    pub(crate) digest: [u8; 32],
+}
+
+/// Compiles every plugin of `config` and starts each once, to see that it can be.
+///
+/// # Errors
+/// One diagnostic for each plugin that cannot run, with what its guest said.
+pub(crate) fn load(config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    let mut loaded = Vec::new();
+    let mut engines = HashMap::new();
+    let mut codes: HashMap<_, (Arc<dyn Code>, Module)> = HashMap::new();
+    for plugin in &config.plugins {
+        let frames = plugin.limits.frames;
+        let engine = engines.entry(frames).or_insert_with(|| Wasmi::new(frames).calibrate(thread_time));
+        // A file is read once, so its bytes are at one place: that is their name here.
+        let key = (plugin.wasm.as_ptr() as usize, plugin.wasm.len(), frames, plugin.compat.spec_allocator_first);
+        let compiled = match codes.get(&key) {
+            Some((code, module)) => Ok((code.clone(), module.clone())),
+            None => compile(plugin, engine),
+        };
+        match compiled {
+            Ok((code, module)) => {
+                codes.insert(key, (code.clone(), module.clone()));
+                for problem in module.problems(&plugin.compat) {
+                    problems.push(diagnostic(plugin, "module", &problem.to_string(), hint(&problem)));
+                }
+                loaded.push(Arc::new(Loaded {
+                    config: plugin.clone(),
+                    code,
+                    version: module.version,
+                    digest: module.digest,
+                }));
+            }
+            Err(error) => problems.push(diagnostic(plugin, "module", &error.to_string(), hint(&error))),
+        }
+    }
+    // A module named by several filters is wrong once for each; starting needs sound ones.
+    if problems.is_empty() {
+        problems.extend(loaded.iter().filter_map(|loaded| loaded.try_start()));
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+fn compile(plugin: &PluginConfig, engine: &Wasmi) -> Result<(Arc<dyn Code>, Module), LoadError> {
+    let module = Module::parse(plugin.wasm.clone())?;
+    let later: Vec<String> = module.later().map(|import| import.name.clone()).collect();
+    if !later.is_empty() {
+        tracing::info!(
+            filter = %plugin.name,
+            hostcalls = later.join(","),
+            "imported hostcalls that this host answers with UNIMPLEMENTED"
+        );
+    }
+    let code = engine.compile(&module, &plugin.compat)?;
+    Ok((Arc::from(code), module))
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// What its VM is made of.
+    pub(crate) fn settings(&self) -> VmSettings {
+        VmSettings {
+            vm_id: self.config.vm_id.clone(),
+            configuration: self.config.vm_configuration.clone(),
+            environment: self.config.environment.clone(),
+            limits: self.config.limits.clone(),
+            compat: self.config.compat,
+        }
+    }
+
+    /// What its root is made of.
+    pub(crate) fn plugin(&self) -> Plugin {
+        Plugin {
+            name: self.config.name.clone(),
+            root_id: self.config.root_id.clone(),
+            configuration: self.config.configuration.clone(),
+            allow_on_headers_stop_iteration: self.config.allow_on_headers_stop_iteration,
+            body_limit: self.config.body_limit,
+        }
+    }
+
+    fn try_start(&self) -> Option<Diagnostic> {
+        let host = Rc::new(WorkerHost::capturing());
+        let started = Vm::start(&*self.code, self.version, Rc::new(self.settings()), host.clone())
+            .and_then(|mut vm| vm.create_root(Rc::new(self.plugin())));
+        let error = started.err()?;
+        let said = host.captured();
+        let said = if said.is_empty() {
+            "it logged nothing".to_owned()
+        } else {
+            format!("it logged: {}", said.join(" | "))
+        };
+        let (field, what) = match &error {
+            LoadError::ConfigurationRefused => ("configuration", error.to_string()),
+            LoadError::VmStartRefused => ("vm_configuration", error.to_string()),
+            _ => ("module", error.to_string()),
+        };
+        Some(diagnostic(&self.config, field, &format!("{what} ({said})"), hint(&error)))
+    }
+}
+
+fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
+    let mut position = plugin.position.rsplitn(3, ':');
+    let column = position.next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let line = position.next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let path = if plugin.yaml_path.ends_with("configuration") {
+        plugin.yaml_path.clone()
+    } else {
+        format!("{}.{field}", plugin.yaml_path)
+    };
+    Diagnostic {
+        file: position.next().unwrap_or_default().to_owned(),
+        line,
+        column,
+        path,
+        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display()).replace('\n', " "),
+        help: help.to_owned(),
+    }
+}
+
+fn hint(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Module(_) => "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`",
+        LoadError::Import { .. } => "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it",
+        LoadError::Export { .. } => "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports",
+        LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
+        LoadError::VmStartRefused => "give it the vm_configuration it expects",
+        LoadError::ConfigurationRefused => "give it the configuration it expects",
+    }
+}

@@ -1,0 +1,288 @@
+//! Filters at work on one worker: their VMs, their roots, their timers, and what happens
+//! when one crashes.
+//!
+//! VMs whose code and settings are equal are one VM with several roots. A VM in which a
+//! call trapped takes no new streams: the next request gets a fresh one, and streams that
+//! began on the old one finish there.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_abi::{
+    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Trap, Vm, VmSettings, Way,
+};
+use tokio::task::AbortHandle;
+
+use crate::config::OnFailure;
+use crate::facts::Facts;
+use crate::flow::Filters;
+use crate::headers::Invalid;
+use crate::host::WorkerHost;
+use crate::modules::Loaded;
+use crate::worker::Worker;
+
+/// After a VM could not be started, how long until the next try.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// All filters of one worker.
+pub(crate) struct Plugins {
+    host: Rc<WorkerHost>,
+    slots: Vec<Slot>,
+    vms: RefCell<Vec<(VmKey, Rc<RefCell<Vm>>)>>,
+    timers: RefCell<HashMap<(usize, RootId), AbortHandle>>,
+}
+
+/// What makes two VMs the same one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct VmKey {
+    digest: [u8; 32],
+    settings: Rc<VmSettings>,
+}
+
+/// One plugin on this worker.
+struct Slot {
+    loaded: Arc<Loaded>,
+    plugin: Rc<Plugin>,
+    key: VmKey,
+    state: RefCell<State>,
+}
+
+/// Whether a plugin can take a stream.
+enum State {
+    /// Not started yet.
+    Cold,
+    Running(Rc<RefCell<Vm>>, RootId),
+    /// Could not be started: not before then.
+    Down(Instant),
+    /// Crashed for good (`after_trap: envoy`).
+    Dead,
+}
+
+/// A filter that cannot work now and must not be skipped.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) filter: String,
+}
+
+// === impl Plugins ===
+
+impl Plugins {
+    pub(crate) fn new(loaded: &[Arc<Loaded>]) -> Self {
+        let slots = loaded
+            .iter()
+            .map(|loaded| Slot {
+                plugin: Rc::new(loaded.plugin()),
+                key: VmKey { digest: loaded.digest, settings: Rc::new(loaded.settings()) },
+                loaded: loaded.clone(),
+                state: RefCell::new(State::Cold),
+            })
+            .collect();
+        Self {
+            host: Rc::new(WorkerHost::new()),
+            slots,
+            vms: RefCell::default(),
+            timers: RefCell::default(),
+        }
+    }
+
+    /// Starts everything, so that the first request finds it running.
+    pub(crate) fn start_all(&self, worker: &Rc<Worker>) {
+        for slot in &self.slots {
+            // Told when it happens, and tried again with a request.
+            let _ = self.running(slot);
+        }
+        self.after_calls(worker);
+    }
+
+    /// The chain of one exchange. `None` where there is nothing in it.
+    pub(crate) fn begin(
+        &self,
+        worker: &Rc<Worker>,
+        chain: &[usize],
+        _facts: &Rc<Facts>,
+        exchange: impl FnOnce() -> Exchange,
+    ) -> Result<Option<Filters>, Refused> {
+        if chain.is_empty() {
+            return Ok(None);
+        }
+        let mut handles = Vec::with_capacity(chain.len());
+        let (mut drop_invalid, mut repair, mut done_before_log) = (true, true, false);
+        for index in chain {
+            let Some(slot) = self.slots.get(*index) else { continue };
+            let compat = &slot.key.settings.compat;
+            drop_invalid &= compat.reject_smuggling;
+            repair &= compat.repair_content_length;
+            done_before_log |= compat.done_before_log;
+            match self.running(slot) {
+                Some((vm, root)) => handles.push(FilterHandle { vm, root, plugin: slot.plugin.clone() }),
+                None if slot.loaded.config.on_failure == OnFailure::Open => {}
+                None => return Err(Refused { filter: slot.plugin.name.clone() }),
+            }
+        }
+        if handles.is_empty() {
+            return Ok(None);
+        }
+        let exchange = exchange().share();
+        let chain = RefCell::new(Chain::begin(exchange.clone(), handles, done_before_log));
+        self.after_calls(worker);
+        let invalid = if drop_invalid { Invalid::Drop } else { Invalid::Refuse };
+        Ok(Some(Filters { chain, exchange, invalid, repair }))
+    }
+
+    /// The plugin's VM and root, started if need be.
+    fn running(&self, slot: &Slot) -> Option<(Rc<RefCell<Vm>>, RootId)> {
+        let mut state = slot.state.borrow_mut();
+        match &*state {
+            State::Running(vm, root) if !vm.borrow().is_failed() => return Some((vm.clone(), *root)),
+            State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
+                *state = self.envoy_after_trap(slot);
+                if matches!(*state, State::Dead | State::Down(_)) {
+                    return None;
+                }
+            }
+            State::Dead => return None,
+            State::Down(until) if *until > Instant::now() => return None,
+            _ => {}
+        }
+        match self.start(slot) {
+            Ok((vm, root)) => {
+                *state = State::Running(vm.clone(), root);
+                Some((vm, root))
+            }
+            Err(error) => {
+                tracing::error!(filter = %slot.plugin.name, "filter could not be started, next try in {RETRY:?}: {error}");
+                *state = State::Down(Instant::now() + RETRY);
+                None
+            }
+        }
+    }
+
+    /// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD,
+    /// where a new one comes after its back-off.
+    fn envoy_after_trap(&self, slot: &Slot) -> State {
+        match slot.loaded.config.on_failure {
+            OnFailure::Reload => State::Down(Instant::now() + RETRY),
+            OnFailure::Closed | OnFailure::Open => State::Dead,
+        }
+    }
+
+    fn start(&self, slot: &Slot) -> Result<(Rc<RefCell<Vm>>, RootId), cofferdam_abi::LoadError> {
+        let mut vms = self.vms.borrow_mut();
+        vms.retain(|(_, vm)| !vm.borrow().is_failed());
+        let held = vms.iter().find(|(key, _)| *key == slot.key).map(|(_, vm)| vm.clone());
+        let vm = match held {
+            Some(vm) => vm,
+            None => {
+                let settings = slot.key.settings.clone();
+                let vm = Vm::start(&*slot.loaded.code, slot.loaded.version, settings, self.host.clone())?;
+                let vm = Rc::new(RefCell::new(vm));
+                vms.push((slot.key.clone(), vm.clone()));
+                vm
+            }
+        };
+        let root = vm.borrow_mut().create_root(slot.plugin.clone())?;
+        Ok((vm, root))
+    }
+
+    /// Sees to what roots have asked for. Called after every stretch of guest code; costs
+    /// one look at a flag when there is nothing.
+    pub(crate) fn after_calls(&self, worker: &Rc<Worker>) {
+        if !self.host.effects.replace(false) {
+            return;
+        }
+        let vms: Vec<_> = self.vms.borrow().iter().map(|(_, vm)| vm.clone()).collect();
+        for vm in vms {
+            let effects = match vm.try_borrow_mut() {
+                Ok(mut vm) => vm.take_root_effects(),
+                Err(_) => continue,
+            };
+            for effect in effects {
+                match effect {
+                    RootEffect::Tick { root, period } => self.set_timer(worker, &vm, root, period),
+                    RootEffect::Done { root } => {
+                        if let Err(trap) = vm.borrow_mut().delete_root(root) {
+                            report_trap("", &trap, "-");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn set_timer(&self, worker: &Rc<Worker>, vm: &Rc<RefCell<Vm>>, root: RootId, period: Option<Duration>) {
+        let key = (Rc::as_ptr(vm).addr(), root);
+        if let Some(timer) = self.timers.borrow_mut().remove(&key) {
+            timer.abort();
+        }
+        let Some(period) = period else { return };
+        let (weak, vm) = (Rc::downgrade(worker), Rc::downgrade(vm));
+        let timer = tokio::task::spawn_local(async move {
+            loop {
+                // The next period begins when the call has ended: ticks never pile up.
+                tokio::time::sleep(period).await;
+                let (Some(worker), Some(vm)) = (weak.upgrade(), vm.upgrade()) else { return };
+                let ticked = vm.borrow_mut().tick(root);
+                if let Err(trap) = ticked {
+                    worker.plugins.tick_failed(&vm, root, &trap);
+                    return;
+                }
+                worker.plugins.after_calls(&worker);
+            }
+        });
+        self.timers.borrow_mut().insert(key, timer.abort_handle());
+    }
+
+    fn tick_failed(&self, vm: &Rc<RefCell<Vm>>, root: RootId, trap: &Trap) {
+        let name = self.slots.iter().find_map(|slot| match &*slot.state.borrow() {
+            State::Running(held, id) if Rc::ptr_eq(held, vm) && *id == root => Some(slot.plugin.name.clone()),
+            _ => None,
+        });
+        report_trap(name.as_deref().unwrap_or_default(), trap, "-");
+    }
+
+    /// The worker ends: every root is told.
+    pub(crate) fn shut_down(&self) {
+        for (_, timer) in self.timers.borrow_mut().drain() {
+            timer.abort();
+        }
+        for slot in &self.slots {
+            if let State::Running(vm, root) = &*slot.state.borrow()
+                && let Err(trap) = vm.borrow_mut().end_root(*root)
+            {
+                report_trap(&slot.plugin.name, &trap, "-");
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugins").field("slots", &self.slots.len()).finish_non_exhaustive()
+    }
+}
+
+/// Tells the operator that a filter did wrong.
+pub(crate) fn report(failure: &Failure, request: &str) {
+    match &failure.reason {
+        FailureReason::Trap(trap) => report_trap(&failure.plugin.name, trap, request),
+        FailureReason::TooLarge(way) => {
+            let way = match way {
+                Way::Request => "request",
+                Way::Response => "response",
+            };
+            tracing::warn!(
+                filter = %failure.plugin.name,
+                request,
+                limit = failure.plugin.body_limit,
+                "{way} body outgrew what the filter may keep (limits.body)"
+            );
+        }
+    }
+}
+
+fn report_trap(filter: &str, trap: &Trap, request: &str) {
+    tracing::error!(filter, callback = trap.callback, request, "filter crashed: {}: {}", trap.kind, trap.message);
+}

@@ -1,0 +1,81 @@
+//! The data path: one request from its head to its response's head. What is left then
+//! (the response's body, the log line, the end) goes with the body that is handed back.
+//!
+//! [`serve_request`] is the whole of it, in three phases that differ in what can still be
+//! said when something goes wrong: *no context yet* (a plain status), *headers* (an
+//! answer that passes back through the filters), *committed* (only a cut).
+
+mod answer;
+mod body;
+mod request;
+mod response;
+mod upgrade;
+
+use std::rc::Rc;
+
+use http::{Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use crate::connection::Connection;
+use crate::facts::Facts;
+use crate::flow::{End, Flow, Logged};
+use crate::headers;
+use crate::plugins::Refused;
+use crate::worker::Worker;
+
+pub(crate) use answer::Answer;
+pub(crate) use body::ResponseBody;
+
+/// The stream is to be cut without another word.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+/// Serves one request.
+pub(crate) async fn serve_request(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Cut> {
+    // No context yet. What the client sent is put in order first, so that routes, filters
+    // and the upstream all see the same request.
+    let (mut head, body) = request.into_parts();
+    let facts = Rc::new(Facts::new(connection.clone(), worker.names.clone(), head.version));
+    let sane = headers::normalise_host(&mut head);
+    let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
+    request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
+    let logged = worker.sink.is_some().then(|| Logged::of(&head));
+
+    // The route comes before the filters because it chooses them; if they then change what
+    // it matched on, it is chosen again.
+    let listener = worker.listener(connection.listener);
+    let route = if sane.is_ok() { listener.find(&head) } else { None };
+    facts.route.set(route);
+    let chain = route.map_or(&listener.config.filters, |route| &listener.config.routes[route].filters);
+    let begun = worker.plugins.begin(&worker, chain, &facts, || request::exchange(&head, &facts));
+    let (filters, refused) = match begun {
+        Ok(filters) => (filters, None),
+        Err(refused) => (None, Some(refused)),
+    };
+    let flow = Flow::new(worker.clone(), facts, filters, logged);
+    let end = End(flow.clone());
+    if let Err(bad) = sane {
+        return answer::send(end, Answer::bad_request(&bad), Some(body), None).await;
+    }
+    if let Some(Refused { filter }) = refused {
+        return answer::send(end, Answer::filter_unavailable(&filter), Some(body), None).await;
+    }
+
+    // Headers: filters may hold, change or answer them; then the route acts.
+    let admitted = match request::admit(&flow, head, body, upgrade).await {
+        Ok(admitted) => admitted,
+        Err(stopped) => return stopped.finish(end).await,
+    };
+    let forwarded = match request::forward(&flow, admitted).await {
+        Ok(forwarded) => forwarded,
+        Err(stopped) => return stopped.finish(end).await,
+    };
+
+    // Committed once this returns.
+    response::respond(end, forwarded).await
+}

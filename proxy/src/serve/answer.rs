@@ -1,0 +1,191 @@
+//! The one place where something that went wrong becomes a status, a response flag and a
+//! reason in the access log.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use cofferdam_abi::{LocalReply, Way};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::{Cut, ResponseBody, response};
+use crate::access_log::Flags;
+use crate::flow::End;
+use crate::headers::BadHost;
+use crate::timer::Timer;
+use crate::upstream::ConnectError;
+
+/// An answer made here.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) flags: Flags,
+    pub(crate) details: Bytes,
+    pub(crate) body: Bytes,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, flags: Flags, details: &'static str, body: &'static str) -> Self {
+        Self {
+            status,
+            flags,
+            details: Bytes::from_static(details.as_bytes()),
+            body: Bytes::from_static(body.as_bytes()),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn bad_request(bad: &BadHost) -> Self {
+        let mut answer = Self::new(StatusCode::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "bad_host", "");
+        answer.body = Bytes::from(format!("{bad}\n"));
+        answer
+    }
+
+    pub(crate) fn filter_unavailable(filter: &str) -> Self {
+        let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, Flags::WASM_FAILURE, "wasm_fail_stream", "");
+        answer.details = Bytes::from(format!("wasm_fail_stream{{{filter}}}"));
+        answer
+    }
+
+    pub(crate) fn no_route() -> Self {
+        Self::new(StatusCode::NOT_FOUND, Flags::NO_ROUTE, "route_not_found", "")
+    }
+
+    /// Filters made a request of it that cannot be sent.
+    pub(crate) fn bad_filtered_request(why: String) -> Self {
+        let mut answer =
+            Self::new(StatusCode::INTERNAL_SERVER_ERROR, Flags::WASM_FAILURE, "", "invalid request headers\n");
+        answer.details = Bytes::from(why);
+        answer
+    }
+
+    /// Filters made a response of it that cannot be sent.
+    pub(crate) fn bad_filtered_response(why: String) -> Self {
+        let mut answer = Self::new(StatusCode::BAD_GATEWAY, Flags::WASM_FAILURE, "", "invalid response headers\n");
+        answer.details = Bytes::from(why);
+        answer
+    }
+
+    /// The client broke off or broke the protocol while its request was read.
+    pub(crate) fn broken_request() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "request_body_error", "")
+    }
+
+    pub(crate) fn idle() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Flags::STREAM_IDLE_TIMEOUT,
+            "stream_idle_timeout",
+            "stream timeout\n",
+        )
+    }
+
+    pub(crate) fn timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            Flags::UPSTREAM_TIMEOUT,
+            "response_timeout",
+            "upstream request timeout\n",
+        )
+    }
+
+    pub(crate) fn not_connected(error: &ConnectError) -> Self {
+        let (flags, details) = match error {
+            ConnectError::NoEndpoint => (Flags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"),
+            _ => (Flags::UPSTREAM_CONNECTION_FAILURE, "upstream_connection_failure"),
+        };
+        let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, flags, details, "");
+        answer.body = Bytes::from(match error {
+            ConnectError::NoEndpoint => "no healthy upstream\n".to_owned(),
+            _ => "upstream connection failed\n".to_owned(),
+        });
+        answer
+    }
+
+    /// The upstream took the request and gave no proper answer.
+    pub(crate) fn upstream_failed(error: &hyper::Error) -> Self {
+        if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            return Self::new(
+                StatusCode::BAD_GATEWAY,
+                Flags::UPSTREAM_PROTOCOL_ERROR,
+                "upstream_protocol_error",
+                "upstream sent no valid response\n",
+            );
+        }
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Flags::UPSTREAM_CONNECTION_TERMINATION,
+            "upstream_reset_before_response_started",
+            "upstream closed the connection before it answered\n",
+        )
+    }
+
+    fn reply(&self) -> LocalReply {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+            })
+            .collect();
+        LocalReply {
+            status: u32::from(self.status.as_u16()),
+            details: self.details.clone(),
+            body: self.body.clone(),
+            headers,
+            grpc_status: -1,
+        }
+    }
+}
+
+/// Sends an answer: back through the filters where there are any.
+///
+/// `unread` is a request body nobody will read.
+pub(crate) async fn send(
+    end: End,
+    answer: Answer,
+    unread: Option<Incoming>,
+    timer: Option<Timer>,
+) -> Result<Response<ResponseBody>, Cut> {
+    let flow = end.0.clone();
+    flow.facts.flag(answer.flags);
+    flow.facts.explain(&answer.details);
+    linger(unread);
+    if flow.filters.is_some() {
+        let reply = answer.reply();
+        flow.with_chain(Way::Response, |chain| chain.reply(&reply));
+        return response::local(end, timer).await;
+    }
+    let mut headers = HeaderMap::with_capacity(4);
+    if !answer.body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    headers.extend(answer.headers.into_iter().map(|(name, value)| (Some(name), value)));
+    Ok(response::finish(end, answer.status, headers, |end| ResponseBody::full(answer.body, end)))
+}
+
+/// Reads a request body to its end, within bounds, and forgets it: a client that is still
+/// sending would otherwise meet a closed connection before it has read its answer.
+pub(crate) fn linger(unread: Option<Incoming>) {
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(5);
+    const MOST: usize = 1 << 20;
+
+    let Some(mut body) = unread else { return };
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::task::spawn_local(tokio::time::timeout(LONGEST, async move {
+        let mut read = 0;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MOST {
+                break;
+            }
+        }
+    }));
+}

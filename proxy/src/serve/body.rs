@@ -1,0 +1,177 @@
+//! The response's body as the client's connection pulls it. With it go the connection it
+//! is read from, the exchange's timer and the exchange's end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cofferdam_abi::Way;
+use http::HeaderName;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::access_log::Flags;
+use crate::flow::End;
+use crate::timer::{Expired, Timer};
+use crate::trailers;
+use crate::upstream::Lease;
+use crate::upstream::body::{BodyError, Filtered};
+
+/// A response's body on its way down.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    kind: Kind,
+    /// Given back once the body has been read to its end, closed otherwise.
+    lease: Option<Lease>,
+    timer: Timer,
+    /// Trailers the client can be sent; `None` is all of them.
+    sendable: Option<Vec<HeaderName>>,
+    /// `None` where something else ends the exchange.
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Full(Bytes),
+    Plain(Incoming),
+    Filtered(Filtered),
+}
+
+// === impl ResponseBody ===
+
+impl ResponseBody {
+    /// No body, and an exchange that goes on without it.
+    pub(crate) fn nothing() -> Self {
+        Self { kind: Kind::Full(Bytes::new()), lease: None, timer: Timer::new(None, None), sendable: None, end: None }
+    }
+
+    pub(crate) fn full(bytes: Bytes, end: End) -> Self {
+        Self { end: Some(end), kind: Kind::Full(bytes), lease: None, timer: Timer::new(None, None), sendable: None }
+    }
+
+    pub(crate) fn plain(
+        body: Incoming,
+        lease: Lease,
+        timer: Timer,
+        sendable: Option<Vec<HeaderName>>,
+        end: End,
+    ) -> Self {
+        Self { kind: Kind::Plain(body), lease: Some(lease), timer, sendable, end: Some(end) }
+    }
+
+    pub(crate) fn filtered(body: Filtered, lease: Option<Lease>, timer: Timer, end: End) -> Self {
+        Self { kind: Kind::Filtered(body), lease, timer, sendable: None, end: Some(end) }
+    }
+
+    fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(End(flow)) = &self.end else { return Poll::Ready(None) };
+        match &mut self.kind {
+            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                flow.facts.count(Way::Response, bytes.len());
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Kind::Plain(body) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                flow.touch();
+                match frame {
+                    None => Poll::Ready(None),
+                    Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Source(error)))),
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(found) => {
+                            flow.log_with(|logged| logged.trailers = Some(found.clone()));
+                            let found = trailers::restrict(found, self.sendable.as_deref());
+                            Poll::Ready((!found.is_empty()).then(|| Ok(Frame::trailers(found))))
+                        }
+                        Err(frame) => {
+                            flow.facts.count(Way::Response, frame.data_ref().map_or(0, Bytes::len));
+                            Poll::Ready(Some(Ok(frame)))
+                        }
+                    },
+                }
+            }
+            Kind::Filtered(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn note(&self, error: &BodyError) {
+        let Some(End(flow)) = &self.end else { return };
+        let facts = &flow.facts;
+        match error {
+            BodyError::Source(_) | BodyError::Stopped(_) | BodyError::Length => {
+                let filters = flow.filters.as_ref();
+                let by_filter = filters.is_some_and(|filters| filters.chain.borrow().is_reset());
+                if by_filter {
+                    facts.flag(Flags::LOCAL_RESET);
+                } else if matches!(error, BodyError::Length) {
+                    facts.flag(Flags::WASM_FAILURE);
+                    tracing::error!("{error}: response cut");
+                } else {
+                    facts.flag(Flags::UPSTREAM_CONNECTION_TERMINATION);
+                }
+            }
+            BodyError::Timeout => {}
+        }
+        facts.explain(&Bytes::from(error.to_string().replace(' ', "_")));
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = this.poll_kind(cx) {
+            if let Some(Err(error)) = &frame {
+                this.note(error);
+            }
+            return Poll::Ready(frame);
+        }
+        let Some(End(flow)) = &this.end else { return Poll::Ready(None) };
+        let expired = std::task::ready!(this.timer.poll(cx, flow));
+        flow.facts.flag(match expired {
+            Expired::Route => Flags::UPSTREAM_TIMEOUT,
+            Expired::Idle => Flags::STREAM_IDLE_TIMEOUT,
+        });
+        this.note(&BodyError::Timeout);
+        Poll::Ready(Some(Err(BodyError::Timeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Plain(body) => body.is_end_stream(),
+            Kind::Filtered(body) => body.is_ended(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Plain(body) => body.size_hint(),
+            Kind::Filtered(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let complete = match &self.kind {
+            Kind::Full(_) => false,
+            Kind::Plain(body) => body.is_end_stream(),
+            Kind::Filtered(body) => body.is_ended() && body.has_read_all(),
+        };
+        if complete {
+            if let Some(lease) = self.lease.take() {
+                lease.give_back();
+            }
+        } else if !self.is_end_stream()
+            && let Some(End(flow)) = &self.end
+            && flow.facts.flags.get().is_empty()
+        {
+            flow.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The response's half of the data path: from the upstream's head, through the filters, to
+//! the client's connection.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use cofferdam_abi::{Headers, LocalReply, Part, Way};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+
+use super::answer::{self, Answer};
+use super::request::{self, Forwarded};
+use super::{Cut, ResponseBody, upgrade};
+use crate::access_log::Flags;
+use crate::config::ServerHeader;
+use crate::flow::{End, Flow};
+use crate::headers;
+use crate::pump::{Pump, Source, Stopped};
+use crate::timer::{Expired, Timer};
+use crate::trailers;
+use crate::upstream::Lease;
+use crate::upstream::body::Filtered;
+
+/// What our `server` header says.
+const SERVER: HeaderValue = HeaderValue::from_static("cofferdam");
+
+/// Hands the upstream's response to the client.
+pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<ResponseBody>, Cut> {
+    let Forwarded { mut response, lease, timer, upgrade, takes_trailers } = forwarded;
+    let flow = end.0.clone();
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
+        return upgrade::switch(end, upgrade, &mut response, timer).await;
+    }
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it.
+        let answer = Answer::new(
+            StatusCode::BAD_GATEWAY,
+            Flags::UPSTREAM_PROTOCOL_ERROR,
+            "upstream_protocol_error",
+            "upstream switched protocols unasked\n",
+        );
+        return answer::send(end, answer, None, None).await;
+    }
+    let (mut head, body) = response.into_parts();
+    headers::strip_hop_by_hop(&mut head.headers, false);
+    let http1 = flow.facts.protocol != http::Version::HTTP_2;
+    let Some(filters) = &flow.filters else {
+        let sendable = http1.then(|| if takes_trailers { trailers::announced(&head.headers) } else { Vec::new() });
+        return Ok(finish(end, head.status, head.headers, |end| {
+            ResponseBody::plain(body, lease, timer, sendable, end)
+        }));
+    };
+    let ended = body.is_end_stream();
+    let pairs = headers::response_to_pairs(head.status, &head.headers);
+    {
+        let mut exchange = filters.exchange.borrow_mut();
+        exchange.response_headers = Some(Headers::from_entries(pairs));
+    }
+    // Filters may ask for it from their response callbacks on.
+    flow.facts.status.set(Some(head.status.as_u16()));
+    flow.facts.explain(&bytes::Bytes::from_static(b"via_upstream"));
+    let http2 = lease.is_http2();
+    let source = (!ended).then_some(Source::Body(body));
+    let pump = Pump::new(flow.clone(), Way::Response, source, http2);
+    flow.with_chain(Way::Response, |chain| chain.push(Way::Response, Part::Headers { end: ended }));
+    filtered(end, pump, Some((head.status, head.headers)), Some(lease), timer, takes_trailers).await
+}
+
+/// Hands out an answer that the chain has made or been given.
+pub(crate) async fn local(end: End, timer: Option<Timer>) -> Result<Response<ResponseBody>, Cut> {
+    let pump = Pump::new(end.0.clone(), Way::Response, None, false);
+    let timer = timer.unwrap_or_else(|| Timer::new(None, end.0.worker.stream_idle_timeout(&end.0)));
+    filtered(end, pump, None, None, timer, false).await
+}
+
+/// Waits until the filters let a head go, and sends it.
+async fn filtered(
+    end: End,
+    mut pump: Pump,
+    mut original: Option<(StatusCode, HeaderMap)>,
+    lease: Option<Lease>,
+    mut timer: Timer,
+    takes_trailers: bool,
+) -> Result<Response<ResponseBody>, Cut> {
+    let flow = end.0.clone();
+    let Some(filters) = &flow.filters else { return Err(Cut) };
+    let ended = loop {
+        match next(&flow, &mut pump, &mut timer).await? {
+            Part::Headers { end } => break end,
+            Part::Data { .. } | Part::Trailers => {}
+        }
+    };
+    let local = filters.chain.borrow().response_is_local();
+    if local {
+        original = None;
+        pump.take_source();
+    }
+    let (changed, pairs) = {
+        let exchange = filters.exchange.borrow();
+        let map = exchange.response_headers.as_ref();
+        let changed = original.is_none() || map.is_some_and(Headers::is_changed);
+        (changed, map.filter(|_| changed).map(|map| map.entries().to_vec()))
+    };
+    let (status, mut map) = match (original, pairs) {
+        (Some(original), _) if !changed => original,
+        (_, pairs) => {
+            let made = headers::response_from_pairs(&pairs.unwrap_or_default(), filters.invalid);
+            match made {
+                Ok(made) => {
+                    request::report_dropped(&made.dropped);
+                    (made.status, made.headers)
+                }
+                Err(bad) => return Ok(bad_head(end, &bad)),
+            }
+        }
+    };
+    if changed {
+        headers::strip_hop_by_hop(&mut map, false);
+    }
+    let mut first = None;
+    if !ended && map.contains_key(header::CONTENT_LENGTH) && request::sees_body(&flow, Way::Response) {
+        let part = next(&flow, &mut pump, &mut timer).await?;
+        request::repair_length(&flow, Way::Response, &mut map, &part);
+        first = Some(part);
+    }
+    let http1 = flow.facts.protocol != http::Version::HTTP_2;
+    if http1 && !ended && let Some(route) = flow.route() {
+        trailers::announce(&mut map, &flow.worker.trailer_names(route));
+    }
+    let sendable = http1.then(|| if takes_trailers { trailers::announced(&map) } else { Vec::new() });
+    if ended {
+        return Ok(finish(end, status, map, |end| {
+            // Read to its end, or never there.
+            if let Some(lease) = lease && pump.has_read_all() {
+                lease.give_back();
+            }
+            ResponseBody::full(bytes::Bytes::new(), end)
+        }));
+    }
+    let promised = request::promised(&map);
+    let body = Filtered::new(pump, Way::Response, first, promised, sendable);
+    Ok(finish(end, status, map, |end| ResponseBody::filtered(body, lease, timer, end)))
+}
+
+/// The next part, or whatever must be said instead of it while something can be said.
+async fn next(flow: &std::rc::Rc<Flow>, pump: &mut Pump, timer: &mut Timer) -> Result<Part, Cut> {
+    poll_fn(|cx| loop {
+        let answer = match pump.poll_part(cx) {
+            Poll::Ready(Ok(part)) => return Poll::Ready(Ok(part)),
+            Poll::Ready(Err(Stopped::Source(error))) => Answer::upstream_failed(&error),
+            Poll::Ready(Err(_)) => {
+                flow.facts.flag(Flags::LOCAL_RESET);
+                return Poll::Ready(Err(Cut));
+            }
+            Poll::Pending => match std::task::ready!(timer.poll(cx, flow)) {
+                Expired::Route => Answer::timeout(),
+                Expired::Idle => Answer::idle(),
+            },
+        };
+        // Through the chain, which knows what has left already.
+        *timer = Timer::new(None, None);
+        pump.take_source();
+        flow.facts.flag(answer.flags);
+        let reply = LocalReply {
+            status: u32::from(answer.status.as_u16()),
+            details: answer.details.clone(),
+            body: answer.body.clone(),
+            headers: Vec::new(),
+            grpc_status: -1,
+        };
+        flow.with_chain(Way::Response, |chain| chain.reply(&reply));
+    })
+    .await
+}
+
+/// A head of the filters' making that is none; around them, since they have seen theirs.
+fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
+    let answer = Answer::bad_filtered_response(format!("invalid_response_headers{{{bad}}}"));
+    tracing::error!("a filter made a response that cannot be sent: {bad}");
+    end.0.facts.flag(answer.flags);
+    end.0.facts.explain(&answer.details);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    finish(end, answer.status, headers, |end| ResponseBody::full(answer.body, end))
+}
+
+/// What every response gets on its way out; `body` takes the end of the exchange with it.
+pub(crate) fn finish(
+    end: End,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: impl FnOnce(End) -> ResponseBody,
+) -> Response<ResponseBody> {
+    let flow = end.0.clone();
+    head(&flow, status, headers, body(end))
+}
+
+/// The head every response gets, in front of `body`.
+pub(crate) fn head(
+    flow: &Flow,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
+    if let Some(route) = flow.route() {
+        headers::apply_edits(&mut headers, &route.response_headers);
+    }
+    match flow.worker.listener(flow.facts.connection.listener).config.server_header {
+        ServerHeader::Overwrite => {
+            headers.insert(header::SERVER, SERVER);
+        }
+        ServerHeader::IfAbsent => {
+            headers.entry(header::SERVER).or_insert(SERVER);
+        }
+        ServerHeader::Pass => {}
+    }
+    if !headers.contains_key(header::DATE) {
+        headers.insert(header::DATE, flow.worker.date.borrow_mut().value(flow.facts.wall));
+    }
+    flow.facts.status.set(Some(status.as_u16()));
+    flow.facts.explain(&bytes::Bytes::from_static(b"via_upstream"));
+    flow.log_with(|logged| logged.response = headers.clone());
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,176 @@
+//! Connections that stop being HTTP: `Upgrade` over HTTP/1.1 (WebSocket and others), and
+//! extended CONNECT over HTTP/2, which is sent on as an HTTP/1.1 upgrade.
+
+use std::future::poll_fn;
+
+use cofferdam_abi::{Headers, Part, Way};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt as _, WriteHalf};
+
+use super::{Cut, ResponseBody, response};
+use crate::flow::End;
+use crate::headers;
+use crate::pump::{Pump, Source};
+use crate::timer::Timer;
+
+/// A client's wish to leave HTTP.
+pub(crate) struct Upgrade {
+    on: OnUpgrade,
+    protocol: HeaderValue,
+    /// Asked for by HTTP/2's CONNECT: the answer is 200, not 101.
+    connect: bool,
+}
+
+/// The wish in a request's head, if there is one.
+pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
+    if let Some(protocol) = head.extensions.remove::<hyper::ext::Protocol>() {
+        let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+        let on = head.extensions.remove::<OnUpgrade>()?;
+        return Some(Upgrade { on, protocol, connect: true });
+    }
+    let protocol = head.headers.get(header::UPGRADE)?.clone();
+    let asked = head
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    // A move to HTTP/2 is between the client and us, and we offer it by prior knowledge.
+    let ours = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
+    if !asked || ours {
+        return None;
+    }
+    let on = head.extensions.remove::<OnUpgrade>()?;
+    Some(Upgrade { on, protocol, connect: false })
+}
+
+// === impl Upgrade ===
+
+impl Upgrade {
+    /// Writes the wish into the request for the upstream.
+    pub(crate) fn prepare(&self, head: &mut Parts, rng: &mut fastrand::Rng) {
+        head.headers.insert(header::UPGRADE, self.protocol.clone());
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        if self.connect {
+            head.method = Method::GET;
+            if self.protocol == "websocket" && !head.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+                // Not a secret: it only shows that the upstream speaks WebSocket.
+                if let Ok(key) = HeaderValue::from_str(&base64(&rng.u128(..).to_le_bytes())) {
+                    head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
+                }
+            }
+        }
+    }
+}
+
+/// The upstream has agreed: answers the client and carries bytes both ways from then on.
+pub(crate) async fn switch(
+    end: End,
+    upgrade: Upgrade,
+    response: &mut Response<Incoming>,
+    timer: Timer,
+) -> Result<Response<ResponseBody>, Cut> {
+    let flow = end.0.clone();
+    let upstream = hyper::upgrade::on(&mut *response);
+    let mut headers = std::mem::take(response.headers_mut());
+    if let Some(filters) = &flow.filters {
+        headers::strip_hop_by_hop(&mut headers, true);
+        let pairs = headers::response_to_pairs(response.status(), &headers);
+        filters.exchange.borrow_mut().response_headers = Some(Headers::from_entries(pairs));
+        flow.with_chain(Way::Response, |chain| chain.push(Way::Response, Part::Headers { end: false }));
+        let mut pump = Pump::new(flow.clone(), Way::Response, None, false);
+        match poll_fn(|cx| pump.poll_part(cx)).await {
+            Ok(Part::Headers { .. }) if !filters.chain.borrow().response_is_local() => {}
+            Ok(_) => return response::local(end, None).await,
+            Err(_) => return Err(Cut),
+        }
+        let pairs = filters.exchange.borrow().response_headers.as_ref().map(|map| map.entries().to_vec());
+        if let Some(Ok(made)) = pairs.map(|pairs| headers::response_from_pairs(&pairs, filters.invalid)) {
+            headers = made.headers;
+        }
+    }
+    let status = if upgrade.connect {
+        for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
+            headers.remove(name);
+        }
+        StatusCode::OK
+    } else {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, upgrade.protocol.clone());
+        StatusCode::SWITCHING_PROTOCOLS
+    };
+    // The exchange ends with the tunnel: the tunnel holds its end, the response's body,
+    // of which there is nothing, does not.
+    flow.facts.status.set(Some(status.as_u16()));
+    let response = response::head(&flow, status, headers, ResponseBody::nothing());
+    tokio::task::spawn_local(tunnel(end, upgrade.on, upstream, timer));
+    Ok(response)
+}
+
+/// Bytes both ways until both have ended, one has failed, or nothing has moved for too long.
+async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Timer) {
+    let flow = end.0.clone();
+    let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
+    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    if flow.filters.is_none() {
+        let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+        if let Ok((received, sent)) = copied {
+            flow.facts.received.set(received);
+            flow.facts.sent.set(sent);
+        }
+        return;
+    }
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_upstream, to_upstream) = tokio::io::split(upstream);
+    let up = carry(Pump::new(flow.clone(), Way::Request, Some(Source::Raw(from_client)), false), to_upstream);
+    let down = carry(Pump::new(flow.clone(), Way::Response, Some(Source::Raw(from_upstream)), false), to_client);
+    let idle = poll_fn(|cx| timer.poll(cx, &flow));
+    tokio::select! {
+        _ = async { tokio::join!(up, down) } => {}
+        _ = idle => flow.facts.flag(crate::access_log::Flags::STREAM_IDLE_TIMEOUT),
+    }
+}
+
+/// One way of a tunnel through the filters.
+async fn carry(mut pump: Pump, mut to: WriteHalf<TokioIo<Upgraded>>) -> std::io::Result<()> {
+    loop {
+        match poll_fn(|cx| pump.poll_part(cx)).await {
+            Ok(Part::Data { bytes, end }) => {
+                to.write_all(&bytes).await?;
+                if end {
+                    return to.shutdown().await;
+                }
+            }
+            Ok(Part::Headers { .. }) => {}
+            Ok(Part::Trailers) | Err(_) => return to.shutdown().await,
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for index in 0..4 {
+            let letter = ALPHABET[(word >> (18 - 6 * index)) as usize & 63];
+            out.push(if index <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_is_padded_as_rfc_4648_shows() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(super::base64(plain.as_bytes()), coded);
+        }
+    }
+}

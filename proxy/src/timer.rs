@@ -1,0 +1,62 @@
+//! The two clocks of an exchange in one timer: how long the upstream may take once it has
+//! the whole request, and how long the stream may be silent.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use crate::flow::Flow;
+
+/// The timer of one exchange; absent where neither clock runs.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    route: Option<Duration>,
+    idle: Option<Duration>,
+}
+
+/// Which clock ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The route's.
+    Route,
+    /// The stream's silence.
+    Idle,
+}
+
+// === impl Timer ===
+
+impl Timer {
+    pub(crate) const fn new(route: Option<Duration>, idle: Option<Duration>) -> Self {
+        Self { sleep: None, route, idle }
+    }
+
+    /// Ready when a clock has run out. Activity since only moves the deadline away, so the
+    /// sleep is touched when it fires or when the deadline comes nearer, not per chunk.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, flow: &Flow) -> Poll<Expired> {
+        loop {
+            let Some((deadline, which)) = self.deadline(flow) else { return Poll::Pending };
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            if deadline < sleep.deadline().into_std() {
+                sleep.as_mut().reset(deadline.into());
+            }
+            std::task::ready!(sleep.as_mut().poll(cx));
+            if deadline <= Instant::now() {
+                return Poll::Ready(which);
+            }
+            sleep.as_mut().reset(deadline.into());
+        }
+    }
+
+    fn deadline(&self, flow: &Flow) -> Option<(Instant, Expired)> {
+        let route = self.route.and_then(|timeout| Some((flow.request_complete()? + timeout, Expired::Route)));
+        let idle = self.idle.map(|timeout| (flow.last_activity() + timeout, Expired::Idle));
+        match (route, idle) {
+            (Some(route), Some(idle)) => Some(if idle.0 < route.0 { idle } else { route }),
+            (one, other) => one.or(other),
+        }
+    }
+}

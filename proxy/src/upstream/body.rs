@@ -1,0 +1,221 @@
+//! The request's body as the upstream connection pulls it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cofferdam_abi::{Part, Way};
+use http::HeaderName;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::flow::Flow;
+use crate::pump::{Pump, Stopped};
+use crate::trailers;
+
+/// A request's body on its way up.
+#[derive(Debug)]
+pub(crate) enum UpstreamBody {
+    /// There is none.
+    Empty,
+    /// Straight from the client.
+    Plain {
+        /// What the client sends.
+        body: Incoming,
+        /// For counts and timers.
+        flow: Rc<Flow>,
+        /// Trailers the upstream can be sent; `None` is all of them.
+        sendable: Option<Vec<HeaderName>>,
+    },
+    /// Through filters.
+    Filtered(Filtered),
+}
+
+/// A body that comes out of a chain of filters, with the framing it must keep.
+#[derive(Debug)]
+pub(crate) struct Filtered {
+    pump: Pump,
+    way: Way,
+    /// A part that came with the headers.
+    first: Option<Part>,
+    ended: bool,
+    /// What `content-length` still promises; a body that breaks it must not be sent.
+    promised: Option<u64>,
+    /// Trailers the receiver can be sent; `None` is all of them (HTTP/2).
+    sendable: Option<Vec<HeaderName>>,
+}
+
+/// Why a body ends before its end.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    Stopped(Stopped),
+    Source(hyper::Error),
+    /// The filters made another length of it than the headers that have left.
+    Length,
+    /// A timer of the exchange ran out.
+    Timeout,
+}
+
+// === impl UpstreamBody ===
+
+impl UpstreamBody {
+    /// Takes back the client's body when nobody has sent it.
+    pub(crate) fn take_source(self) -> Option<Incoming> {
+        match self {
+            Self::Empty => None,
+            Self::Plain { body, .. } => Some(body),
+            Self::Filtered(mut filtered) => filtered.pump.take_source(),
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Plain { body, flow, sendable } => {
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                flow.touch();
+                if frame.is_none() || body.is_end_stream() {
+                    flow.complete_request();
+                }
+                Poll::Ready(match frame {
+                    None => None,
+                    Some(Err(error)) => Some(Err(BodyError::Source(error))),
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(found) => {
+                            let found = trailers::restrict(found, sendable.as_deref());
+                            (!found.is_empty()).then(|| Ok(Frame::trailers(found)))
+                        }
+                        Err(frame) => {
+                            flow.facts.count(Way::Request, frame.data_ref().map_or(0, Bytes::len));
+                            Some(Ok(frame))
+                        }
+                    },
+                })
+            }
+            Self::Filtered(filtered) => {
+                let frame = std::task::ready!(filtered.poll_frame(cx));
+                if filtered.ended {
+                    filtered.pump.flow.complete_request();
+                }
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Plain { body, .. } => body.is_end_stream(),
+            Self::Filtered(filtered) => filtered.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Plain { body, .. } => body.size_hint(),
+            Self::Filtered(filtered) => filtered.size_hint(),
+        }
+    }
+}
+
+// === impl Filtered ===
+
+impl Filtered {
+    /// `first` is a part that was taken from the pump already; `promised` what the
+    /// outgoing `content-length` says.
+    pub(crate) fn new(
+        pump: Pump,
+        way: Way,
+        first: Option<Part>,
+        promised: Option<u64>,
+        sendable: Option<Vec<HeaderName>>,
+    ) -> Self {
+        Self { pump, way, first, ended: false, promised, sendable }
+    }
+
+    pub(crate) const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the message it is made of was read to its end.
+    pub(crate) const fn has_read_all(&self) -> bool {
+        self.pump.has_read_all()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.promised.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let part = match self.first.take() {
+                Some(part) => part,
+                None => match std::task::ready!(self.pump.poll_part(cx)) {
+                    Ok(part) => part,
+                    Err(stopped) => {
+                        self.ended = true;
+                        return Poll::Ready(Some(Err(BodyError::Stopped(stopped))));
+                    }
+                },
+            };
+            match part {
+                Part::Headers { .. } => {}
+                Part::Data { bytes, end } => {
+                    self.ended = end;
+                    if !self.keeps_promise(bytes.len(), end) {
+                        self.ended = true;
+                        return Poll::Ready(Some(Err(BodyError::Length)));
+                    }
+                    if self.way == Way::Response {
+                        self.pump.flow.facts.count(Way::Response, bytes.len());
+                    }
+                    if !bytes.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    }
+                }
+                Part::Trailers => {
+                    self.ended = true;
+                    if !self.keeps_promise(0, true) {
+                        return Poll::Ready(Some(Err(BodyError::Length)));
+                    }
+                    let sendable = self.sendable.as_deref();
+                    return Poll::Ready(trailers::frame(&self.pump.flow, self.way, sendable).map(Ok));
+                }
+            }
+        }
+    }
+
+    fn keeps_promise(&mut self, length: usize, end: bool) -> bool {
+        let Some(promised) = &mut self.promised else { return true };
+        match promised.checked_sub(length as u64) {
+            Some(left) => {
+                *promised = left;
+                !end || left == 0
+            }
+            None => false,
+        }
+    }
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopped(stopped) => stopped.fmt(f),
+            Self::Source(error) => error.fmt(f),
+            Self::Length => f.write_str("filters changed the body's length after its headers had left"),
+            Self::Timeout => f.write_str("a timeout of the route ran out"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}

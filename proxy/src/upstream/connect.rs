@@ -1,0 +1,208 @@
+//! A connection for one request: from the pool, or opened now.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::pool::Pool;
+use super::{Upstream, UpstreamBody};
+use crate::config::{Cluster, Protocol};
+use crate::worker::LocalExecutor;
+
+/// HTTP/2 window of one stream, in bytes.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// HTTP/2 window of a connection: room for sixteen stalled streams beside the others.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Largest header list taken from an HTTP/2 upstream.
+const MAX_HEADER_LIST: u32 = 64 << 10;
+
+/// A connection, lent for one request.
+pub(crate) struct Lease {
+    sender: Sender,
+    pool: Rc<Pool>,
+    pub(crate) local: Option<SocketAddr>,
+    /// It has carried requests before, so it may have died unseen.
+    pub(crate) reused: bool,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<UpstreamBody>),
+    Http2(http2::SendRequest<UpstreamBody>),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// No usable endpoint.
+    NoEndpoint,
+    /// The endpoint did not answer in time.
+    Timeout(SocketAddr),
+    /// The endpoint refused.
+    Refused(SocketAddr, std::io::Error),
+    /// TLS failed.
+    Tls(SocketAddr, std::io::Error),
+    /// HTTP could not be begun.
+    Handshake(SocketAddr, hyper::Error),
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    /// A connection to the next endpoint; `fresh` to have a new one whatever the pool holds.
+    pub(crate) async fn connect(&self, fresh: bool) -> Result<Lease, ConnectError> {
+        let pool = self.select().ok_or(ConnectError::NoEndpoint)?;
+        if !fresh && let Some(lease) = Lease::pooled(&pool) {
+            return Ok(lease);
+        }
+        if self.cluster.protocol == Protocol::Http2 {
+            let _one_at_a_time = pool.opening.lock().await;
+            if let Some(lease) = Lease::pooled(&pool) {
+                return Ok(lease);
+            }
+            return self.open(pool.clone()).await;
+        }
+        self.open(pool).await
+    }
+
+    async fn open(&self, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
+        let address = pool.address;
+        let timeout = self.cluster.connect_timeout;
+        match tokio::time::timeout(timeout, open(&self.cluster, pool)).await {
+            Ok(result) => result,
+            Err(_) => Err(ConnectError::Timeout(address)),
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    fn pooled(pool: &Rc<Pool>) -> Option<Self> {
+        let (sender, local) = match pool.take_http1() {
+            Some((sender, local)) => (Sender::Http1(sender), local),
+            None => {
+                let (sender, local) = pool.shared_http2()?;
+                (Sender::Http2(sender), local)
+            }
+        };
+        Some(Self { sender, pool: pool.clone(), local, reused: true })
+    }
+
+    /// Whether HTTP/2 is spoken here.
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.pool.address
+    }
+
+    /// Sends the request; the future does not borrow the lease.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<UpstreamBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> + use<> {
+        let sent = match &mut self.sender {
+            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Http2(sender) => Either::Right(sender.try_send_request(request)),
+        };
+        async move {
+            match sent {
+                Either::Left(sent) => sent.await,
+                Either::Right(sent) => sent.await,
+            }
+        }
+    }
+
+    /// The response has been read to its end: others may have the connection. Without
+    /// this call it is closed with the lease.
+    pub(crate) fn give_back(self) {
+        if let Sender::Http1(sender) = self.sender {
+            self.pool.put_http1(sender, self.local);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("address", &self.address()).field("reused", &self.reused).finish_non_exhaustive()
+    }
+}
+
+async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
+    let address = pool.address;
+    let stream = TcpStream::connect(address).await.map_err(|error| ConnectError::Refused(address, error))?;
+    // Answers are small and wanted now.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    let Some(tls) = &cluster.tls else {
+        return start(stream, cluster.protocol == Protocol::Http2, pool, local).await;
+    };
+    let connector = tokio_rustls::TlsConnector::from(tls.client.clone());
+    let stream = connector
+        .connect(tls.server_name.clone(), stream)
+        .await
+        .map_err(|error| ConnectError::Tls(address, error))?;
+    let spoken = stream.get_ref().1.alpn_protocol() == Some(crate::tls::H2);
+    if cluster.protocol == Protocol::Http2 && !spoken {
+        let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
+        return Err(ConnectError::Tls(address, error));
+    }
+    start(stream, spoken, pool, local).await
+}
+
+async fn start<S>(stream: S, http2: bool, pool: Rc<Pool>, local: Option<SocketAddr>) -> Result<Lease, ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = pool.address;
+    let failed = |error| ConnectError::Handshake(address, error);
+    let io = TokioIo::new(stream);
+    if http2 {
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .handshake(io)
+            .await
+            .map_err(failed)?;
+        tokio::task::spawn_local(async move {
+            // Whoever has a request on it is told there.
+            let _ = connection.await;
+        });
+        pool.share_http2(sender.clone(), local);
+        return Ok(Lease { sender: Sender::Http2(sender), pool, local, reused: false });
+    }
+    let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
+    tokio::task::spawn_local(async move {
+        let _ = connection.with_upgrades().await;
+    });
+    Ok(Lease { sender: Sender::Http1(sender), pool, local, reused: false })
+}
+
+/// The futures of the two protocols.
+enum Either<L, R> {
+    Left(L),
+    Right(R),
+}
+
+// === impl ConnectError ===
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEndpoint => f.write_str("no usable endpoint"),
+            Self::Timeout(address) => write!(f, "{address} did not answer within connect_timeout"),
+            Self::Refused(address, error) => write!(f, "{address}: {error}"),
+            Self::Tls(address, error) => write!(f, "{address}: TLS: {error}"),
+            Self::Handshake(address, error) => write!(f, "{address}: {error}"),
+        }
+    }
+}
