@@ -160,7 +160,8 @@ impl HostState {
     /// Forgets a root and what it has asked for.
     pub(crate) fn remove_root(&mut self, id: u32) {
         self.roots.remove(&id);
-        self.root_effects.retain(|effect| effect.root() != RootId(id));
+        self.root_effects
+            .retain(|effect| effect.root() != RootId(id));
     }
 
     /// Queues what a guest asked of the stream it acts on. From a context that is no
@@ -185,9 +186,8 @@ impl HostState {
         // The last timer asked for is the one to set.
         if matches!(effect, RootEffect::Tick { .. }) {
             let root = effect.root();
-            self.root_effects.retain(|old| {
-                !matches!(old, RootEffect::Tick { .. }) || old.root() != root
-            });
+            self.root_effects
+                .retain(|old| !matches!(old, RootEffect::Tick { .. }) || old.root() != root);
         }
         self.root_effects.push(effect);
         self.host.root_effect();

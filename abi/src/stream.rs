@@ -169,7 +169,7 @@ impl StreamContext {
     }
 
     /// Whether the guest has changed any of the body that way.
-    pub(crate) fn changed_body(&mut self, way: Way) -> bool {
+    pub(crate) fn changed_body(&self, way: Way) -> bool {
         self.with_window(way, |window| window.changed)
             .unwrap_or(false)
     }
@@ -317,9 +317,12 @@ impl StreamContext {
         let direction = self.way(way);
         direction.paused = None;
         let ended = direction.ended;
-        let arrived = direction.trailers != Trailers::None;
+        // Trailers that wait to be shown keep their place behind the body.
+        let waiting = direction.trailers == Trailers::Waiting;
+        let arrived = matches!(direction.trailers, Trailers::Held | Trailers::Shown);
         let created = ended
             && !arrived
+            && !waiting
             && self
                 .exchange
                 .borrow()
@@ -332,8 +335,11 @@ impl StreamContext {
                 out.push(Part::Data { bytes, end: false });
             }
             out.push(Part::Trailers);
-        } else if ended || !bytes.is_empty() {
-            out.push(Part::Data { bytes, end: ended });
+        } else if (ended && !waiting) || !bytes.is_empty() {
+            out.push(Part::Data {
+                bytes,
+                end: ended && !waiting,
+            });
         }
     }
 

@@ -15,7 +15,10 @@ pub(crate) fn set_tick_period<C: GuestCaller>(caller: &mut C, period: u32) -> Ou
     let state = caller.state();
     if let Some((root, _)) = state.root() {
         let period = (period != 0).then(|| Duration::from_millis(u64::from(period)));
-        state.push_root_effect(RootEffect::Tick { root: RootId(root), period });
+        state.push_root_effect(RootEffect::Tick {
+            root: RootId(root),
+            period,
+        });
     }
     Ok(())
 }

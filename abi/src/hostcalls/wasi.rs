@@ -23,6 +23,8 @@ const NOTSUP: u32 = 58;
 const MAX_RANDOM: u32 = 65_536;
 /// Most vectors of one write, as IOV_MAX elsewhere.
 const MAX_VECTORS: u32 = 1024;
+/// What looking at a vector costs, in instructions of a guest.
+const PER_VECTOR: u64 = 4;
 /// Longest text one `fd_write` may hand over.
 const MAX_WRITE: usize = 1 << 20;
 
@@ -57,6 +59,7 @@ pub(crate) fn fd_write<C: GuestCaller>(
         return Ok(INVAL);
     }
     // Vectors may lie over each other: what is copied is not what the guest has.
+    caller.charge(u64::from(count) * PER_VECTOR)?;
     let length = vectors_len(caller, iovs, count).min(MAX_WRITE);
     guest::charge_bytes(caller, length)?;
     guarded(caller, |memory, state| {
@@ -190,7 +193,8 @@ pub(crate) fn random_get<C: GuestCaller>(caller: &mut C, buffer: u32, len: u32) 
         1..=MAX_RANDOM => {}
         _ => return Ok(INVAL),
     }
-    guest::charge_bytes(caller, len as usize)?;
+    // Chance is dearer than a copy.
+    caller.charge(u64::from(len) / 4)?;
     guarded(caller, |memory, state| {
         state.host.random(guest::bytes_mut(memory, buffer, len)?);
         Ok(SUCCESS)

@@ -24,7 +24,7 @@ impl StreamContext {
             })
     }
 
-    pub(super) fn call(&mut self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {
+    pub(super) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {
         if self.dead {
             return Ok(0);
         }

@@ -8,7 +8,9 @@ use crate::world::{Drive, Engine, Look, PRESETS, Setup};
 
 /// What a guest logs while a request's body is `hello`, and what goes on.
 fn body(engine: Engine, setup: Setup, code: &str) -> (Vec<String>, String) {
-    let guest = engine.load(setup, &format!("on request_body\n {code}")).expect("loads");
+    let guest = engine
+        .load(setup, &format!("on request_body\n {code}"))
+        .expect("loads");
     let mut chain = guest.chain();
     chain.headers(Way::Request, false);
     let out = chain.data(Way::Request, "hello", true).join(" ");

@@ -26,7 +26,10 @@ pub(crate) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { marker: "proxy_abi_version_0_2_1", allocator: "proxy_on_memory_allocate" }
+        Self {
+            marker: "proxy_abi_version_0_2_1",
+            allocator: "proxy_on_memory_allocate",
+        }
     }
 }
 
@@ -218,18 +221,25 @@ pub(crate) fn module(source: &str, shape: Shape) -> String {
 /// A declaration of every import that `code` calls.
 fn imports(module: &mut String, code: &str) {
     let used = |name: &str| {
-        code.match_indices(&format!("call ${name}")).any(|(at, found)| {
-            let after = code[at + found.len()..].chars().next();
-            !after.is_some_and(|next| next.is_alphanumeric() || next == '_')
-        })
+        code.match_indices(&format!("call ${name}"))
+            .any(|(at, found)| {
+                let after = code[at + found.len()..].chars().next();
+                !after.is_some_and(|next| next.is_alphanumeric() || next == '_')
+            })
     };
     for (name, params) in ENV.iter().filter(|(name, _)| used(name)) {
         let ty = ty(params, true);
-        let _ = writeln!(module, "(import \"env\" \"proxy_{name}\" (func ${name} {ty}))");
+        let _ = writeln!(
+            module,
+            "(import \"env\" \"proxy_{name}\" (func ${name} {ty}))"
+        );
     }
     for (name, params) in WASI.iter().filter(|(name, _)| used(name)) {
         let ty = ty(params, *name != "proc_exit");
-        let _ = writeln!(module, "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} {ty}))");
+        let _ = writeln!(
+            module,
+            "(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} {ty}))"
+        );
     }
 }
 
@@ -274,7 +284,11 @@ fn blocks(source: &str) -> Vec<&str> {
         at += line.len();
     }
     let ends = starts.iter().copied().skip(1).chain([source.len()]);
-    starts.iter().zip(ends).map(|(start, end)| source[*start..end].trim_start()).collect()
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| source[*start..end].trim_start())
+        .collect()
 }
 
 /// Texts of a guest, placed behind each other from address 4096 on.
@@ -304,7 +318,9 @@ impl Texts {
 }
 
 fn short_forms(source: &str, out: &mut String) {
-    let source = source.replace("@out", "(i32.const 16) (i32.const 20)").replace("(!", "(call $");
+    let source = source
+        .replace("@out", "(i32.const 16) (i32.const 20)")
+        .replace("(!", "(call $");
     let mut number = false;
     for letter in source.chars() {
         if number && !(letter.is_alphanumeric() || letter == '-' || letter == '_') {

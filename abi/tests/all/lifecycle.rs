@@ -22,8 +22,15 @@ const LIFE: &str = "on context_create
 
 /// A second root in the VM of a guest.
 fn another_root(guest: &Guest, name: &str) -> cofferdam_abi::RootId {
-    let plugin = Plugin { name: name.to_owned(), ..Plugin::default() };
-    guest.vm.borrow_mut().create_root(Rc::new(plugin)).expect("a second root")
+    let plugin = Plugin {
+        name: name.to_owned(),
+        ..Plugin::default()
+    };
+    guest
+        .vm
+        .borrow_mut()
+        .create_root(Rc::new(plugin))
+        .expect("a second root")
 }
 
 each_engine! {

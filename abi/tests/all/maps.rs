@@ -6,7 +6,9 @@ use crate::world::{Drive, Engine, Look, PRESETS, Setup, show};
 
 /// What a guest logs while it sees `testing::get`'s headers, and what they are then.
 fn headers(engine: Engine, setup: Setup, code: &str) -> (Vec<String>, Vec<String>) {
-    let guest = engine.load(setup, &format!("on request_headers\n {code}")).expect("loads");
+    let guest = engine
+        .load(setup, &format!("on request_headers\n {code}"))
+        .expect("loads");
     let mut chain = guest.chain();
     assert_eq!(chain.headers(Way::Request, true), ["headers."]);
     assert_eq!(chain.failure(), None);

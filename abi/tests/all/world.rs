@@ -38,29 +38,54 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn compat(compat: Compat) -> Self {
-        let settings = VmSettings { compat, ..VmSettings::default() };
-        Self { settings, ..Self::default() }
+        let settings = VmSettings {
+            compat,
+            ..VmSettings::default()
+        };
+        Self {
+            settings,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn version(marker: &'static str) -> Self {
-        Self { shape: Shape { marker, ..Shape::default() }, ..Self::default() }
+        Self {
+            shape: Shape {
+                marker,
+                ..Shape::default()
+            },
+            ..Self::default()
+        }
     }
 
     /// A filter whose header callbacks answering 1 hold the headers only.
     pub(crate) fn real_stop() -> Self {
-        let plugin = Plugin { allow_on_headers_stop_iteration: true, ..Plugin::default() };
-        Self { plugin, ..Self::default() }
+        let plugin = Plugin {
+            allow_on_headers_stop_iteration: true,
+            ..Plugin::default()
+        };
+        Self {
+            plugin,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn body_limit(body_limit: usize) -> Self {
-        Self { plugin: Plugin { body_limit, ..Plugin::default() }, ..Self::default() }
+        Self {
+            plugin: Plugin {
+                body_limit,
+                ..Plugin::default()
+            },
+            ..Self::default()
+        }
     }
 }
 
 impl Engine {
     /// A guest of that source, with every default.
     pub(crate) fn guest(self, source: &str) -> Guest {
-        self.load(Setup::default(), source).unwrap_or_else(|error| panic!("{error}"))
+        self.load(Setup::default(), source)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A guest of that source.
@@ -73,10 +98,20 @@ impl Engine {
     pub(crate) fn wat(self, setup: Setup, wat: &str) -> Result<Guest, LoadError> {
         let host = Rc::new(RecordingHost::default());
         let (code, module) = self.compile(&setup.settings, wat)?;
-        let mut vm = Vm::start(&*code, module.version, Rc::new(setup.settings), host.clone())?;
+        let mut vm = Vm::start(
+            &*code,
+            module.version,
+            Rc::new(setup.settings),
+            host.clone(),
+        )?;
         let plugin = Rc::new(setup.plugin);
         let root = vm.create_root(plugin.clone())?;
-        Ok(Guest { host, vm: Rc::new(RefCell::new(vm)), root, plugin })
+        Ok(Guest {
+            host,
+            vm: Rc::new(RefCell::new(vm)),
+            root,
+            plugin,
+        })
     }
 
     /// What the host's loader makes of a module, and this engine's code for it.
@@ -112,7 +147,9 @@ pub(crate) trait Look {
 impl Look for Guest {
     fn logs(&self) -> Vec<String> {
         let text = |record: String| {
-            record.split_once(": ").map_or_else(String::new, |(_, text)| text.to_owned())
+            record
+                .split_once(": ")
+                .map_or_else(String::new, |(_, text)| text.to_owned())
         };
         self.host.take_logs().into_iter().map(text).collect()
     }
@@ -128,7 +165,10 @@ impl Look for Guest {
 
     fn tick(&self) -> Vec<String> {
         self.logs();
-        self.vm.borrow_mut().tick(self.root).unwrap_or_else(|trap| panic!("{trap}"));
+        self.vm
+            .borrow_mut()
+            .tick(self.root)
+            .unwrap_or_else(|trap| panic!("{trap}"));
         self.logs()
     }
 }
@@ -191,7 +231,10 @@ impl Drive for Chain {
 pub(crate) fn show(map: Option<&cofferdam_abi::Headers>) -> Vec<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let entries = map.map_or(&[][..], |map| map.entries());
-    entries.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect()
+    entries
+        .iter()
+        .map(|(name, value)| format!("{}: {}", text(name), text(value)))
+        .collect()
 }
 
 /// The presets, in the order superset, envoy, spec.
