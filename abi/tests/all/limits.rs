@@ -155,6 +155,16 @@ each_engine! {
         assert_eq!(repeated(engine, Setup::default(), "(drop (!sched_yield))"), TrapKind::Deadline);
     }
 
+    fn a_callback_has_time_for_so_many_hostcalls_and_no_more(engine) {
+        // 2,000,000 units of fuel in these tests, and no hostcall costs less than 20.
+        let guest = engine.guest("on tick
+            (if (global.get $g) (then (!say (global.get $g)) (return)))
+            (loop $again (drop (!sched_yield)) (global.set $g (i32.add (global.get $g) #1)) (br $again))");
+        tick(&guest).expect_err("deadline");
+        let calls: u32 = guest.tick()[0].parse().expect("a number");
+        assert!((10_000..100_000).contains(&calls), "{calls}");
+    }
+
     fn long_messages_cost_more_time_than_short_ones(engine) {
         let count = |length: u32| {
             let guest = engine.guest(&format!("on tick

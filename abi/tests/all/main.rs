@@ -18,7 +18,6 @@ mod loading;
 mod local_reply;
 mod log_time;
 mod maps;
-mod pause;
 mod properties;
 mod start;
 mod stream_control;
