@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -39,6 +40,9 @@ const MAX_STREAMS: u32 = 200;
 const MAX_PENDING_RESETS: usize = 200;
 /// How long accepting pauses when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a draining worker waits for the first byte of a connection it has accepted.
+const DRAIN_FIRST_BYTE: Duration = Duration::from_millis(500);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -86,81 +90,83 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
+/// What serves one connection. Boxed step by step, so that a connection that sits idle
+/// keeps the room its protocol needs and not what its handshake once took.
+type Serving = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
+
 /// One connection, from its first byte to its last.
 async fn serve_connection(worker: Rc<Worker>, listener: usize, accepted: Accepted, guard: ConnectionGuard) {
-    let config = worker.listener(listener).config.clone();
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let connection = |tls| Connection { id, listener, peer: accepted.peer(), local: accepted.local(), tls };
-    let result = match (&config.tls, accepted.peer(), accepted.local()) {
-        (None, ..) => {
-            let connection = connection(None);
-            match accepted {
-                Accepted::Tcp { stream, .. } => serve_cleartext(worker, &config, connection, stream).await,
-                Accepted::Unix { stream } => serve_cleartext(worker, &config, connection, stream).await,
-            }
-        }
-        (Some(tls), peer, local) => {
-            let acceptor = tokio_rustls::TlsAcceptor::from(tls.server.clone());
-            let timeout = config.header_timeout;
-            match accepted {
-                Accepted::Tcp { stream, .. } => {
-                    let handshake = tokio::time::timeout(timeout, acceptor.accept(stream)).await;
-                    let Ok(Ok(stream)) = handshake else { return };
-                    let session = Session::of_server(stream.get_ref().1);
-                    let http2 = session.http2;
-                    let connection = Connection { id, listener, peer, local, tls: Some(session) };
-                    serve_http(worker, &config, connection, stream, http2).await
-                }
-                Accepted::Unix { stream } => {
-                    let handshake = tokio::time::timeout(timeout, acceptor.accept(stream)).await;
-                    let Ok(Ok(stream)) = handshake else { return };
-                    let session = Session::of_server(stream.get_ref().1);
-                    let http2 = session.http2;
-                    let connection = Connection { id, listener, peer, local, tls: Some(session) };
-                    serve_http(worker, &config, connection, stream, http2).await
-                }
-            }
-        }
+    let (peer, local) = (accepted.peer(), accepted.local());
+    let connection = Connection { id, listener, peer, local, tls: None };
+    let serving: Option<Serving> = match accepted {
+        Accepted::Tcp { stream, .. } => Box::pin(start(worker, connection, stream)).await,
+        Accepted::Unix { stream } => Box::pin(start(worker, connection, stream)).await,
     };
-    drop(guard);
-    if let Err(error) = result {
+    if let Some(serving) = serving
+        && let Err(error) = serving.await
+    {
         tracing::debug!(connection = id, "connection ended: {error}");
     }
+    drop(guard);
+}
+
+/// TLS where the listener has it, and which HTTP it is. `None` when there is none.
+async fn start<S>(worker: Rc<Worker>, mut connection: Connection, stream: S) -> Option<Serving>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = worker.listener(connection.listener).config.clone();
+    let Some(tls) = &config.tls else {
+        let (stream, http2) = first_bytes(&worker, &config, stream).await?;
+        return Some(serve_http(worker, config, connection, stream, http2));
+    };
+    let acceptor = tokio_rustls::TlsAcceptor::from(tls.server.clone());
+    let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
+    let stream = handshake.ok()?.ok()?;
+    let session = Session::of_server(stream.get_ref().1);
+    let http2 = session.http2;
+    connection.tls = Some(session);
+    Some(serve_http(worker, config, connection, stream, http2))
 }
 
 /// Without TLS the first bytes tell HTTP/2 from HTTP/1.
-async fn serve_cleartext<S>(worker: Rc<Worker>, config: &Listener, connection: Connection, stream: S) -> hyper::Result<()>
+async fn first_bytes<S>(worker: &Worker, config: &Listener, stream: S) -> Option<(detect::Peeked<S>, bool)>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut detecting = pin!(tokio::time::timeout(config.header_timeout, detect::detect(stream)));
+    // While draining, a connection that has sent nothing is not worth waiting for; but one
+    // whose request is on its way has been told that it is connected.
+    let draining = async {
+        if !worker.drain.is_started() {
+            worker.drain.start.notified().await;
+        }
+        tokio::time::sleep(DRAIN_FIRST_BYTE).await;
+    };
+    let detected = tokio::select! {
+        biased;
+        detected = detecting.as_mut() => detected,
+        () = draining => return None,
+    };
+    detected.ok()?.ok()
+}
+
+fn serve_http<S>(worker: Rc<Worker>, config: Arc<Listener>, connection: Connection, stream: S, http2: bool) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let detected = tokio::time::timeout(config.header_timeout, detect::detect(stream));
-    // While draining, a connection that has sent nothing is not worth waiting for.
-    let detected = tokio::select! {
-        detected = detected => detected,
-        () = worker.drain.start.notified() => return Ok(()),
-    };
-    match detected {
-        Ok(Ok((stream, http2))) => serve_http(worker, config, connection, stream, http2).await,
-        Ok(Err(_)) | Err(_) => Ok(()),
+    let active = Rc::new(Active::new());
+    let service = Service { worker: worker.clone(), connection: Rc::new(connection), active };
+    let io = TokioIo::new(stream);
+    if http2 {
+        Box::pin(serve_http2(worker, config, io, service))
+    } else {
+        Box::pin(serve_http1(worker, config, io, service))
     }
 }
 
-async fn serve_http<S>(
-    worker: Rc<Worker>,
-    config: &Listener,
-    connection: Connection,
-    stream: S,
-    http2: bool,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = Service { worker: worker.clone(), connection: Rc::new(connection), active: Rc::new(Active::new()) };
-    let io = TokioIo::new(stream);
-    if http2 { serve_http2(&worker, config, io, service).await } else { serve_http1(&worker, config, io, service).await }
-}
-
-async fn serve_http1<S>(worker: &Rc<Worker>, config: &Listener, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+async fn serve_http1<S>(worker: Rc<Worker>, config: Arc<Listener>, io: TokioIo<S>, service: Service) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -198,7 +204,7 @@ where
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8 << 10;
 
-async fn serve_http2<S>(worker: &Rc<Worker>, config: &Listener, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+async fn serve_http2<S>(worker: Rc<Worker>, config: Arc<Listener>, io: TokioIo<S>, service: Service) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -13,7 +13,7 @@ mod upgrade;
 
 use std::rc::Rc;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -61,6 +61,9 @@ pub(crate) async fn serve_request(
     let end = End(flow.clone());
     if let Err(bad) = sane {
         return answer::send(end, Answer::bad_request(&bad), Some(body), None).await;
+    }
+    if head.method == Method::CONNECT && upgrade.is_none() {
+        return answer::send(end, Answer::no_tunnel(), Some(body), None).await;
     }
     if let Some(Refused { filter }) = refused {
         return answer::send(end, Answer::filter_unavailable(&filter), Some(body), None).await;

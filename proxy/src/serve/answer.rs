@@ -52,6 +52,11 @@ impl Answer {
         answer
     }
 
+    /// CONNECT to anywhere: this is no forward proxy.
+    pub(crate) fn no_tunnel() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, Flags::NO_ROUTE, "connect_not_supported", "")
+    }
+
     pub(crate) fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, Flags::NO_ROUTE, "route_not_found", "")
     }

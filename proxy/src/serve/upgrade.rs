@@ -16,6 +16,7 @@ use crate::flow::End;
 use crate::headers;
 use crate::pump::{Pump, Source};
 use crate::timer::Timer;
+use crate::worker::ConnectionGuard;
 
 /// A client's wish to leave HTTP.
 pub(crate) struct Upgrade {
@@ -108,7 +109,12 @@ pub(crate) async fn switch(
     // of which there is nothing, does not.
     flow.facts.status.set(Some(status.as_u16()));
     let response = response::head(&flow, status, headers, ResponseBody::nothing());
-    tokio::task::spawn_local(tunnel(end, upgrade.on, upstream, timer));
+    // The codec is done with the connection now; draining still waits for it.
+    let guard = ConnectionGuard::new(flow.worker.clone());
+    tokio::task::spawn_local(async move {
+        tunnel(end, upgrade.on, upstream, timer).await;
+        drop(guard);
+    });
     Ok(response)
 }
 

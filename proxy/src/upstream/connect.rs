@@ -74,7 +74,8 @@ impl Upstream {
     async fn open(&self, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
         let address = pool.address;
         let timeout = self.cluster.connect_timeout;
-        match tokio::time::timeout(timeout, open(&self.cluster, pool)).await {
+        // Boxed: a request that finds a connection in the pool needs no room for this.
+        match tokio::time::timeout(timeout, Box::pin(open(&self.cluster, pool))).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::Timeout(address)),
         }

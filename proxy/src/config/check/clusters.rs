@@ -52,9 +52,16 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
         connect_timeout: object.duration("connect_timeout"),
         idle_timeout: object.duration("idle_timeout"),
         health_check: object.table("health_check").map(|check| HealthCheck {
-            path: check
-                .get("path")
-                .and_then(|node| path(&node).map(str::to_owned)),
+            path: check.get("path").and_then(|node| {
+                // The check is an HTTP/1.1 request in the clear.
+                if object.get("tls").is_some() || protocol == Protocol::Http2 {
+                    node.wrong(
+                        "health checks by path speak HTTP/1.1 without TLS, and this cluster does not",
+                        "remove `path`: the check is then a TCP connect",
+                    );
+                }
+                path(&node).map(str::to_owned)
+            }),
             interval: check.duration("interval"),
         }),
     }
