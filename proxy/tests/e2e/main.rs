@@ -1,0 +1,6 @@
+//! The real binary over real sockets.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod headers;
