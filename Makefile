@@ -1,12 +1,13 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as check setup bench-plain bench-instructions
+.PHONY: help run test guests guests-rust guests-go guests-as check reference setup bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
 	@echo 'make test                 the whole suite, with guests in Rust, Go, AssemblyScript'
 	@echo 'make check                formatting and lints'
+	@echo 'make reference            proxy/REFERENCE.md, printed by the proxy itself'
 	@echo 'make guests               wasm guests only, into target/guests'
 	@echo 'make setup                install or name what this machine lacks'
 	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
@@ -31,6 +32,9 @@ guests-as:
 
 check:
 	@.ci/check.sh
+
+reference:
+	@.ci/reference.sh
 
 setup:
 	@.ci/setup.sh build

@@ -52,13 +52,13 @@ pub static LISTENER: Table = Table {
             "idle_timeout",
             duration(MILLI, DAY),
             Default("60s"),
-            "How long a connection may sit without a request.",
+            "How long a connection may sit without a request, and how long the head of an HTTP/1 request may take.",
         ),
         field(
             "header_timeout",
             duration(MILLI, HOUR),
             Default("10s"),
-            "How long the head of one request may take to arrive.",
+            "How long a TLS handshake, and the first bytes of a connection without TLS, may take.",
         ),
         field(
             "server_header",

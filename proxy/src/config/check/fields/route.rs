@@ -73,7 +73,7 @@ pub static ROUTE: Table = Table {
             "timeout",
             bound(MILLI, DAY),
             Default("15s"),
-            "From the complete head of the request to the end of the response; past it the answer is 504.",
+            "From the end of the request to the end of the response; past it the answer is 504, or a cut once headers have left.",
         ),
         field(
             "idle_timeout",
