@@ -1,8 +1,10 @@
 //! Every hostcall of ABI 0.2.1, as a safe function that returns a [`Result`].
 //!
-//! This is the only file with `unsafe` in it. Each wrapper lends the host slices that outlive
+//! This is the only file with `unsafe` blocks in it. Each wrapper lends the host slices that outlive
 //! the call and places for what it hands back; a value comes back in memory the host asked
 //! [`allocate`] for, and is taken over as a `Vec`.
+
+// Longer than 600 lines: one wrapper for each hostcall, in one file so that `unsafe` is in one file.
 
 #![expect(
     unsafe_code,

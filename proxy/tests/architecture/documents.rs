@@ -1,0 +1,137 @@
+//! What documents say of the code.
+
+use std::process::Command;
+
+use crate::tree::{files, read, root};
+
+/// Documents whose references must hold.
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "conformance/README.md",
+    "examples/README.md",
+];
+
+#[test]
+fn the_reference_is_what_the_program_prints() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cofferdam"))
+        .arg("reference")
+        .output()
+        .expect("cofferdam starts");
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        printed == read("proxy/REFERENCE.md"),
+        "proxy/REFERENCE.md is out of date: `make reference` writes it anew"
+    );
+}
+
+/// `folder/file.rs` must be there, and in `folder/file.rs:name` something of that name must
+/// be defined.
+#[test]
+fn what_documents_point_at_is_there() {
+    let mut wrong = Vec::new();
+    for document in DOCUMENTS {
+        let text = read(document);
+        let base = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for word in references(&text) {
+            let (path, name) = word
+                .split_once(':')
+                .map_or((word, None), |(path, name)| (path, Some(name)));
+            let places = [path.to_owned(), format!("{base}/{path}")];
+            let Some(place) = places.iter().find(|place| root().join(place).exists()) else {
+                wrong.push(format!("{document}: `{word}`: no such file"));
+                continue;
+            };
+            if let Some(name) = name.and_then(|name| name.rsplit("::").next())
+                && !defines(&read(place), name)
+            {
+                wrong.push(format!("{document}: `{word}`: {place} defines no {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What `make help` says exists, and the targets that documents name.
+#[test]
+fn documents_name_targets_that_the_makefile_has() {
+    let makefile = read("Makefile");
+    let targets: Vec<&str> = makefile
+        .lines()
+        .filter(|line| !line.starts_with(['\t', '#', '.']))
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .collect();
+    for document in DOCUMENTS {
+        for words in read(document)
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|code| code.strip_prefix("make "))
+        {
+            let target = words.split_whitespace().next().unwrap_or_default();
+            assert!(
+                targets.contains(&target),
+                "{document} names `make {words}`; the Makefile has {targets:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_document_at_the_root_is_looked_at() {
+    let forgotten: Vec<String> = files("", ".md")
+        .into_iter()
+        .filter(|path| !path.contains('/') && !DOCUMENTS.contains(&&path[..]))
+        .collect();
+    assert!(
+        forgotten.is_empty(),
+        "add these to DOCUMENTS: {forgotten:?}"
+    );
+}
+
+/// Words in backticks that look like a file of this project, with or without a name in it.
+fn references(text: &str) -> Vec<&str> {
+    const ENDINGS: [&str; 8] = [
+        ".rs", ".md", ".toml", ".yaml", ".sh", ".json", ".wat", ".lock",
+    ];
+    // Blocks of code are somebody else's paths.
+    let prose = text.split("```").step_by(2);
+    prose
+        .flat_map(|prose| prose.split('`').skip(1).step_by(2))
+        .filter(|word| !word.contains([' ', '*', '{', '<', '$']) && !word.starts_with('.'))
+        .filter(|word| {
+            let path = word.split(':').next().unwrap_or_default();
+            let file = ENDINGS
+                .iter()
+                .any(|ending| path.ends_with(ending) && path.len() > ending.len());
+            path.contains('/') && (file || path.ends_with('/')) && !path.contains("//")
+        })
+        .collect()
+}
+
+fn defines(source: &str, name: &str) -> bool {
+    let after = |keyword: &str| {
+        let wanted = format!("{keyword} {name}");
+        source.match_indices(&wanted).any(|(at, _)| {
+            !source[at + wanted.len()..]
+                .starts_with(|next: char| next.is_alphanumeric() || next == '_')
+        })
+    };
+    [
+        "fn",
+        "struct",
+        "enum",
+        "trait",
+        "const",
+        "static",
+        "type",
+        "macro_rules!",
+        "mod",
+    ]
+    .iter()
+    .any(|keyword| after(keyword))
+}
