@@ -167,12 +167,13 @@ impl Vm {
         if std::mem::replace(&mut state.ending, true) {
             return Ok(false);
         }
-        // A guest may call proxy_done before it returns.
-        state.pending_done = true;
         let done =
             !self.exports(Callback::Done) || self.call(Callback::Done, id, [id, 0, 0, 0, 0])? != 0;
         if done {
             self.delete_root(root)?;
+        } else if let Some(state) = self.instance.state().roots.get_mut(&id) {
+            // Only from here on: proxy_done before the answer is too early.
+            state.pending_done = true;
         }
         Ok(done)
     }

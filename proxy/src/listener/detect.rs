@@ -50,6 +50,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
         if self.prefix.is_empty() {
             // An idle connection keeps nothing it does not need.
             self.prefix = Bytes::new();
+            // What is there already comes along: a head that arrives in two reads makes
+            // the codec double its buffer, for as long as the connection lives.
+            if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
+                return Poll::Ready(Err(error));
+            }
         }
         Poll::Ready(Ok(()))
     }
