@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The folder of the workspace.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("proxy/ is in the workspace")
 }
 
 /// A file of the project, by its path from the root.
-pub fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// Every file below `folder` whose name ends with `ending`, as paths from the root with `/`,
 /// in order; what was built or downloaded is left out.
-pub fn files(folder: &str, ending: &str) -> Vec<String> {
+pub(crate) fn files(folder: &str, ending: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -45,10 +45,10 @@ pub fn files(folder: &str, ending: &str) -> Vec<String> {
 }
 
 /// A folder that is gone when the test is over.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("cofferdam-architecture-{}-{number}", std::process::id());
@@ -57,7 +57,7 @@ impl Folder {
         folder
     }
 
-    pub fn put(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         fs::write(&path, text).expect("a file");
@@ -73,7 +73,7 @@ impl Drop for Folder {
 
 /// Says aloud that a test is left out because `what` is not there; a failure where
 /// everything is required.
-pub fn skip(what: &str, remedy: &str) {
+pub(crate) fn skip(what: &str, remedy: &str) {
     let required = std::env::var("COFFERDAM_REQUIRE_ALL").is_ok_and(|value| value == "1");
     assert!(
         !required,
