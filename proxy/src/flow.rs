@@ -25,6 +25,8 @@ pub(crate) struct Flow {
     /// When the last byte of the request had been handed to the upstream.
     request_complete: Cell<Option<Instant>>,
     last_activity: Cell<Instant>,
+    /// Why the request's body ended before its end, if it did.
+    broken: Cell<Option<Broken>>,
     /// Whoever waits for the response while the request is still being sent.
     response_waker: RefCell<Option<Waker>>,
     failure_told: Cell<bool>,
@@ -52,6 +54,15 @@ pub(crate) struct Logged {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
+/// Whose fault it is that a request's body was cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The client broke off, or broke the protocol.
+    ByClient,
+    /// Filters made another length of it than its headers had promised.
+    ByFilters,
+}
+
 /// Ends the exchange when it goes: with the response's last byte, or with the client.
 pub(crate) struct End(pub(crate) Rc<Flow>);
 
@@ -67,6 +78,7 @@ impl Flow {
             log: logged.map(RefCell::new),
             request_complete: Cell::new(None),
             last_activity: Cell::new(begun),
+            broken: Cell::new(None),
             response_waker: RefCell::new(None),
             failure_told: Cell::new(false),
             decided_by: RefCell::new(None),
@@ -111,6 +123,15 @@ impl Flow {
         if self.request_complete.get().is_none() {
             *self.response_waker.borrow_mut() = Some(waker.clone());
         }
+    }
+
+    /// The request's body ends before its end.
+    pub(crate) fn break_request(&self, by: Broken) {
+        self.broken.set(Some(by));
+    }
+
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.broken.get()
     }
 
     pub(crate) fn touch(&self) {

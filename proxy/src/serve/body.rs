@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::access_log::Flags;
-use crate::flow::End;
+use crate::flow::{Broken, End};
 use crate::timer::{Expired, Timer};
 use crate::trailers;
 use crate::upstream::Lease;
@@ -26,6 +26,8 @@ pub(crate) struct ResponseBody {
     timer: Timer,
     /// Trailers the client can be sent; `None` is all of them.
     sendable: Option<Vec<HeaderName>>,
+    /// Read to its end. A chunked body of the codec never says so by itself.
+    ended: bool,
     /// `None` where something else ends the exchange.
     end: Option<End>,
 }
@@ -42,11 +44,11 @@ enum Kind {
 impl ResponseBody {
     /// No body, and an exchange that goes on without it.
     pub(crate) fn nothing() -> Self {
-        Self { kind: Kind::Full(Bytes::new()), lease: None, timer: Timer::new(None, None), sendable: None, end: None }
+        Self { kind: Kind::Full(Bytes::new()), lease: None, timer: Timer::new(None, None), sendable: None, ended: false, end: None }
     }
 
     pub(crate) fn full(bytes: Bytes, end: End) -> Self {
-        Self { end: Some(end), kind: Kind::Full(bytes), lease: None, timer: Timer::new(None, None), sendable: None }
+        Self { end: Some(end), ended: false, kind: Kind::Full(bytes), lease: None, timer: Timer::new(None, None), sendable: None }
     }
 
     pub(crate) fn plain(
@@ -56,11 +58,11 @@ impl ResponseBody {
         sendable: Option<Vec<HeaderName>>,
         end: End,
     ) -> Self {
-        Self { kind: Kind::Plain(body), lease: Some(lease), timer, sendable, end: Some(end) }
+        Self { kind: Kind::Plain(body), lease: Some(lease), timer, sendable, ended: false, end: Some(end) }
     }
 
     pub(crate) fn filtered(body: Filtered, lease: Option<Lease>, timer: Timer, end: End) -> Self {
-        Self { kind: Kind::Filtered(body), lease, timer, sendable: None, end: Some(end) }
+        Self { kind: Kind::Filtered(body), lease, timer, sendable: None, ended: false, end: Some(end) }
     }
 
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -80,6 +82,7 @@ impl ResponseBody {
                     Some(Err(error)) => Poll::Ready(Some(Err(BodyError::Source(error)))),
                     Some(Ok(frame)) => match frame.into_trailers() {
                         Ok(found) => {
+                            self.ended = true;
                             flow.log_with(|logged| logged.trailers = Some(found.clone()));
                             let found = trailers::restrict(found, self.sendable.as_deref());
                             Poll::Ready((!found.is_empty()).then(|| Ok(Frame::trailers(found))))
@@ -108,7 +111,12 @@ impl ResponseBody {
                     facts.flag(Flags::WASM_FAILURE);
                     tracing::error!("{error}: response cut");
                 } else {
-                    facts.flag(Flags::UPSTREAM_CONNECTION_TERMINATION);
+                    // An upstream that was cut off in its request gives up its response.
+                    facts.flag(match flow.broken() {
+                        Some(Broken::ByClient) => Flags::DOWNSTREAM_PROTOCOL_ERROR,
+                        Some(Broken::ByFilters) => Flags::WASM_FAILURE,
+                        None => Flags::UPSTREAM_CONNECTION_TERMINATION,
+                    });
                 }
             }
             BodyError::Timeout => {}
@@ -124,8 +132,10 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = this.poll_kind(cx) {
-            if let Some(Err(error)) = &frame {
-                this.note(error);
+            match &frame {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => this.note(error),
+                None => this.ended = true,
             }
             return Poll::Ready(frame);
         }
@@ -142,7 +152,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Plain(body) => body.is_end_stream(),
+            Kind::Plain(body) => self.ended || body.is_end_stream(),
             Kind::Filtered(body) => body.is_ended(),
         }
     }
@@ -160,7 +170,7 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         let complete = match &self.kind {
             Kind::Full(_) => false,
-            Kind::Plain(body) => body.is_end_stream(),
+            Kind::Plain(_) => self.is_end_stream(),
             Kind::Filtered(body) => body.is_ended() && body.has_read_all(),
         };
         if complete {

@@ -19,7 +19,7 @@ use super::{Cut, ResponseBody, response};
 use crate::config::{Action, Route};
 use crate::connection::Connection;
 use crate::facts::{Facts, Properties};
-use crate::flow::{End, Flow};
+use crate::flow::{Broken, End, Flow};
 use crate::headers;
 use crate::pump::{Pump, Source, Stopped};
 use crate::route;
@@ -286,11 +286,19 @@ fn poll_filters(flow: &Rc<Flow>, cx: &Context<'_>) -> Option<Stop> {
     }
 }
 
-/// The upstream failed; but when that is because a filter ended the request, the filter's
-/// answer counts.
+/// There is no response; but that is the upstream's fault only if the request reached it
+/// as it should.
 fn failed(flow: &Rc<Flow>, error: &hyper::Error) -> Stop {
     let by_filter = flow.filters.as_ref().is_some_and(|filters| filters.chain.borrow().request_is_closed());
-    if by_filter { Stop::Filtered(None) } else { Stop::Answer(Answer::upstream_failed(error), None) }
+    if by_filter {
+        return Stop::Filtered(None);
+    }
+    let answer = match flow.broken() {
+        Some(Broken::ByClient) => Answer::broken_request(),
+        Some(Broken::ByFilters) => Answer::bad_filtered_request("request_length_changed".to_owned()),
+        None => Answer::upstream_failed(error),
+    };
+    Stop::Answer(answer, None)
 }
 
 /// Routes that need no upstream.

@@ -5,8 +5,10 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use cofferdam_abi::{Headers, LocalReply, Part, Way};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
+use hyper::ext::ReasonPhrase;
 
 use super::answer::{self, Answer};
 use super::request::{self, Forwarded};
@@ -46,9 +48,11 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     let http1 = flow.facts.protocol != http::Version::HTTP_2;
     let Some(filters) = &flow.filters else {
         let sendable = http1.then(|| if takes_trailers { trailers::announced(&head.headers) } else { Vec::new() });
-        return Ok(finish(end, head.status, head.headers, |end| {
+        let reason = head.extensions.remove::<ReasonPhrase>();
+        let response = finish(end, head.status, head.headers, |end| {
             ResponseBody::plain(body, lease, timer, sendable, end)
-        }));
+        });
+        return Ok(with_reason(response, reason));
     };
     let ended = body.is_end_stream();
     let pairs = headers::response_to_pairs(head.status, &head.headers);
@@ -63,7 +67,7 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     let source = (!ended).then_some(Source::Body(body));
     let pump = Pump::new(flow.clone(), Way::Response, source, http2);
     flow.with_chain(Way::Response, |chain| chain.push(Way::Response, Part::Headers { end: ended }));
-    filtered(end, pump, Some((head.status, head.headers)), Some(lease), timer, takes_trailers).await
+    filtered(end, pump, Some(head), Some(lease), timer, takes_trailers).await
 }
 
 /// Hands out an answer that the chain has made or been given.
@@ -77,7 +81,7 @@ pub(crate) async fn local(end: End, timer: Option<Timer>) -> Result<Response<Res
 async fn filtered(
     end: End,
     mut pump: Pump,
-    mut original: Option<(StatusCode, HeaderMap)>,
+    mut original: Option<Parts>,
     lease: Option<Lease>,
     mut timer: Timer,
     takes_trailers: bool,
@@ -95,6 +99,7 @@ async fn filtered(
         original = None;
         pump.take_source();
     }
+    let reason = original.as_mut().and_then(|head| Some((head.status, head.extensions.remove::<ReasonPhrase>()?)));
     let (changed, pairs) = {
         let exchange = filters.exchange.borrow();
         let map = exchange.response_headers.as_ref();
@@ -102,7 +107,7 @@ async fn filtered(
         (changed, map.filter(|_| changed).map(|map| map.entries().to_vec()))
     };
     let (status, mut map) = match (original, pairs) {
-        (Some(original), _) if !changed => original,
+        (Some(original), _) if !changed => (original.status, original.headers),
         (_, pairs) => {
             let made = headers::response_from_pairs(&pairs.unwrap_or_default(), filters.invalid);
             match made {
@@ -114,6 +119,8 @@ async fn filtered(
             }
         }
     };
+    // A filter that changes the status has not said why in words.
+    let reason = reason.and_then(|(of, reason)| (of == status).then_some(reason));
     if changed {
         headers::strip_hop_by_hop(&mut map, false);
     }
@@ -129,17 +136,27 @@ async fn filtered(
     }
     let sendable = http1.then(|| if takes_trailers { trailers::announced(&map) } else { Vec::new() });
     if ended {
-        return Ok(finish(end, status, map, |end| {
+        let response = finish(end, status, map, |end| {
             // Read to its end, or never there.
             if let Some(lease) = lease && pump.has_read_all() {
                 lease.give_back();
             }
             ResponseBody::full(bytes::Bytes::new(), end)
-        }));
+        });
+        return Ok(with_reason(response, reason));
     }
     let promised = request::promised(&map);
     let body = Filtered::new(pump, Way::Response, first, promised, sendable);
-    Ok(finish(end, status, map, |end| ResponseBody::filtered(body, lease, timer, end)))
+    let response = finish(end, status, map, |end| ResponseBody::filtered(body, lease, timer, end));
+    Ok(with_reason(response, reason))
+}
+
+/// Keeps the words an upstream put beside its status, where they are its own.
+fn with_reason(mut response: Response<ResponseBody>, reason: Option<ReasonPhrase>) -> Response<ResponseBody> {
+    if let Some(reason) = reason {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 /// The next part, or whatever must be said instead of it while something can be said.

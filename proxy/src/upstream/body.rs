@@ -10,7 +10,7 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::flow::Flow;
+use crate::flow::{Broken, Flow};
 use crate::pump::{Pump, Stopped};
 use crate::trailers;
 
@@ -85,7 +85,10 @@ impl Body for UpstreamBody {
                 }
                 Poll::Ready(match frame {
                     None => None,
-                    Some(Err(error)) => Some(Err(BodyError::Source(error))),
+                    Some(Err(error)) => {
+                        flow.break_request(Broken::ByClient);
+                        Some(Err(BodyError::Source(error)))
+                    }
                     Some(Ok(frame)) => match frame.into_trailers() {
                         Ok(found) => {
                             let found = trailers::restrict(found, sendable.as_deref());
@@ -100,8 +103,14 @@ impl Body for UpstreamBody {
             }
             Self::Filtered(filtered) => {
                 let frame = std::task::ready!(filtered.poll_frame(cx));
+                let flow = &filtered.pump.flow;
+                match &frame {
+                    Some(Err(BodyError::Stopped(Stopped::Source(_)))) => flow.break_request(Broken::ByClient),
+                    Some(Err(BodyError::Length)) => flow.break_request(Broken::ByFilters),
+                    _ => {}
+                }
                 if filtered.ended {
-                    filtered.pump.flow.complete_request();
+                    flow.complete_request();
                 }
                 Poll::Ready(frame)
             }

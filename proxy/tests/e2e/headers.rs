@@ -201,3 +201,21 @@ fn a_header_block_over_the_limit_is_refused() {
     assert_eq!(upstream.requests().len(), 1);
     proxy.stdout.wait_for("431 DPE ");
 }
+
+#[test]
+fn more_than_a_hundred_fields_are_refused_as_envoy_does() {
+    let fields = |count: usize| {
+        (0..count)
+            .map(|n| format!("x-{n}: {n}\r\n"))
+            .collect::<String>()
+    };
+    assert_eq!(forwarded(&fields(90)).field("x-89"), Some("89"));
+    assert_eq!(returned("", &fields(90)).field("x-89"), Some("89"));
+    let proxy = Proxy::in_front_of(Upstream::nobody());
+    let answer = proxy.client().request(&format!(
+        "GET / HTTP/1.1\r\nhost: test\r\n{}\r\n",
+        fields(100)
+    ));
+    assert_eq!(answer.status(), 431);
+    assert_eq!(returned("", &fields(100)).status(), 502);
+}

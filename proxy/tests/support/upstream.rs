@@ -231,12 +231,12 @@ impl Conn {
     }
 
     /// Ends this side in order.
-    pub(crate) fn close(&mut self) {
+    pub(crate) fn close(&self) {
         let _ = self.reader.stream.stream.shutdown(Shutdown::Write);
     }
 
     /// Ends the connection with a reset.
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&self) {
         let stream = &self.reader.stream.stream;
         let socket = socket2::SockRef::from(stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
