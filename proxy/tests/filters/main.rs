@@ -1,0 +1,6 @@
+//! Filters in the real binary, over real sockets: what they may do, what they may do wrong,
+//! and that nobody else notices.
+
+mod lifecycle;
+mod support;
+mod traps;

@@ -1,0 +1,52 @@
+//! What these tests are made of: the real binary, an upstream that does as it is told,
+//! clients of both protocols, and guests written in the text format.
+
+mod client;
+mod guest;
+mod proxy;
+mod upstream;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use client::{Answer, BOTH, Body, Client, Feeder, Http, get, post};
+pub(crate) use guest::{Guest, text};
+pub(crate) use proxy::{Config, Filter, Proxy, check};
+pub(crate) use upstream::{Gate, Seen, Upstream};
+
+/// The longest any test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a test's future on a thread of its own making.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(test);
+}
+
+/// Waits for something that must happen.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long for {what}"))
+}
+
+/// A guest that another toolchain builds; without it the test says so and is skipped,
+/// unless everything must be there.
+pub(crate) fn built_guest(name: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let file = target.join("guests").join(format!("{name}.wasm"));
+    if file.exists() {
+        return Some(file);
+    }
+    assert!(
+        std::env::var("COFFERDAM_REQUIRE_ALL").as_deref() != Ok("1"),
+        "{} is missing: run `make guests`",
+        file.display()
+    );
+    eprintln!("SKIPPED: {} is missing: run `make guests`", file.display());
+    None
+}
