@@ -76,6 +76,12 @@ impl Facts {
         }
     }
 
+    /// A later explanation that overrules what stood: the response came from elsewhere, or
+    /// did not come whole.
+    pub(crate) fn overrule(&self, details: &Bytes) {
+        self.details.borrow_mut().clone_from(details);
+    }
+
     pub(crate) fn count(&self, way: cofferdam_abi::Way, bytes: usize) {
         let counter = match way {
             cofferdam_abi::Way::Request => &self.received,

@@ -194,7 +194,7 @@ impl Flow {
             && let Ok(mut chain) = filters.chain.try_borrow_mut()
         {
             if let Some(details) = chain.details() {
-                facts.explain(details);
+                facts.overrule(details);
             }
             for failure in chain.end() {
                 self.report(&failure);

@@ -121,7 +121,7 @@ impl ResponseBody {
             }
             BodyError::Timeout => {}
         }
-        facts.explain(&Bytes::from(error.to_string().replace(' ', "_")));
+        facts.overrule(&Bytes::from(error.to_string().replace(' ', "_")));
     }
 }
 

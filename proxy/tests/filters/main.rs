@@ -1,6 +1,8 @@
 //! Filters in the real binary, over real sockets: what they may do, what they may do wrong,
 //! and that nobody else notices.
 
+mod faults;
 mod lifecycle;
+mod limits;
 mod support;
 mod traps;
