@@ -153,7 +153,7 @@ impl Plugins {
                 Some((vm, root))
             }
             Err(error) => {
-                tracing::error!(filter = %slot.plugin.name, "filter could not be started, next try in {RETRY:?}: {error}");
+                tracing::error!(filter = &*slot.plugin.name, "filter could not be started, next try in {RETRY:?}: {error}");
                 *state = State::Down(Instant::now() + RETRY);
                 None
             }
@@ -274,7 +274,7 @@ pub(crate) fn report(failure: &Failure, request: &str) {
                 Way::Response => "response",
             };
             tracing::warn!(
-                filter = %failure.plugin.name,
+                filter = &*failure.plugin.name,
                 request,
                 limit = failure.plugin.body_limit,
                 "{way} body outgrew what the filter may keep (limits.body)"

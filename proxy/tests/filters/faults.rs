@@ -1,7 +1,7 @@
 //! Modules that are none, and upstreams that fail while a filter looks on.
 
 use crate::support::{
-    BOTH, Config, Filter, Guest, Http, Proxy, Upstream, check, get, post, Body, run,
+    BOTH, Body, Config, Filter, Guest, Http, Proxy, Upstream, check, get, post, run,
 };
 
 /// The line on stderr about the one filter of a configuration whose module is `module`.
@@ -9,8 +9,16 @@ fn refused(module: Vec<u8>, command: &str) -> String {
     let filter = Filter::wasm("faulty", module);
     let (status, said) = check(&Config::new(Upstream::nowhere()).filter(filter), command);
     assert_eq!(status, Some(64), "{command}: {said}");
-    let line = said.lines().find(|line| line.contains("proxy.yaml:")).unwrap_or_else(|| panic!("{said}"));
-    for words in ["proxy.yaml:8:", "filters[0].module", "filter faulty", "faulty.wasm"] {
+    let line = said
+        .lines()
+        .find(|line| line.contains("proxy.yaml:"))
+        .unwrap_or_else(|| panic!("{said}"));
+    for words in [
+        "proxy.yaml:8:",
+        "filters[0].module",
+        "filter faulty",
+        "faulty.wasm",
+    ] {
         assert!(line.contains(words), "{words} in {line}");
     }
     line.to_owned()
@@ -49,13 +57,24 @@ fn a_module_without_the_marker_of_the_abi_is_refused_with_its_place() {
 #[test]
 fn a_module_that_imports_what_no_host_has_is_refused_and_the_import_named() {
     let cases = [
-        (r#"(import "env" "proxy_teleport" (func))"#, "env.proxy_teleport"),
-        (r#"(import "elsewhere" "thing" (func (param i32)))"#, "elsewhere.thing"),
-        (r#"(import "env" "proxy_log" (func (param i64)))"#, "env.proxy_log"),
+        (
+            r#"(import "env" "proxy_teleport" (func))"#,
+            "env.proxy_teleport",
+        ),
+        (
+            r#"(import "elsewhere" "thing" (func (param i32)))"#,
+            "elsewhere.thing",
+        ),
+        (
+            r#"(import "env" "proxy_log" (func (param i64)))"#,
+            "env.proxy_log",
+        ),
     ];
     for (import, name) in cases {
         let marker = "(func (export \"proxy_abi_version_0_2_1\"))";
-        let module = wat::parse_str(format!("(module {import} (memory (export \"memory\") 1) {marker})"));
+        let module = wat::parse_str(format!(
+            "(module {import} (memory (export \"memory\") 1) {marker})"
+        ));
         let module = module.expect("a module");
         for command in ["check", "run"] {
             let line = refused(module.clone(), command);
@@ -66,11 +85,17 @@ fn a_module_that_imports_what_no_host_has_is_refused_and_the_import_named() {
 
 #[test]
 fn a_filter_that_refuses_its_configuration_is_told_with_what_it_logged() {
-    let guest = Guest::new().on("configure", "(drop (call $log (i32.const 4) «no such colour»)) (return (i32.const 0))");
+    let guest = Guest::new().on(
+        "configure",
+        "(drop (call $log (i32.const 4) «no such colour»)) (return (i32.const 0))",
+    );
     let filter = Filter::wasm("choosy", guest.build()).with("configuration: mauve");
     let (status, said) = check(&Config::new(Upstream::nowhere()).filter(filter), "check");
     assert_eq!(status, Some(64));
-    assert!(said.contains("filters[0].configuration: filter choosy"), "{said}");
+    assert!(
+        said.contains("filters[0].configuration: filter choosy"),
+        "{said}"
+    );
     assert!(said.contains("no such colour"), "{said}");
 }
 
@@ -92,7 +117,9 @@ async fn ended_once(proxy: &Proxy, context: u32) {
     let ends: Vec<&str> = lines
         .iter()
         .filter_map(|line| {
-            ["log", "done", "delete"].into_iter().find(|name| line.contains(&format!(" {name} {context}.")))
+            ["log", "done", "delete"]
+                .into_iter()
+                .find(|name| line.contains(&format!(" {name} {context}.")))
         })
         .collect();
     assert_eq!(ends, ["log", "done", "delete"], "context {context}");
@@ -110,7 +137,11 @@ fn whatever_the_upstream_does_the_filter_is_told_the_end_once() {
                 let sent = client.try_send(post(path, Body::whole("some body"))).await;
                 match (status, sent) {
                     (Some(status), Ok(answer)) => {
-                        assert_eq!((answer.status, answer.cut), (status, false), "{path} over {http:?}");
+                        assert_eq!(
+                            (answer.status, answer.cut),
+                            (status, false),
+                            "{path} over {http:?}"
+                        );
                     }
                     (None, Ok(answer)) => assert!(answer.cut, "{path} over {http:?}: {answer:?}"),
                     (None, Err(_)) => {}
@@ -119,7 +150,11 @@ fn whatever_the_upstream_does_the_filter_is_told_the_end_once() {
                 ended_once(&proxy, context).await;
                 proxy.access(&[path, flag]).await;
                 let mut client = proxy.client(http).await;
-                assert_eq!(client.send(get("/next")).await.status, 200, "after {path} over {http:?}");
+                assert_eq!(
+                    client.send(get("/next")).await.status,
+                    200,
+                    "after {path} over {http:?}"
+                );
                 let next = proxy.logged_times(&["request_headers "], 2).await;
                 assert!(!next.is_empty());
             }
@@ -134,11 +169,17 @@ fn an_upstream_that_is_not_there_is_answered_503_through_the_filter() {
             let mark = "(drop (call $replace (i32.const 2) «x-filter» «seen»))";
             let filter = Filter::wasm("f", Guest::new().on("response_headers", mark).build());
             let proxy = Proxy::start(&Config::new(Upstream::nowhere()).filter(filter)).await;
-            let answer = proxy.client(http).await.send(post("/a", Body::whole("body"))).await;
+            let answer = proxy
+                .client(http)
+                .await
+                .send(post("/a", Body::whole("body")))
+                .await;
             assert_eq!(answer.status, 503);
             assert_eq!(answer.header("x-filter"), Some("seen"));
             ended_once(&proxy, 2).await;
-            proxy.access(&["\"/a\"", "503", "UF", "upstream_connection_failure"]).await;
+            proxy
+                .access(&["\"/a\"", "503", "UF", "upstream_connection_failure"])
+                .await;
         }
     });
 }
@@ -165,7 +206,15 @@ fn an_upstream_that_is_slow_is_answered_504_through_the_filter() {
             assert!(answer.cut && answer.status == 200, "{answer:?}");
             ended_once(&proxy, 3).await;
             upstream.gate.open();
-            assert_eq!(proxy.client(Http::One).await.send(get("/next")).await.status, 200);
+            assert_eq!(
+                proxy
+                    .client(Http::One)
+                    .await
+                    .send(get("/next"))
+                    .await
+                    .status,
+                200
+            );
         }
     });
 }

@@ -6,7 +6,9 @@ use crate::support::{
 
 /// Does `code` when the request carries `x-crash`.
 fn marked(code: &str) -> String {
-    format!("(if (i32.eqz (call $get (i32.const 0) «x-crash» (i32.const 0) (i32.const 4))) (then {code}))")
+    format!(
+        "(if (i32.eqz (call $get (i32.const 0) «x-crash» (i32.const 0) (i32.const 4))) (then {code}))"
+    )
 }
 
 /// Sends a stream in which `filter` must fail as `words` say, beside one that must not, and
@@ -20,18 +22,37 @@ async fn breaks(filter: Filter, words: &[&str], http: Http) {
 
     let mut client = proxy.client(http).await;
     let mut request = get("/a");
-    request.headers_mut().insert("x-crash", "1".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("x-crash", "1".parse().expect("a value"));
     assert_eq!(client.send(request).await.status, 503, "{words:?}");
-    let mut wanted = vec!["ERROR", "filter=\"faulty\"", "callback=\"proxy_on_request_headers\""];
+    let mut wanted = vec![
+        "ERROR",
+        "filter=\"faulty\"",
+        "callback=\"proxy_on_request_headers\"",
+    ];
     wanted.extend(words);
     proxy.logged(&wanted).await;
-    proxy.access(&["\"/a\"", "503", "WF", "wasm_fail_stream"]).await;
+    proxy
+        .access(&["\"/a\"", "503", "WF", "wasm_fail_stream"])
+        .await;
 
     upstream.gate.open();
-    let response = within("the stream beside", held).await.expect("a task").expect("a response");
+    let response = within("the stream beside", held)
+        .await
+        .expect("a task")
+        .expect("a response");
     let answer = within("its body", Answer::read(response)).await;
-    assert_eq!((answer.status, answer.cut), (200, false), "{words:?}: the stream beside");
-    assert_eq!(client.send(get("/next")).await.status, 200, "{words:?}: the next request");
+    assert_eq!(
+        (answer.status, answer.cut),
+        (200, false),
+        "{words:?}: the stream beside"
+    );
+    assert_eq!(
+        client.send(get("/next")).await.status,
+        200,
+        "{words:?}: the next request"
+    );
 }
 
 fn faulty(code: &str) -> Guest {
@@ -72,7 +93,12 @@ fn a_guest_that_grows_a_table_without_end_is_stopped() {
 fn a_guest_that_calls_itself_without_end_is_stopped() {
     run(async {
         let guest = faulty("(call $deeper)").define("(func $deeper (call $deeper) (call $deeper))");
-        breaks(Filter::wasm("faulty", guest.build()), &["stack limit exceeded"], Http::Two).await;
+        breaks(
+            Filter::wasm("faulty", guest.build()),
+            &["stack limit exceeded"],
+            Http::Two,
+        )
+        .await;
     });
 }
 
@@ -88,7 +114,12 @@ fn a_guest_that_exits_ends_its_stream_and_not_the_process() {
 fn a_guest_that_leaves_its_memory_ends_its_stream() {
     run(async {
         let code = "(i32.store (i32.const 0x7fffffff) (i32.const 1))";
-        breaks(Filter::wasm("faulty", faulty(code).build()), &["guest fault"], Http::One).await;
+        breaks(
+            Filter::wasm("faulty", faulty(code).build()),
+            &["guest fault"],
+            Http::One,
+        )
+        .await;
     });
 }
 
@@ -99,7 +130,10 @@ fn exiting_is_returning_where_envoy_has_it_so() {
         let filter = Filter::wasm("f", guest.build()).with("compat: { proc_exit_traps: \"off\" }");
         let upstream = Upstream::start();
         let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
-        assert_eq!(proxy.client(Http::One).await.send(get("/a")).await.status, 200);
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            200
+        );
     });
 }
 
@@ -112,15 +146,22 @@ async fn allocator_answers(address: &str) {
         text("status"),
         text(":path")
     );
-    let guest = Guest::new().allocator(&format!("(i32.const {address})")).on("request_headers", ask);
+    let guest = Guest::new()
+        .allocator(&format!("(i32.const {address})"))
+        .on("request_headers", ask);
     let upstream = Upstream::start();
-    let proxy = Proxy::start(&Config::new(upstream.address).filter(Filter::wasm("f", guest.build()))).await;
+    let proxy =
+        Proxy::start(&Config::new(upstream.address).filter(Filter::wasm("f", guest.build()))).await;
     let mut client = proxy.client(Http::One).await;
     for times in 1..=2 {
         assert_eq!(client.send(get("/a")).await.status, 200, "{address}");
         proxy.logged_times(&["status 6."], times).await;
     }
-    assert!(proxy.lines(&["ERROR"]).is_empty(), "{address}: {:?}", proxy.log());
+    assert!(
+        proxy.lines(&["ERROR"]).is_empty(),
+        "{address}: {:?}",
+        proxy.log()
+    );
 }
 
 #[test]
@@ -136,16 +177,24 @@ fn an_allocator_that_answers_nothing_or_outside_of_memory_fails_the_hostcall() {
 fn an_allocator_that_traps_ends_the_stream() {
     run(async {
         let guest = faulty("").allocator("unreachable");
-        breaks(Filter::wasm("faulty", guest.build()), &["guest aborted"], Http::One).await;
+        breaks(
+            Filter::wasm("faulty", guest.build()),
+            &["guest aborted"],
+            Http::One,
+        )
+        .await;
     });
 }
 
 #[test]
 fn a_rust_guest_that_fails_in_any_way_is_stopped() {
-    let Some(module) = built_guest("panic") else { return };
+    let Some(module) = built_guest("panic") else {
+        return;
+    };
     run(async {
         let upstream = Upstream::start();
-        let filter = Filter::file("panic", &module).with("limits: { callback: 50ms, memory: 16MiB }");
+        let filter =
+            Filter::file("panic", &module).with("limits: { callback: 50ms, memory: 16MiB }");
         let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
         let kinds = [
             ("panic", "asked to panic in"),
@@ -161,10 +210,16 @@ fn a_rust_guest_that_fails_in_any_way_is_stopped() {
                 let mut request = get("/a");
                 let plan = format!("{callback}:{kind}").parse().expect("a value");
                 request.headers_mut().insert("x-panic", plan);
-                assert_eq!(client.send(request).await.status, 503, "{kind} in {callback}");
+                assert_eq!(
+                    client.send(request).await.status,
+                    503,
+                    "{kind} in {callback}"
+                );
                 proxy.logged(&[words]).await;
                 let callback = format!("callback=\"proxy_on_{callback}\"");
-                proxy.logged(&["ERROR", "filter=\"panic\"", &callback]).await;
+                proxy
+                    .logged(&["ERROR", "filter=\"panic\"", &callback])
+                    .await;
                 assert_eq!(client.send(get("/next")).await.status, 200, "after {kind}");
             }
         }

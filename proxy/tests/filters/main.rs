@@ -1,8 +1,10 @@
 //! Filters in the real binary, over real sockets: what they may do, what they may do wrong,
 //! and that nobody else notices.
 
+mod bodies;
 mod faults;
 mod lifecycle;
 mod limits;
+mod pause;
 mod support;
 mod traps;

@@ -37,7 +37,8 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// unless everything must be there.
 pub(crate) fn built_guest(name: &str) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let file = target.join("guests").join(format!("{name}.wasm"));
     if file.exists() {
         return Some(file);

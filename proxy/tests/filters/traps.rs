@@ -1,7 +1,10 @@
 //! A trap in each callback under each `on_failure`: the stream it happened in ends as it
 //! should, a stream beside it does not notice, and the next request finds the filter back.
 
-use crate::support::{Answer, Body, Client, Config, Filter, Guest, Http, Proxy, Upstream, check, get, post, run, within};
+use crate::support::{
+    Answer, Body, Client, Config, Filter, Guest, Http, Proxy, Upstream, check, get, post, run,
+    within,
+};
 
 const POLICIES: [&str; 3] = ["closed", "open", "reload"];
 
@@ -16,7 +19,11 @@ fn guest(callback: &str) -> Vec<u8> {
     };
     let mark = format!("(if {MARKS} (then (global.set $marked (local.get $0))))");
     let guest = Guest::new().define("(global $marked (mut i32) (i32.const -1))");
-    let guest = if callback == "request_headers" { guest } else { guest.on("request_headers", mark) };
+    let guest = if callback == "request_headers" {
+        guest
+    } else {
+        guest.on("request_headers", mark)
+    };
     guest.on(callback, crash).build()
 }
 
@@ -32,20 +39,60 @@ struct Case {
 
 /// What a trap in each stream callback comes to: 503 while something can be said.
 const CASES: [Case; 9] = [
-    Case { callback: "request_headers", path: "/a", status: Some(503) },
-    Case { callback: "request_body", path: "/a", status: Some(503) },
-    Case { callback: "request_trailers", path: "/a", status: Some(503) },
-    Case { callback: "response_headers", path: "/a", status: Some(503) },
-    Case { callback: "response_body", path: "/chunked", status: None },
-    Case { callback: "response_trailers", path: "/trailers", status: None },
-    Case { callback: "log", path: "/a", status: Some(200) },
-    Case { callback: "done", path: "/a", status: Some(200) },
-    Case { callback: "delete", path: "/a", status: Some(200) },
+    Case {
+        callback: "request_headers",
+        path: "/a",
+        status: Some(503),
+    },
+    Case {
+        callback: "request_body",
+        path: "/a",
+        status: Some(503),
+    },
+    Case {
+        callback: "request_trailers",
+        path: "/a",
+        status: Some(503),
+    },
+    Case {
+        callback: "response_headers",
+        path: "/a",
+        status: Some(503),
+    },
+    Case {
+        callback: "response_body",
+        path: "/chunked",
+        status: None,
+    },
+    Case {
+        callback: "response_trailers",
+        path: "/trailers",
+        status: None,
+    },
+    Case {
+        callback: "log",
+        path: "/a",
+        status: Some(200),
+    },
+    Case {
+        callback: "done",
+        path: "/a",
+        status: Some(200),
+    },
+    Case {
+        callback: "delete",
+        path: "/a",
+        status: Some(200),
+    },
 ];
 
 /// Crashes one stream while another is under way, and looks at both and at the next.
 async fn crash(case: &Case, policy: &str, http: Http) {
-    let Case { callback, path, status } = *case;
+    let Case {
+        callback,
+        path,
+        status,
+    } = *case;
     let about = format!("{callback} under {policy} over {http:?}");
     let upstream = Upstream::start();
     let filter = Filter::wasm("faulty", guest(callback)).with(format!("on_failure: {policy}"));
@@ -53,13 +100,21 @@ async fn crash(case: &Case, policy: &str, http: Http) {
 
     let mut beside = proxy.client(http).await;
     let held = tokio::spawn(beside.start(get("/held")));
-    proxy.logged(&["filter=\"faulty\"", "request_headers 2 "]).await;
+    proxy
+        .logged(&["filter=\"faulty\"", "request_headers 2 "])
+        .await;
 
     let mut client = proxy.client(http).await;
     let mut request = post(path, Body::with_trailer("body", "x-t", "1"));
-    request.headers_mut().insert("x-crash", "1".parse().expect("a value"));
-    request.headers_mut().insert("trailer", "x-t".parse().expect("a value"));
-    request.headers_mut().insert("te", "trailers".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("x-crash", "1".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("trailer", "x-t".parse().expect("a value"));
+    request
+        .headers_mut()
+        .insert("te", "trailers".parse().expect("a value"));
     let answer = client.try_send(request).await;
     match (status, answer) {
         (Some(status), Ok(answer)) => assert_eq!(answer.status, status, "{about}: {answer:?}"),
@@ -68,16 +123,32 @@ async fn crash(case: &Case, policy: &str, http: Http) {
         (None, Err(_)) => {}
     }
     let callback_name = format!("callback=\"proxy_on_{callback}\"");
-    proxy.logged(&["ERROR", "filter=\"faulty\"", &callback_name, "filter crashed"]).await;
+    proxy
+        .logged(&[
+            "ERROR",
+            "filter=\"faulty\"",
+            &callback_name,
+            "filter crashed",
+        ])
+        .await;
 
     upstream.gate.open();
-    let response = within("the stream beside", held).await.expect("a task").expect("a response");
+    let response = within("the stream beside", held)
+        .await
+        .expect("a task")
+        .expect("a response");
     let answer = within("its body", Answer::read(response)).await;
-    assert_eq!((answer.status, answer.cut), (200, false), "{about}: the stream beside");
+    assert_eq!(
+        (answer.status, answer.cut),
+        (200, false),
+        "{about}: the stream beside"
+    );
 
     next_is_served(&proxy, http, &about).await;
     // The stream beside ends in the VM that crashed, like any other.
-    proxy.logged_times(&["filter=\"faulty\"", "delete 2."], 1).await;
+    proxy
+        .logged_times(&["filter=\"faulty\"", "delete 2."], 1)
+        .await;
 }
 
 async fn next_is_served(proxy: &Proxy, http: Http, about: &str) {
@@ -85,8 +156,14 @@ async fn next_is_served(proxy: &Proxy, http: Http, about: &str) {
     let answer = client.send(get("/next")).await;
     assert_eq!(answer.status, 200, "{about}: the next request: {answer:?}");
     // Through the filter, in a VM of its own.
-    let headers = proxy.logged_times(&["filter=\"faulty\"", "request_headers 2 "], 2).await;
-    assert_eq!(headers.len(), 2, "{about}: the next request went through a new VM");
+    let headers = proxy
+        .logged_times(&["filter=\"faulty\"", "request_headers 2 "], 2)
+        .await;
+    assert_eq!(
+        headers.len(),
+        2,
+        "{about}: the next request went through a new VM"
+    );
 }
 
 async fn crash_everywhere(policy: &str, http: Http) {
@@ -126,9 +203,16 @@ fn a_trap_before_the_filter_runs_is_a_configuration_error_whatever_the_policy() 
                 let (status, said) = check(&config, command);
                 let about = format!("{command} with a trap in {callback} under {policy}: {said}");
                 assert_eq!(status, Some(64), "{about}");
-                let line = said.lines().find(|line| line.contains("filters[0].module")).expect(&about);
+                let line = said
+                    .lines()
+                    .find(|line| line.contains("filters[0].module"))
+                    .expect(&about);
                 assert!(line.contains("proxy.yaml:8:"), "{about}");
-                assert!(line.contains("filter faulty") && line.contains(&format!("proxy_on_{callback}")), "{about}");
+                assert!(
+                    line.contains("filter faulty")
+                        && line.contains(&format!("proxy_on_{callback}")),
+                    "{about}"
+                );
             }
         }
     }
@@ -149,10 +233,20 @@ fn a_trap_in_the_creation_of_a_stream_is_answered_503_whatever_the_policy() {
             proxy.logged(&["request_headers 2 "]).await;
             let mut client = proxy.client(http).await;
             assert_eq!(client.send(get("/a")).await.status, 503, "{policy}");
-            proxy.logged(&["ERROR", "faulty", "proxy_on_context_create", "filter crashed"]).await;
+            proxy
+                .logged(&[
+                    "ERROR",
+                    "faulty",
+                    "proxy_on_context_create",
+                    "filter crashed",
+                ])
+                .await;
             proxy.access(&["\"/a\"", "503", "WF"]).await;
             upstream.gate.open();
-            let response = within("the stream beside", held).await.expect("a task").expect("a response");
+            let response = within("the stream beside", held)
+                .await
+                .expect("a task")
+                .expect("a response");
             assert_eq!(response.status(), 200, "{policy}");
             next_is_served(&proxy, http, policy).await;
         }
@@ -165,7 +259,10 @@ fn a_trap_in_a_tick_costs_no_stream_anything() {
         for policy in POLICIES {
             // The first tick of the first VM; the tick starts once a stream is under way.
             let guest = Guest::new()
-                .on("request_headers", format!("(if {MARKS} (then (drop (call $tick_period (i32.const 5)))))"))
+                .on(
+                    "request_headers",
+                    format!("(if {MARKS} (then (drop (call $tick_period (i32.const 5)))))"),
+                )
                 .on("tick", "unreachable")
                 .build();
             let filter = Filter::wasm("faulty", guest).with(format!("on_failure: {policy}"));
@@ -173,11 +270,23 @@ fn a_trap_in_a_tick_costs_no_stream_anything() {
             let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
             let mut client = proxy.client(Http::One).await;
             let mut request = get("/held");
-            request.headers_mut().insert("x-crash", "1".parse().expect("a value"));
+            request
+                .headers_mut()
+                .insert("x-crash", "1".parse().expect("a value"));
             let held = tokio::spawn(client.start(request));
-            proxy.logged(&["ERROR", "filter=\"faulty\"", "proxy_on_tick", "filter crashed"]).await;
+            proxy
+                .logged(&[
+                    "ERROR",
+                    "filter=\"faulty\"",
+                    "proxy_on_tick",
+                    "filter crashed",
+                ])
+                .await;
             upstream.gate.open();
-            let response = within("the stream beside", held).await.expect("a task").expect("a response");
+            let response = within("the stream beside", held)
+                .await
+                .expect("a task")
+                .expect("a response");
             assert_eq!(response.status(), 200, "{policy}");
             next_is_served(&proxy, Http::One, policy).await;
         }

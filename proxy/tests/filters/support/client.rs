@@ -74,7 +74,9 @@ pub(crate) fn post(path: &str, body: Body) -> Request<Body> {
 
 fn request(method: &str, path: &str, body: Body) -> Request<Body> {
     // HTTP/2 needs the whole URI, HTTP/1.1 a `host`; the client takes what it wants.
-    let builder = Request::builder().method(method).uri(format!("http://proxy.test{path}"));
+    let builder = Request::builder()
+        .method(method)
+        .uri(format!("http://proxy.test{path}"));
     builder.body(body).expect("a request")
 }
 
@@ -88,13 +90,19 @@ impl Client {
             Http::One => {
                 let (sender, connection) = http1::handshake(io).await.expect("a handshake");
                 let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-                Self { sender: Sender::One(sender), task }
+                Self {
+                    sender: Sender::One(sender),
+                    task,
+                }
             }
             Http::Two => {
                 let handshake = http2::handshake(Executor, io).await;
                 let (sender, connection) = handshake.expect("a handshake");
                 let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
-                Self { sender: Sender::Two(sender), task }
+                Self {
+                    sender: Sender::Two(sender),
+                    task,
+                }
             }
         }
     }
@@ -113,7 +121,11 @@ impl Client {
                     let host = authority.as_str().parse().expect("a host");
                     request.headers_mut().insert("host", host);
                 }
-                *request.uri_mut() = uri.path_and_query().map_or("/", |path| path.as_str()).parse().expect("a path");
+                *request.uri_mut() = uri
+                    .path_and_query()
+                    .map_or("/", |path| path.as_str())
+                    .parse()
+                    .expect("a path");
                 Box::pin(sender.send_request(request))
             }
             Sender::Two(sender) => Box::pin(sender.send_request(request)),
@@ -182,7 +194,9 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("text"))
     }
 }
 
@@ -196,10 +210,20 @@ impl Body {
     }
 
     /// Text, then one trailer.
-    pub(crate) fn with_trailer(text: &'static str, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn with_trailer(
+        text: &'static str,
+        name: &'static str,
+        value: &'static str,
+    ) -> Self {
         let mut trailers = HeaderMap::new();
         trailers.insert(name, value.parse().expect("a value"));
-        Self::Ready([Frame::data(Bytes::from_static(text.as_bytes())), Frame::trailers(trailers)].into())
+        Self::Ready(
+            [
+                Frame::data(Bytes::from_static(text.as_bytes())),
+                Frame::trailers(trailers),
+            ]
+            .into(),
+        )
     }
 
     pub(crate) fn fed() -> (Feeder, Self) {
@@ -212,7 +236,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Ready(frames) => Poll::Ready(frames.pop_front().map(Ok)),
             Self::Fed(receiver) => receiver.poll_recv(cx).map(|frame| frame.map(Ok)),
@@ -226,7 +253,11 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> http_body::SizeHint {
         match self {
             Self::Ready(frames) if frames.iter().all(Frame::is_data) => {
-                let size = frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>();
+                let size = frames
+                    .iter()
+                    .filter_map(Frame::data_ref)
+                    .map(Bytes::len)
+                    .sum::<usize>();
                 http_body::SizeHint::with_exact(size as u64)
             }
             _ => http_body::SizeHint::default(),
@@ -239,7 +270,9 @@ impl http_body::Body for Body {
 impl Feeder {
     pub(crate) fn feed(&self, bytes: impl AsRef<[u8]>) {
         // The other end may be gone, which some tests are about.
-        let _ = self.0.send(Frame::data(Bytes::copy_from_slice(bytes.as_ref())));
+        let _ = self
+            .0
+            .send(Frame::data(Bytes::copy_from_slice(bytes.as_ref())));
     }
 }
 

@@ -137,7 +137,12 @@ pub(crate) fn text(text: &str) -> String {
 impl Guest {
     pub(crate) fn new() -> Self {
         let allocator = r#"(export "proxy_on_memory_allocate" (func $allocate))"#.to_owned();
-        Self { code: BTreeMap::new(), more: String::new(), allocator, only: None }
+        Self {
+            code: BTreeMap::new(),
+            more: String::new(),
+            allocator,
+            only: None,
+        }
     }
 
     /// What a callback does after its line: `$0`, `$1`, `$2` are its arguments. It may
@@ -163,7 +168,9 @@ impl Guest {
 
     /// Takes the place of the allocator; `code` answers an address.
     pub(crate) fn allocator(mut self, code: &str) -> Self {
-        self.allocator = format!(r#"(func (export "proxy_on_memory_allocate") (param $0 i32) (result i32) {code})"#);
+        self.allocator = format!(
+            r#"(func (export "proxy_on_memory_allocate") (param $0 i32) (result i32) {code})"#
+        );
         self
     }
 
@@ -180,7 +187,11 @@ impl Guest {
             }
             write!(source, " (call $note {} (i32.const {params})", text(name)).expect("text");
             for n in 0..3 {
-                let argument = if n < *params { format!("(local.get ${n})") } else { "(i32.const 0)".to_owned() };
+                let argument = if n < *params {
+                    format!("(local.get ${n})")
+                } else {
+                    "(i32.const 0)".to_owned()
+                };
                 source.push_str(&argument);
             }
             write!(source, ") {}", self.code.get(name).map_or("", |code| code)).expect("text");

@@ -55,11 +55,19 @@ type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Filter {
     pub(crate) fn file(name: &str, module: &Path) -> Self {
-        Self { name: name.to_owned(), module: Module::File(module.to_owned()), more: String::new() }
+        Self {
+            name: name.to_owned(),
+            module: Module::File(module.to_owned()),
+            more: String::new(),
+        }
     }
 
     pub(crate) fn wasm(name: &str, module: Vec<u8>) -> Self {
-        Self { name: name.to_owned(), module: Module::Bytes(module), more: String::new() }
+        Self {
+            name: name.to_owned(),
+            module: Module::Bytes(module),
+            more: String::new(),
+        }
     }
 
     /// Another key of the filter, as YAML on one line.
@@ -76,7 +84,13 @@ impl Filter {
 impl Config {
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         let routes = "      - { match: { prefix: / }, cluster: up }\n".to_owned();
-        Self { upstream, filters: Vec::new(), chain: None, routes, more: String::new() }
+        Self {
+            upstream,
+            filters: Vec::new(),
+            chain: None,
+            routes,
+            more: String::new(),
+        }
     }
 
     pub(crate) fn filter(mut self, filter: Filter) -> Self {
@@ -92,7 +106,10 @@ impl Config {
 
     /// Takes the place of the one route.
     pub(crate) fn routes(mut self, routes: &[&str]) -> Self {
-        self.routes = routes.iter().map(|route| format!("      - {route}\n")).collect();
+        self.routes = routes
+            .iter()
+            .map(|route| format!("      - {route}\n"))
+            .collect();
         self
     }
 
@@ -106,7 +123,8 @@ impl Config {
     fn write(&self) -> Folder {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("cofferdam-filters-{}-{number}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("cofferdam-filters-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let names: Vec<&str> = self.filters.iter().map(|filter| &filter.name[..]).collect();
         let chain = self.chain.clone().unwrap_or_else(|| names.join(", "));
@@ -124,7 +142,10 @@ impl Config {
                 }
             };
             let (name, more) = (&filter.name, &filter.more);
-            yaml.push_str(&format!("  - name: {name}\n    module: {{ file: \"{}\" }}\n{more}", file.display()));
+            yaml.push_str(&format!(
+                "  - name: {name}\n    module: {{ file: \"{}\" }}\n{more}",
+                file.display()
+            ));
         }
         yaml.push_str(&format!(
             "clusters:\n  - name: up\n    endpoints: [\"{}\"]\nworkers: 1\naccess_log: {{ json: {{ \
@@ -150,7 +171,10 @@ pub(crate) fn check(config: &Config, command: &str) -> (Option<i32>, String) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let output = child.wait_with_output().expect("output");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 fn binary(folder: &Folder, command: &str) -> Child {
@@ -175,9 +199,18 @@ impl Proxy {
         let log = collect(child.stderr.take().expect("stderr"));
         let access = collect(child.stdout.take().expect("stdout"));
         let address = ([127, 0, 0, 1], 0).into();
-        let mut proxy = Self { child, address, log, access, _folder: folder };
+        let mut proxy = Self {
+            child,
+            address,
+            log,
+            access,
+            _folder: folder,
+        };
         let line = proxy.logged(&["listening: web "]).await;
-        let address = line.rsplit(' ').next().and_then(|address| address.parse().ok());
+        let address = line
+            .rsplit(' ')
+            .next()
+            .and_then(|address| address.parse().ok());
         proxy.address = address.expect("an address in the log");
         proxy
     }
@@ -225,16 +258,27 @@ impl Proxy {
             if let Some(status) = self.child.try_wait().expect("a status") {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it goes on running:\n{}", self.log().join("\n"));
+            assert!(
+                Instant::now() < deadline,
+                "it goes on running:\n{}",
+                self.log().join("\n")
+            );
             pause().await;
         }
     }
 
     /// Most memory it has had, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).expect("VmHWM");
-        let number = line.split_whitespace().nth(1).and_then(|number| number.parse::<usize>().ok());
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .expect("VmHWM");
+        let number = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|number| number.parse::<usize>().ok());
         number.expect("a number") * 1024
     }
 }
@@ -245,7 +289,10 @@ impl Drop for Proxy {
         drop(self.child.wait());
         if std::thread::panicking() {
             eprintln!("--- log\n{}", self.log().join("\n"));
-            eprintln!("--- access log\n{}", self.access.lock().expect("access log").join("\n"));
+            eprintln!(
+                "--- access log\n{}",
+                self.access.lock().expect("access log").join("\n")
+            );
         }
     }
 }
@@ -269,7 +316,11 @@ fn collect(from: impl Read + Send + 'static) -> Lines {
 
 fn find(lines: &Lines, words: &[&str]) -> Vec<String> {
     let lines = lines.lock().expect("lines");
-    lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
+    lines
+        .iter()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .cloned()
+        .collect()
 }
 
 async fn wait(lines: &Lines, words: &[&str], times: usize, log: &Lines) -> Vec<String> {
@@ -281,7 +332,10 @@ async fn wait(lines: &Lines, words: &[&str], times: usize, log: &Lines) -> Vec<S
         }
         if deadline < Instant::now() {
             let log = log.lock().expect("log").join("\n");
-            panic!("{} of {times} lines with {words:?}; the log:\n{log}", found.len());
+            panic!(
+                "{} of {times} lines with {words:?}; the log:\n{log}",
+                found.len()
+            );
         }
         pause().await;
     }

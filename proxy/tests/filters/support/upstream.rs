@@ -64,7 +64,11 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (gate, seen) = (Gate::default(), Arc::<Mutex<Vec<Seen>>>::default());
-        let upstream = Self { address, gate: gate.clone(), seen: seen.clone() };
+        let upstream = Self {
+            address,
+            gate: gate.clone(),
+            seen: seen.clone(),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (gate, seen) = (gate.clone(), seen.clone());
@@ -124,12 +128,25 @@ fn serve(stream: TcpStream, gate: &Gate, seen: &Mutex<Vec<Seen>>) -> io::Result<
 /// What the path says; anything else shows the request.
 fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()> {
     let path = request.target.split('?').next().unwrap_or_default();
-    let number = || request.target.split_once('?').and_then(|(_, n)| n.parse().ok()).unwrap_or(0);
+    let number = || {
+        request
+            .target
+            .split_once('?')
+            .and_then(|(_, n)| n.parse().ok())
+            .unwrap_or(0)
+    };
     match path {
         "/empty" => write!(stream, "HTTP/1.1 204 No Content\r\n\r\n"),
+        "/same" => write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nsome bytes"
+        ),
         "/nothing" => write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
         "/chunked" => {
-            write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            )?;
             write!(stream, "5\r\nfirst\r\n")?;
             write!(stream, "6\r\nsecond\r\n0\r\n\r\n")
         }
@@ -140,7 +157,10 @@ fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()>
             write!(stream, "later")
         }
         "/trailers" => {
-            write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end, x-added-trailer\r\n\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-end, x-added-trailer\r\n\r\n"
+            )?;
             write!(stream, "4\r\nbody\r\n0\r\nx-end: upstream\r\n\r\n")
         }
         "/large" => {
@@ -157,7 +177,10 @@ fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()>
         }
         "/status" => {
             let status = number();
-            write!(stream, "HTTP/1.1 {status} As Asked\r\ncontent-length: 6\r\n\r\nasked\n")
+            write!(
+                stream,
+                "HTTP/1.1 {status} As Asked\r\ncontent-length: 6\r\n\r\nasked\n"
+            )
         }
         "/garbage" => {
             write!(stream, "\u{1}\u{2} this is no HTTP\r\n\r\n")?;
@@ -166,11 +189,17 @@ fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()>
         "/close" => stream.shutdown(Shutdown::Both),
         "/reset" => {
             // Half of what was promised, then gone.
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf"
+            )?;
             stream.shutdown(Shutdown::Both)
         }
         "/reset-chunked" => {
-            write!(stream, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+            )?;
             stream.shutdown(Shutdown::Both)
         }
         _ => {
@@ -184,8 +213,15 @@ fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()>
             shown.push('\n');
             shown.push_str(&String::from_utf8_lossy(&request.body));
             let length = shown.len();
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n")?;
-            if request.method == "HEAD" { Ok(()) } else { stream.write_all(shown.as_bytes()) }
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n"
+            )?;
+            if request.method == "HEAD" {
+                Ok(())
+            } else {
+                stream.write_all(shown.as_bytes())
+            }
         }
     }
 }
@@ -194,7 +230,8 @@ fn read_body(reader: &mut BufReader<TcpStream>, request: &mut Seen) -> io::Resul
     if request.header("transfer-encoding").is_some() {
         loop {
             let size = line(reader)?;
-            let size = usize::from_str_radix(size.trim(), 16).map_err(|_| io::ErrorKind::InvalidData)?;
+            let size =
+                usize::from_str_radix(size.trim(), 16).map_err(|_| io::ErrorKind::InvalidData)?;
             if size == 0 {
                 request.trailers = fields(reader)?;
                 return Ok(());
@@ -205,7 +242,10 @@ fn read_body(reader: &mut BufReader<TcpStream>, request: &mut Seen) -> io::Resul
             line(reader)?;
         }
     }
-    let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    let length = request
+        .header("content-length")
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(0);
     request.body.resize(length, 0);
     reader.read_exact(&mut request.body)
 }
@@ -214,7 +254,9 @@ fn fields(reader: &mut BufReader<TcpStream>) -> io::Result<Vec<(String, String)>
     let mut fields = Vec::new();
     loop {
         let line = line(reader)?;
-        let Some((name, value)) = line.split_once(':') else { return Ok(fields) };
+        let Some((name, value)) = line.split_once(':') else {
+            return Ok(fields);
+        };
         fields.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
 }
