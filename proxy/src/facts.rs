@@ -22,6 +22,8 @@ pub(crate) struct Facts {
     pub(crate) connection: Rc<Connection>,
     pub(crate) names: Rc<Names>,
     pub(crate) protocol: http::Version,
+    /// The client asked for a head only, whatever filters made of that.
+    pub(crate) head: bool,
     pub(crate) wall: SystemTime,
     pub(crate) begun: Instant,
     /// Set once the exchange is over.
@@ -43,11 +45,12 @@ pub(crate) struct Facts {
 // === impl Facts ===
 
 impl Facts {
-    pub(crate) fn new(connection: Rc<Connection>, names: Rc<Names>, protocol: http::Version) -> Self {
+    pub(crate) fn new(connection: Rc<Connection>, names: Rc<Names>, head: &http::request::Parts) -> Self {
         Self {
             connection,
             names,
-            protocol,
+            protocol: head.version,
+            head: head.method == http::Method::HEAD,
             wall: SystemTime::now(),
             begun: Instant::now(),
             duration: Cell::new(None),

@@ -162,7 +162,18 @@ impl Pump {
             },
         };
         let way = self.way;
-        self.flow.with_chain(way, |chain| chain.push(way, part));
+        // HTTP/1 shows the end after the last bytes, but a message of known length need
+        // not be asked for it, and whoever reads by that length would not.
+        let ends = self.source.as_ref().is_some_and(Source::is_end_stream);
+        self.flow.with_chain(way, |chain| {
+            chain.push(way, part);
+            if ends {
+                chain.push(way, Part::Data { bytes: Bytes::new(), end: true });
+            }
+        });
+        if ends {
+            self.source = None;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn serve_request(
     // No context yet. What the client sent is put in order first, so that routes, filters
     // and the upstream all see the same request.
     let (mut head, body) = request.into_parts();
-    let facts = Rc::new(Facts::new(connection.clone(), worker.names.clone(), head.version));
+    let facts = Rc::new(Facts::new(connection.clone(), worker.names.clone(), &head));
     let sane = headers::normalise_host(&mut head);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());

@@ -168,6 +168,10 @@ pub(crate) async fn admit(
     }
     if ended {
         flow.complete_request();
+        // A filter may have promised what will not come; the next request would be it.
+        if promised(&head.headers).is_some_and(|length| length != 0) {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
     }
     let body = Body::Filtered((!ended).then_some((pump, first)));
     Ok(Admitted { head, body, upgrade, takes_trailers })

@@ -111,6 +111,10 @@ async fn filtered(
         (_, pairs) => {
             let made = headers::response_from_pairs(&pairs.unwrap_or_default(), filters.invalid);
             match made {
+                // Nobody switches protocols here.
+                Ok(made) if made.status.is_informational() => {
+                    return Ok(bad_head(end, &headers::BadHeaders::Malformed(":status")));
+                }
                 Ok(made) => {
                     request::report_dropped(&made.dropped);
                     (made.status, made.headers)
@@ -136,6 +140,10 @@ async fn filtered(
     }
     let sendable = http1.then(|| if takes_trailers { trailers::announced(&map) } else { Vec::new() });
     if ended {
+        let describes = flow.facts.head || status == StatusCode::NOT_MODIFIED;
+        if !describes && request::promised(&map).is_some_and(|length| length != 0) {
+            map.remove(header::CONTENT_LENGTH);
+        }
         let response = finish(end, status, map, |end| {
             // Read to its end, or never there.
             if let Some(lease) = lease && pump.has_read_all() {
@@ -195,7 +203,7 @@ fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
     let answer = Answer::bad_filtered_response(format!("invalid_response_headers{{{bad}}}"));
     tracing::error!("a filter made a response that cannot be sent: {bad}");
     end.0.facts.flag(answer.flags);
-    end.0.facts.explain(&answer.details);
+    end.0.facts.overrule(&answer.details);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     finish(end, answer.status, headers, |end| ResponseBody::full(answer.body, end))

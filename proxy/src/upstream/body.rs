@@ -37,8 +37,11 @@ pub(crate) enum UpstreamBody {
 pub(crate) struct Filtered {
     pump: Pump,
     way: Way,
-    /// A part that came with the headers.
+    /// A part that was taken before its turn: with the headers, or to see the end.
     first: Option<Part>,
+    /// What fulfils the promise, until the end has come too. The codec counts: it asks for
+    /// no more once it has these bytes, and the receiver takes them for the end.
+    last: Bytes,
     ended: bool,
     /// What `content-length` still promises; a body that breaks it must not be sent.
     promised: Option<u64>,
@@ -146,7 +149,7 @@ impl Filtered {
         promised: Option<u64>,
         sendable: Option<Vec<HeaderName>>,
     ) -> Self {
-        Self { pump, way, first, ended: false, promised, sendable }
+        Self { pump, way, first, last: Bytes::new(), ended: false, promised, sendable }
     }
 
     pub(crate) const fn is_ended(&self) -> bool {
@@ -188,9 +191,22 @@ impl Filtered {
                     if self.way == Way::Response {
                         self.pump.flow.facts.count(Way::Response, bytes.len());
                     }
+                    if !end && self.promised == Some(0) {
+                        if !bytes.is_empty() {
+                            self.last = bytes;
+                        }
+                        continue;
+                    }
+                    let bytes = if bytes.is_empty() { std::mem::take(&mut self.last) } else { bytes };
                     if !bytes.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
+                }
+                Part::Trailers if !self.last.is_empty() => {
+                    self.first = Some(Part::Trailers);
+                    // HTTP/1 has no room for them behind a known length.
+                    self.ended = self.sendable.is_some();
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.last)))));
                 }
                 Part::Trailers => {
                     self.ended = true;

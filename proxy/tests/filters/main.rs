@@ -2,9 +2,11 @@
 //! and that nobody else notices.
 
 mod bodies;
+mod chains;
 mod faults;
 mod lifecycle;
 mod limits;
+mod local_reply;
 mod pause;
 mod support;
 mod traps;
