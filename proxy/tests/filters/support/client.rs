@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -31,8 +33,12 @@ pub(crate) const BOTH: [Http; 2] = [Http::One, Http::Two];
 #[derive(Debug)]
 pub(crate) struct Client {
     sender: Sender,
-    task: AbortHandle,
+    tasks: Tasks,
 }
+
+/// What a connection runs on, to be ended with it.
+#[derive(Debug, Clone, Default)]
+struct Tasks(Arc<Mutex<Vec<AbortHandle>>>);
 
 #[derive(Debug)]
 enum Sender {
@@ -86,22 +92,23 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr, http: Http) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
         let io = TokioIo::new(stream);
+        let tasks = Tasks::default();
         match http {
             Http::One => {
                 let (sender, connection) = http1::handshake(io).await.expect("a handshake");
-                let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+                tasks.execute(async move { drop(connection.await) });
                 Self {
                     sender: Sender::One(sender),
-                    task,
+                    tasks,
                 }
             }
             Http::Two => {
-                let handshake = http2::handshake(Executor, io).await;
+                let handshake = http2::handshake(tasks.clone(), io).await;
                 let (sender, connection) = handshake.expect("a handshake");
-                let task = tokio::spawn(async move { drop(connection.await) }).abort_handle();
+                tasks.execute(async move { drop(connection.await) });
                 Self {
                     sender: Sender::Two(sender),
-                    task,
+                    tasks,
                 }
             }
         }
@@ -157,7 +164,8 @@ impl Client {
 
     /// Goes away without a word.
     pub(crate) fn leave(self) {
-        self.task.abort();
+        let tasks = self.tasks.0.lock().expect("tasks");
+        tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -276,11 +284,9 @@ impl Feeder {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Executor;
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executor {
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, future: F) {
-        tokio::spawn(future);
+        let task = tokio::spawn(future).abort_handle();
+        self.0.lock().expect("tasks").push(task);
     }
 }
