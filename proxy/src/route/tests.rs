@@ -23,6 +23,7 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         name: "web".to_owned(),
         address: Address::Tcp(([127, 0, 0, 1], 0).into()),
         tls: None,
+        filters: Vec::new(),
         routes: (matchers.into_iter())
             .map(|matcher| route(matcher, forward(None)))
             .collect(),
