@@ -157,10 +157,11 @@ fn request_lines() -> Vec<Case> {
             0,
             "GET /line\u{1}control HTTP/1.1",
         ),
+        // Dropped as it is parsed, it reaches nobody: refusing it is only politer.
         line(
             "line-fragment",
             "fragment in the path",
-            0,
+            1,
             "GET /line#fragment HTTP/1.1",
         ),
         line("line-version", "HTTP/9.9", 0, "GET /line-version HTTP/9.9"),
