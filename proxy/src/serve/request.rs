@@ -201,10 +201,14 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     // What follows an upgrade's head is not its body.
     let body = if upgrade.is_some() { Body::Filtered(None) } else { body };
     let upgrade = upgrade.filter(|_| route.upgrades && upstream.cluster.protocol != crate::config::Protocol::Http2);
+    if upgrade.is_none() && head.method == Method::CONNECT {
+        return Err(Stop::Answer(Answer::no_tunnel(), body.unread()));
+    }
     match &upgrade {
         Some(upgrade) => upgrade.prepare(&mut head, &mut worker.rng.borrow_mut()),
         None => {
             head.headers.remove(header::UPGRADE);
+            head.headers.remove(header::CONNECTION);
         }
     }
 
@@ -212,6 +216,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         Ok(lease) => lease,
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
+            flow.facts.upstream.set(error.address());
             return Err(Stop::Answer(Answer::not_connected(&error), body.unread()));
         }
     };
@@ -237,6 +242,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
                             continue;
                         }
                         Err(error) => {
+                            flow.facts.upstream.set(error.address());
                             let unread = unsent.into_body().take_source();
                             return Err(Stop::Answer(Answer::not_connected(&error), unread));
                         }

@@ -196,6 +196,18 @@ enum Either<L, R> {
 
 // === impl ConnectError ===
 
+impl ConnectError {
+    /// Which endpoint was tried.
+    pub(crate) const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::NoEndpoint => None,
+            Self::Timeout(address) | Self::Refused(address, _) | Self::Tls(address, _) | Self::Handshake(address, _) => {
+                Some(*address)
+            }
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -93,6 +93,19 @@ pub(crate) async fn connect_tls(
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     over(stream).await
+}
+
+/// The same with other settings.
+pub(crate) async fn connect_with(
+    address: SocketAddr,
+    set: impl FnOnce(&mut Builder<TokioExecutor>),
+) -> Client {
+    let mut builder = Builder::new(TokioExecutor::new());
+    set(&mut builder);
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 async fn over<S>(stream: S) -> Client
@@ -210,8 +223,7 @@ impl Upstream {
         });
         *self.connections.lock().unwrap() += 1;
         let Some(tls) = tls else {
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = builder
+            let _ = server()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             return;
@@ -225,8 +237,7 @@ impl Upstream {
             .unwrap()
             .push(session.server_name().map(ToOwned::to_owned));
         if session.alpn_protocol() == Some(b"h2") {
-            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = builder
+            let _ = server()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         } else {
@@ -241,6 +252,12 @@ impl Upstream {
     pub(crate) fn heads(&self) -> Vec<http::request::Parts> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+fn server() -> hyper::server::conn::http2::Builder<TokioExecutor> {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder.max_header_list_size(64 << 10);
+    builder
 }
 
 /// Answers with the request's body and trailers.

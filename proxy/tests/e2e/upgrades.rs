@@ -1,0 +1,150 @@
+//! Connections that stop being HTTP.
+
+use crate::support::{Client, Message, Proxy, Setup, Upstream, guest, proxy};
+
+const ASK: &str = "GET /chat HTTP/1.1\r\nhost: test\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+
+/// Agrees, sends something at once, and then sends back in capitals what it gets.
+fn shouting() -> Upstream {
+    Upstream::new(|conn| {
+        let Some(_) = conn.request() else { return };
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-more: 1\r\n\r\nearly ");
+        while let Ok(byte) = conn.bytes(1) {
+            conn.send(byte.to_ascii_uppercase());
+        }
+        conn.send("bye");
+        conn.close();
+    })
+}
+
+/// Asks on a fresh connection, with `early` bytes in the same packet.
+fn ask(proxy: &Proxy, early: &str) -> (Client, Message) {
+    let mut client = proxy.client();
+    client.send(format!("{ASK}{early}"));
+    let answer = client.head();
+    (client, answer)
+}
+
+#[test]
+fn an_upgrade_carries_bytes_both_ways_and_none_is_lost() {
+    let upstream = shouting();
+    let proxy = Proxy::in_front_of(upstream.address);
+    let (mut client, answer) = ask(&proxy, "hello ");
+    assert_eq!(
+        (
+            answer.status(),
+            answer.field("upgrade"),
+            answer.field("x-more")
+        ),
+        (101, Some("websocket"), Some("1"))
+    );
+    assert!(
+        answer
+            .field("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("upgrade"))
+    );
+    client.send("again");
+    assert_eq!(client.bytes(17), b"early HELLO AGAIN");
+    client.shutdown();
+    assert_eq!(client.rest().0, b"bye", "one way ends, the other goes on");
+    let request = upstream.only_request();
+    assert_eq!(
+        (request.field("connection"), request.field("upgrade")),
+        (Some("upgrade"), Some("websocket"))
+    );
+    assert_eq!(
+        request.field("sec-websocket-key"),
+        Some("dGhlIHNhbXBsZSBub25jZQ==")
+    );
+    proxy.stdout.wait_for("101 - via_upstream GET /chat");
+}
+
+#[test]
+fn a_filter_sees_the_bytes_of_an_upgrade_in_its_body_callbacks() {
+    // Replaces every byte it is shown with `u` on the way up, `d` on the way down.
+    let setup = Setup::new();
+    let write = |name: &str, buffer: u32, letter: u32| {
+        format!(
+            r#"(func (export "{name}") (param $id i32) (param $size i32) (param $end i32) (result i32)
+    (if (i32.gt_u (local.get $size) (i32.const 0)) (then
+      (memory.fill (i32.const 1024) (i32.const {letter}) (local.get $size))
+      (drop (call $set (i32.const {buffer}) (i32.const 0) (local.get $size) (i32.const 1024) (local.get $size)))))
+    (i32.const 0))"#
+        )
+    };
+    let wat = guest::with(
+        r#"(import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#,
+        &(write("proxy_on_request_body", 0, 'u'.into())
+            + &write("proxy_on_response_body", 1, 'd'.into())),
+    );
+    guest::write(&setup.dir, "guest", &wat);
+    let upstream = shouting();
+    let proxy = setup.start(&proxy::filtered(upstream.address, "guest.wasm"));
+    let (mut client, answer) = ask(&proxy, "abc");
+    assert_eq!(answer.status(), 101);
+    client.send("def");
+    assert_eq!(
+        client.bytes(12),
+        b"dddddddddddd",
+        "early, and six letters come back"
+    );
+    client.shutdown();
+    assert_eq!(client.rest().0, b"ddd");
+    upstream.wait_for_ended(1);
+    assert!(upstream.bytes().ends_with(b"\r\n\r\nuuuuuu"));
+}
+
+#[test]
+fn where_upgrades_are_off_the_request_is_a_plain_one() {
+    let upstream = Upstream::named("plain");
+    let yaml = proxy::plain(upstream.address)
+        .replace("cluster: backend }", "cluster: backend, upgrades: false }");
+    let proxy = Proxy::start(&yaml);
+    let mut client = proxy.client();
+    let answer = client.request(ASK);
+    assert_eq!((answer.status(), answer.text()), (200, "plain".to_owned()));
+    let request = upstream.only_request();
+    assert_eq!(
+        (request.field("upgrade"), request.field("connection")),
+        (None, None)
+    );
+    assert_eq!(client.get("/").status(), 200);
+}
+
+#[test]
+fn an_upstream_that_declines_an_upgrade_is_passed_on_and_the_connection_kept() {
+    let upstream = Upstream::named("no, thanks");
+    let proxy = Proxy::in_front_of(upstream.address);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        assert_eq!(client.request(ASK).text(), "no, thanks");
+    }
+}
+
+#[test]
+fn an_upstream_that_switches_unasked_is_a_bad_gateway() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+    );
+    let proxy = Proxy::in_front_of(upstream.address);
+    assert_eq!(proxy.get("/").status(), 502);
+    proxy.stdout.wait_for("502 UPE ");
+}
+
+#[test]
+fn an_upstream_that_vanishes_ends_the_tunnel() {
+    let upstream = Upstream::new(|conn| {
+        let Some(_) = conn.request() else { return };
+        conn.send(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        );
+        let _ = conn.bytes(1);
+        conn.reset();
+    });
+    let proxy = Proxy::in_front_of(upstream.address);
+    let (mut client, answer) = ask(&proxy, "x");
+    assert_eq!(answer.status(), 101);
+    client.assert_ended();
+    proxy.stdout.wait_for("101 ");
+}
