@@ -107,7 +107,7 @@ fn added(reply: &LocalReply) -> impl Iterator<Item = &(Bytes, Bytes)> {
 }
 
 /// gRPC's mapping of HTTP statuses.
-const fn grpc_status(http: u32) -> u32 {
+pub(crate) const fn grpc_status(http: u32) -> u32 {
     match http {
         400 => 13,
         401 => 16,

@@ -158,15 +158,21 @@ impl Facts {
         Some(match name {
             b"address" | b"port" => return address(self.upstream.get(), name),
             b"local_address" => Value::text(self.upstream_local.get()?.to_string()),
-            b"num_endpoints" => Value::Uint(self.names.endpoints(self.cluster.get()?)?),
+            b"num_endpoints" => Value::Uint(self.names.endpoints(self.cluster()?)?),
             b"request_attempt_count" => Value::Uint(self.attempts.get()),
             _ => return None,
         })
     }
 
+    /// The cluster that was chosen, or that will be.
+    fn cluster(&self) -> Option<usize> {
+        let chosen = self.cluster.get();
+        chosen.or_else(|| self.names.cluster_of(self.connection.listener, self.route.get()?))
+    }
+
     fn xds(&self, name: &[u8]) -> Option<Value> {
         Some(match name {
-            b"cluster_name" => Value::text(self.names.cluster(self.cluster.get()?)?),
+            b"cluster_name" => Value::text(self.names.cluster(self.cluster()?)?),
             b"route_name" => Value::text(self.names.route(self.connection.listener, self.route.get()?)?),
             b"listener_direction" => Value::Int(0),
             _ => return None,

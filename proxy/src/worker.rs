@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
-use crate::config::{Config, Listener, Route};
+use crate::config::{Action, Config, Listener, Route};
 use crate::flow::Flow;
 use crate::headers::{self, DateCache};
 use crate::listener::{self, Socket};
@@ -95,8 +95,18 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 pub(crate) fn run(shared: &Shared, sockets: Vec<Socket>, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let sink = shared.config.access_log.as_ref().map(Sink::open).transpose()?;
+    let worker = Worker::new(shared, sink);
     let local = LocalSet::new();
-    local.block_on(&runtime, serve(Worker::new(shared, sink), sockets, shutdown));
+    local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
+    // Streams that are still there end now; what they ran on ends after them.
+    drop(local);
+    worker.plugins.shut_down();
+    for upstream in &worker.upstreams {
+        upstream.close_idle();
+    }
+    if let Some(sink) = &worker.sink {
+        sink.flush();
+    }
     Ok(())
 }
 
@@ -112,13 +122,6 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     let all_gone = worker.drain.all_gone();
     if tokio::time::timeout(worker.config.drain_time, all_gone).await.is_err() {
         tracing::warn!(connections = worker.drain.connections.get(), "drain_time is over: remaining connections are cut");
-    }
-    worker.plugins.shut_down();
-    for upstream in &worker.upstreams {
-        upstream.close_idle();
-    }
-    if let Some(sink) = &worker.sink {
-        sink.flush();
     }
 }
 
@@ -225,6 +228,17 @@ impl Names {
 
     pub(crate) fn endpoints(&self, index: usize) -> Option<u64> {
         self.config.clusters.get(index).map(|cluster| cluster.endpoints.len() as u64)
+    }
+
+    /// The cluster a route forwards to, where there is but one.
+    pub(crate) fn cluster_of(&self, listener: usize, route: usize) -> Option<usize> {
+        match &self.config.listeners.get(listener)?.routes.get(route)?.action {
+            Action::Forward { clusters, .. } => match clusters[..] {
+                [(only, _)] => Some(only),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     pub(crate) fn route(&self, listener: usize, route: usize) -> Option<&str> {

@@ -7,6 +7,7 @@ use crate::exchange::Exchange;
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::headers::Headers;
 use crate::property::Value;
+use crate::reply;
 use crate::state::HostState;
 use crate::types::{MapType, Status};
 
@@ -99,6 +100,9 @@ fn lookup(state: &mut HostState, raw: &[u8], path: &[&[u8]]) -> Option<Value> {
     if let Some(found) = from_headers(&exchange, path) {
         return found;
     }
+    if let Some(found) = derived(&exchange, path) {
+        return found;
+    }
     if let Some(found) = exchange.attributes.attribute(path) {
         return Some(found);
     }
@@ -153,6 +157,53 @@ fn from_headers(exchange: &Exchange, path: &[&[u8]]) -> Option<Option<Value>> {
         }
         _ => None,
     }
+}
+
+/// Properties made of header maps and of what the embedder counts. `None`: not one of them.
+fn derived(exchange: &Exchange, path: &[&[u8]]) -> Option<Option<Value>> {
+    let counted = || exchange.attributes.attribute(path);
+    let request = exchange.request_headers.as_ref();
+    let response = exchange.response_headers.as_ref();
+    match path {
+        [b"request", b"size"] => {
+            let length = request.and_then(|map| map.get(b"content-length"))?;
+            Some(number(length).map(Value::Int))
+        }
+        [b"request", b"total_size"] => Some(with_headers(counted()?, request)),
+        [b"response", b"total_size"] => Some(with_headers(counted()?, response)),
+        // The answer of a filter has one before it has left.
+        [b"response", b"code"] => Some(counted().or_else(|| {
+            let status = response.and_then(|map| map.get(b":status"))?;
+            number(status).map(Value::Int)
+        })),
+        [b"response", b"grpc_status"] => {
+            let trailers = exchange.response_trailers.as_ref();
+            let told = [trailers, response]
+                .into_iter()
+                .find_map(|map| map?.get(b"grpc-status").cloned());
+            Some(match told {
+                Some(told) => number(&told).map(Value::Int),
+                None => response
+                    .and_then(|map| number(map.get(b":status")?))
+                    .and_then(|status| u32::try_from(status).ok())
+                    .map(|status| Value::Int(reply::grpc_status(status).into())),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn with_headers(bytes: Value, map: Option<&Headers>) -> Option<Value> {
+    match (bytes, size(map)) {
+        (Value::Int(body), Some(Value::Int(headers))) => {
+            Some(Value::Int(body.saturating_add(headers)))
+        }
+        (other, _) => Some(other),
+    }
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn size(map: Option<&Headers>) -> Option<Value> {

@@ -28,6 +28,7 @@ impl Attributes for Kinds {
             [b"xds", b"node", b"id"] => Value::text("node-id"),
             [b"xds", b"route_name"] => Value::text("route"),
             [b"request", b"path"] => Value::text("never asked"),
+            [b"request", b"size" | b"total_size"] => Value::Int(5),
             _ => return None,
         })
     }
@@ -168,6 +169,26 @@ each_engine! {
         assert_eq!(guest.logs(), ["0", "15", "0", "39", "0"]);
         chain.trailers(Way::Response, &[("t", "v")]);
         assert_eq!(guest.logs(), ["0", "v"]);
+    }
+
+    fn sizes_and_codes_are_made_of_maps_where_those_say_them(engine) {
+        // No content-length: what has come so far; in all, with the headers.
+        assert_eq!(found(engine, "request\\00size"), 5_u64.to_le_bytes());
+        assert_eq!(found(engine, "request\\00total_size"), 104_u64.to_le_bytes());
+        let read = "(!say (!get_property {\"request\\00size\"} @out))
+            (!say (!get_property {\"response\\00code\"} @out))
+            (!say (!get_property {\"response\\00grpc_status\"} @out))";
+        let value = "(!say (i32.load (i32.load #16)))";
+        let guest = engine.guest(&format!("on request_headers\n
+            (drop (!add_header_map_value #0 {{\"content-length\"}} {{\"7\"}})) {read}\n
+            (drop (!get_property {{\"request\\00size\"}} @out)) {value}
+            on response_headers\n {read} {value}"));
+        let mut chain = guest.chain();
+        chain.headers(Way::Request, false);
+        assert_eq!(guest.logs(), ["0", "1", "1", "7"]);
+        chain.respond(false);
+        // 200 without a grpc-status is unknown to gRPC.
+        assert_eq!(guest.logs(), ["0", "0", "0", "2"]);
     }
 
     fn what_the_embedder_knows_is_asked_of_it(engine) {

@@ -2,11 +2,15 @@
 //! and that nobody else notices.
 
 mod bodies;
+mod buffering;
 mod chains;
+mod drain;
 mod faults;
+mod guests;
 mod lifecycle;
 mod limits;
 mod local_reply;
 mod pause;
+mod properties;
 mod support;
 mod traps;

@@ -4,6 +4,9 @@
 mod client;
 mod guest;
 mod proxy;
+#[path = "../support/require.rs"]
+#[expect(dead_code, reason = "no test here needs another program")]
+mod require;
 mod upstream;
 
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use std::time::Duration;
 pub(crate) use client::{Answer, BOTH, Body, Client, Feeder, Http, get, post};
 pub(crate) use guest::{Guest, text};
 pub(crate) use proxy::{Config, Filter, Proxy, check};
-pub(crate) use upstream::{Gate, Seen, Upstream};
+pub(crate) use upstream::{Seen, Upstream};
 
 /// The longest any test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,18 +39,5 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// A guest that another toolchain builds; without it the test says so and is skipped,
 /// unless everything must be there.
 pub(crate) fn built_guest(name: &str) -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let file = target.join("guests").join(format!("{name}.wasm"));
-    if file.exists() {
-        return Some(file);
-    }
-    assert!(
-        std::env::var("COFFERDAM_REQUIRE_ALL").as_deref() != Ok("1"),
-        "{} is missing: run `make guests`",
-        file.display()
-    );
-    eprintln!("SKIPPED: {} is missing: run `make guests`", file.display());
-    None
+    require::guest(&format!("{name}.wasm"))
 }

@@ -87,14 +87,18 @@ const PRELUDE: &str = r#"
   (func $body (param $buffer i32) (param $text i32) (param $len i32)
     (drop (call $set_buffer (local.get $buffer) (i32.const 0) (i32.const 0x7fffffff)
       (local.get $text) (local.get $len))))
-  ;; Logs a property: its name, its status, its bytes in hexadecimal.
+  ;; Logs a property: its path with slashes, its status, its bytes in hexadecimal.
   (func $property (param $path i32) (param $path_len i32)
     (local $status i32) (local $from i32) (local $left i32) (local $to i32)
     (i32.store (i32.const 4) (i32.const 0))
     (local.set $status (call $get_property
       (local.get $path) (local.get $path_len) (i32.const 0) (i32.const 4)))
     (memory.copy (i32.const 16) (local.get $path) (local.get $path_len))
-    (local.set $to (i32.add (i32.const 16) (local.get $path_len)))
+    (local.set $to (i32.const 16))
+    (loop $part
+      (if (i32.eqz (i32.load8_u (local.get $to))) (then (i32.store8 (local.get $to) (i32.const 47))))
+      (local.set $to (i32.add (local.get $to) (i32.const 1)))
+      (br_if $part (i32.lt_u (local.get $to) (i32.add (i32.const 16) (local.get $path_len)))))
     (i32.store8 (local.get $to) (i32.const 61))
     (local.set $to (call $gap (i32.add (local.get $to) (i32.const 1)) (local.get $status)))
     (i32.store8 (local.get $to) (i32.const 32))
@@ -124,7 +128,6 @@ pub(crate) struct Guest {
     code: BTreeMap<&'static str, String>,
     more: String,
     allocator: String,
-    only: Option<Vec<&'static str>>,
 }
 
 /// Stands in code for a text: its address and its length.
@@ -141,7 +144,6 @@ impl Guest {
             code: BTreeMap::new(),
             more: String::new(),
             allocator,
-            only: None,
         }
     }
 
@@ -151,12 +153,6 @@ impl Guest {
         let known = CALLBACKS.iter().find(|(name, ..)| *name == callback);
         let (name, ..) = known.unwrap_or_else(|| panic!("no callback {callback}"));
         self.code.entry(name).or_default().push_str(code.as_ref());
-        self
-    }
-
-    /// Exports no callbacks but these.
-    pub(crate) fn only(mut self, callbacks: &[&'static str]) -> Self {
-        self.only = Some(callbacks.to_vec());
         self
     }
 
@@ -177,9 +173,6 @@ impl Guest {
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut source = format!("(module {PRELUDE} {} {}", self.allocator, self.more);
         for (name, params, answer) in CALLBACKS {
-            if self.only.as_ref().is_some_and(|only| !only.contains(name)) {
-                continue;
-            }
             write!(source, "\n  (func (export \"proxy_on_{name}\")").expect("text");
             (0..*params).for_each(|n| write!(source, " (param ${n} i32)").expect("text"));
             if answer.is_some() {
