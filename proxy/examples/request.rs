@@ -50,7 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = loaded.map_err(|problems| format!("{problems:?}"))?;
 
     thread::spawn(move || serve(&upstream));
-    app::run(config, move |listening| {
+    let prepared = app::Prepared::new(config).map_err(|problems| format!("{problems:?}"))?;
+    app::run(prepared, move |listening| {
         let address = listening.first().and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok());
         thread::spawn(move || {
             if let Err(error) = address.ok_or("no address".into()).and_then(|address| ask(address, count)) {

@@ -3,6 +3,7 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,31 +13,42 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
+use crate::config::check::{self, Unusable};
 use crate::config::{Config, Diagnostic};
 use crate::listener::{self, Socket};
-use crate::modules;
+use crate::modules::{self, Loaded};
 use crate::upstream::backends::Backends;
 use crate::worker::{self, Shared};
 
 /// Stack of a worker: the interpreter and the parsers recurse on it.
 const STACK: usize = 4 << 20;
 
-/// Why the proxy could not be started.
+/// A configuration whose filters are loaded: ready to run.
 #[derive(Debug)]
-pub enum StartError {
-    /// The configuration, or a filter it names, cannot be used.
-    Configuration(Vec<Diagnostic>),
-    /// Something the machine did not give, one message each.
-    Unavailable(Vec<String>),
+pub struct Prepared {
+    config: Arc<Config>,
+    loaded: Vec<Arc<Loaded>>,
 }
 
-/// Checks that every filter of `config` can be loaded and started.
+/// Something the machine did not give; one message each.
+#[derive(Debug)]
+pub struct Unavailable(pub Vec<String>);
+
+/// Reads the configuration in `path`, loads its filters and starts each once.
 ///
 /// # Errors
-/// Everything that cannot.
-pub fn check(config: &Config) -> Result<(), Vec<Diagnostic>> {
-    modules::load(config).map(drop)
+/// Everything that is wrong with either, in file order.
+pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
+    let Unusable { mut problems, plugins } = match check::load_parts(path) {
+        Ok(config) => return Prepared::new(config),
+        Err(unusable) => unusable,
+    };
+    // Filters cannot mend a file that is wrong, but all there is to mend is said at once.
+    problems.extend(modules::load(&plugins).err().unwrap_or_default());
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Err(problems)
 }
 
 /// Runs the proxy until it is told to end and has drained. `ready` is called once all
@@ -44,33 +56,29 @@ pub fn check(config: &Config) -> Result<(), Vec<Diagnostic>> {
 ///
 /// # Errors
 /// When it cannot be started; then nothing has been served.
-pub fn run(config: Config, ready: impl FnOnce(&[String])) -> Result<(), StartError> {
-    let config = Arc::new(config);
-    let loaded = modules::load(&config).map_err(StartError::Configuration)?;
+pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unavailable> {
+    let Prepared { config, loaded } = prepared;
     let mut backends = Vec::new();
     let mut checks = Vec::new();
     for cluster in &config.clusters {
         let (shared, service) = Backends::new(cluster)
-            .map_err(|error| StartError::Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))?;
+            .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))?;
         backends.push(shared);
         checks.extend(service);
     }
     // All sockets before anything runs: a taken port must keep the whole proxy from starting.
     let sockets = listener::bind(&config)
-        .map_err(|errors| StartError::Unavailable(errors.iter().map(ToString::to_string).collect()))?;
+        .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;
     let addresses: Vec<String> = sockets
         .first()
         .into_iter()
         .flatten()
         .map(|socket| {
             let listener = &config.listeners[socket.listener];
-            let address = socket.local_addr().map_or_else(|| format!("{:?}", listener.address), |address| address.to_string());
+            let address = socket.local_addr().map_or_else(|| listener.address.to_string(), |address| address.to_string());
             format!("{} {address}", listener.name)
         })
         .collect();
-    for address in &addresses {
-        tracing::info!("listening: {address}");
-    }
 
     let drain_time = config.drain_time;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
@@ -78,10 +86,24 @@ pub fn run(config: Config, ready: impl FnOnce(&[String])) -> Result<(), StartErr
         server.add_service(check);
     }
     let shared = Arc::new(Shared { config, loaded, backends });
-    server.add_service(Workers { shared, sockets });
     ready(&addresses);
-    server.run(RunArgs { shutdown_signal: Box::new(Signals) });
+    let watched = Arc::new(Notify::new());
+    server.add_service(Workers { shared, sockets, addresses, watched: watched.clone() });
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { watched }) });
     Ok(())
+}
+
+// === impl Prepared ===
+
+impl Prepared {
+    /// Loads the filters of `config`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
+        let loaded = modules::load(&config.plugins)?;
+        Ok(Self { config: Arc::new(config), loaded })
+    }
 }
 
 fn server_conf(drain_time: Duration) -> ServerConf {
@@ -97,6 +119,10 @@ fn server_conf(drain_time: Duration) -> ServerConf {
 struct Workers {
     shared: Arc<Shared>,
     sockets: Vec<Vec<Socket>>,
+    /// Of the listeners, with their names.
+    addresses: Vec<String>,
+    /// Told once signals are watched.
+    watched: Arc<Notify>,
 }
 
 #[async_trait]
@@ -108,6 +134,11 @@ impl ServiceWithDependents for Workers {
         _listeners_per_fd: usize,
         ready: ServiceReadyNotifier,
     ) {
+        // Before anybody is served or told that they could be: a signal would still kill.
+        self.watched.notified().await;
+        for address in &self.addresses {
+            tracing::info!("listening: {address}");
+        }
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
@@ -145,7 +176,9 @@ impl ServiceWithDependents for Workers {
 
 /// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once
 /// only, so the second is ours to watch.)
-struct Signals;
+struct Signals {
+    watched: Arc<Notify>,
+}
 
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
@@ -156,6 +189,7 @@ impl ShutdownSignalWatch for Signals {
             tracing::error!("signals cannot be watched: ending");
             return ShutdownSignal::FastShutdown;
         };
+        self.watched.notify_one();
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

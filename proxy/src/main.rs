@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use cofferdam::app::{self, StartError};
+use cofferdam::app::{self, Unavailable};
 use cofferdam::{config, demo, inspect, telemetry};
 
 /// A reverse proxy and mesh sidecar whose filters are proxy-wasm modules.
@@ -22,7 +22,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 64 the configuration or a filter is not usable; \
+const EXIT_STATUS: &str = "Exit status: 0 done; 64 the command line, the configuration or a filter is not usable; \
                            69 something needed is not there (a port is taken, a file cannot be written).";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,7 +75,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => {
+            // Help and the version come this way too, and are no mistake.
+            let mistaken = said.use_stderr();
+            let _ = said.print();
+            return if mistaken { USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
     if let Err(error) = telemetry::init(&cli.log, cli.log_format == LogFormat::Json) {
         eprintln!("--log {}: {error}; give a level or TARGET=LEVEL, separated by commas", cli.log);
         return USAGE.into();
@@ -101,14 +109,13 @@ fn main() -> ExitCode {
 }
 
 fn run(path: &std::path::Path) -> ExitCode {
-    let config = match config::load(path) {
-        Ok(config) => config,
+    let prepared = match app::prepare(path) {
+        Ok(prepared) => prepared,
         Err(problems) => return refuse(&problems),
     };
-    match app::run(config, |_| {}) {
+    match app::run(prepared, |_| {}) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(StartError::Configuration(problems)) => refuse(&problems),
-        Err(StartError::Unavailable(messages)) => {
+        Err(Unavailable(messages)) => {
             for message in messages {
                 eprintln!("{}: {message}", path.display());
             }
@@ -118,8 +125,8 @@ fn run(path: &std::path::Path) -> ExitCode {
 }
 
 fn check(path: &std::path::Path) -> ExitCode {
-    match config::load(path).and_then(|config| app::check(&config)) {
-        Ok(()) => print(&format!("{}: the configuration is good\n", path.display())),
+    match app::prepare(path) {
+        Ok(_) => print(&format!("{}: the configuration is good\n", path.display())),
         Err(problems) => refuse(&problems),
     }
 }

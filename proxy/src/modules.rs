@@ -8,7 +8,7 @@ use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::{AbiVersion, LoadError, Module, Plugin, Vm, VmSettings};
 
-use crate::config::{Config, Diagnostic, PluginConfig};
+use crate::config::{Diagnostic, PluginConfig};
 use crate::host::{WorkerHost, thread_time};
 
 /// One plugin of the configuration with its code.
@@ -20,16 +20,16 @@ pub(crate) struct Loaded {
     pub(crate) digest: [u8; 32],
 }
 
-/// Compiles every plugin of `config` and starts each once, to see that it can be.
+/// Compiles every plugin and starts each that is sound once, to see that it can be.
 ///
 /// # Errors
 /// One diagnostic for each plugin that cannot run, with what its guest said.
-pub(crate) fn load(config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
+pub(crate) fn load(plugins: &[Arc<PluginConfig>]) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     let mut engines = HashMap::new();
     let mut codes: HashMap<_, (Arc<dyn Code>, Module)> = HashMap::new();
-    for plugin in &config.plugins {
+    for plugin in plugins {
         let frames = plugin.limits.frames;
         let engine = engines.entry(frames).or_insert_with(|| Wasmi::new(frames).calibrate(thread_time));
         // A file is read once, so its bytes are at one place: that is their name here.
@@ -41,22 +41,18 @@ pub(crate) fn load(config: &Config) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>>
         match compiled {
             Ok((code, module)) => {
                 codes.insert(key, (code.clone(), module.clone()));
-                for problem in module.problems(&plugin.compat) {
-                    problems.push(diagnostic(plugin, "module", &problem.to_string(), hint(&problem)));
+                let unsound = module.problems(&plugin.compat);
+                let plugin = Loaded { config: plugin.clone(), code, version: module.version, digest: module.digest };
+                if unsound.is_empty() {
+                    problems.extend(plugin.try_start());
                 }
-                loaded.push(Arc::new(Loaded {
-                    config: plugin.clone(),
-                    code,
-                    version: module.version,
-                    digest: module.digest,
-                }));
+                for problem in unsound {
+                    problems.push(diagnostic(&plugin.config, "module", &problem.to_string(), hint(&problem)));
+                }
+                loaded.push(Arc::new(plugin));
             }
             Err(error) => problems.push(diagnostic(plugin, "module", &error.to_string(), hint(&error))),
         }
-    }
-    // A module named by several filters is wrong once for each; starting needs sound ones.
-    if problems.is_empty() {
-        problems.extend(loaded.iter().filter_map(|loaded| loaded.try_start()));
     }
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }

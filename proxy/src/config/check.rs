@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use cofferdam_abi::Compat;
 
-use super::Config;
+use super::{Config, PluginConfig};
 pub use super::yaml::Diagnostic;
 use super::yaml::{MAX_FILE_BYTES, Node, Position, Problems, did_you_mean, parse, quote};
 use files::Files;
@@ -39,14 +39,33 @@ use host::Resolver;
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    load_parts(path).map_err(|unusable| unusable.problems)
+}
+
+/// A file that cannot be used, and what in it could be.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Everything that is wrong with it, in file order.
+    pub problems: Vec<Diagnostic>,
+    /// The plugins that are as they should be: there may still be more wrong with them,
+    /// and whoever mends the file wants to know that at once.
+    pub plugins: Vec<Arc<PluginConfig>>,
+}
+
+/// As [`load`], for a caller that goes on with what is good.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn load_parts(path: &Path) -> Result<Config, Unusable> {
     let file = path.display().to_string();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     match read(path) {
-        Ok(text) => load_str(&text, &file, folder),
+        Ok(text) => check(&text, &file, folder, host::system),
         Err((position, what, help)) => {
             let problems = Problems::new(&file);
             problems.add(position, "$", &what, help);
-            Err(problems.into_sorted())
+            let plugins = Vec::new();
+            Err(Unusable { problems: problems.into_sorted(), plugins })
         }
     }
 }
@@ -57,7 +76,7 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load_str(text: &str, file_name: &str, folder: &Path) -> Result<Config, Vec<Diagnostic>> {
-    check(text, file_name, folder, host::system)
+    check(text, file_name, folder, host::system).map_err(|unusable| unusable.problems)
 }
 
 /// What the steps of the walk share.
@@ -78,7 +97,7 @@ fn check(
     file_name: &str,
     folder: &Path,
     resolve: host::Resolve,
-) -> Result<Config, Vec<Diagnostic>> {
+) -> Result<Config, Unusable> {
     let problems = Problems::new(file_name);
     let config = if text.len() as u64 > MAX_FILE_BYTES {
         problems.add(Position::START, "$", TOO_LARGE, TOO_LARGE_HELP);
@@ -92,7 +111,10 @@ fn check(
     };
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        _ => Err(problems.into_sorted()),
+        config => Err(Unusable {
+            problems: problems.into_sorted(),
+            plugins: config.map_or_else(Vec::new, |config| config.plugins),
+        }),
     }
 }
 

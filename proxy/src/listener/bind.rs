@@ -178,14 +178,10 @@ impl Accepted {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = match &self.address {
-            Address::Tcp(address) => address.to_string(),
-            Address::Unix(path) => format!("unix:{}", path.display()),
-        };
         write!(
             f,
-            "listeners[{}].address: listener {} cannot listen on {address}: {}; free the address or give the listener another",
-            self.index, self.listener, self.error
+            "listeners[{}].address: listener {} cannot listen on {}: {}; free the address or give the listener another",
+            self.index, self.listener, self.address, self.error
         )
     }
 }

@@ -4,12 +4,17 @@
 mod support;
 
 mod bodies;
+mod command;
+mod configuration;
+mod drain;
 mod failures;
 mod headers;
 mod http1;
 mod http2;
+mod peers;
 mod routing;
 mod smuggling;
 mod tls;
 mod trailers;
+mod unix;
 mod upgrades;

@@ -27,6 +27,8 @@ pub(crate) struct Proxy {
 pub(crate) struct Setup {
     pub(crate) dir: Dir,
     arguments: Vec<String>,
+    command: &'static str,
+    after: Vec<String>,
 }
 
 /// One listener `web`, one cluster `backend` at `address`, one worker, and on
@@ -86,7 +88,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 /// Its exit status and what it wrote to standard error, line by line.
 pub(crate) fn refused(dir: &Dir, verb: &str, yaml: &str) -> (Option<i32>, Vec<String>) {
     let file = dir.write("config.yaml", yaml);
-    let output = run(&[verb, "--config", file.to_str().unwrap()]);
+    let output = run(&["--log", "warn", verb, "--config", file.to_str().unwrap()]);
     let text = String::from_utf8(output.stderr).unwrap();
     (
         output.status.code(),
@@ -122,6 +124,8 @@ impl Setup {
         Self {
             dir: Dir::new(),
             arguments: Vec::new(),
+            command: "run",
+            after: Vec::new(),
         }
     }
 
@@ -132,13 +136,27 @@ impl Setup {
         self
     }
 
+    /// Another command than `run`.
+    pub(crate) fn command(mut self, command: &'static str) -> Self {
+        self.command = command;
+        self
+    }
+
+    /// More on the command line, after the command.
+    pub(crate) fn after(mut self, arguments: &[&str]) -> Self {
+        self.after
+            .extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
     /// Starts `cofferdam run` and waits until every listener listens.
     pub(crate) fn start(self, yaml: &str) -> Proxy {
         let file = self.dir.write("config.yaml", yaml);
         let mut child = command()
             .args(&self.arguments)
-            .args(["run", "--config"])
+            .args([self.command, "--config"])
             .arg(file)
+            .args(&self.after)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -178,7 +196,7 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
     let (name, address) = line.split_once("listening: ")?.1.split_once(' ')?;
     Some((
         name.to_owned(),
-        address.trim_end_matches(['"', '}']).parse().ok()?,
+        address.split(['"', ' ']).next()?.parse().ok()?,
     ))
 }
 
