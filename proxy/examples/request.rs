@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     app::run(prepared, move |listening| {
         let address = listening.first().and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok());
         thread::spawn(move || {
-            if let Err(error) = address.ok_or("no address".into()).and_then(|address| ask(address, count)) {
+            if let Err(error) = address.ok_or_else(|| "no address".into()).and_then(|address| ask(address, count)) {
                 eprintln!("{error}");
             }
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);

@@ -107,12 +107,13 @@ impl Prepared {
 }
 
 fn server_conf(drain_time: Duration) -> ServerConf {
-    let mut conf = ServerConf::default();
-    // No sleeping through a grace period: the service ends when its last connection has.
-    conf.grace_period_seconds = Some(0);
-    conf.graceful_shutdown_timeout_seconds = Some(drain_time.as_secs().saturating_add(2));
-    conf.threads = 1;
-    conf
+    ServerConf {
+        // No sleeping through a grace period: the service ends when its last connection has.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(drain_time.as_secs().saturating_add(2)),
+        threads: 1,
+        ..ServerConf::default()
+    }
 }
 
 /// Our service: all workers.
@@ -209,7 +210,6 @@ impl ShutdownSignalWatch for Signals {
                 }
             });
             tracing::warn!("second signal: ending at once");
-            #[expect(clippy::exit, reason = "asked for twice")]
             std::process::exit(1);
         });
         if let Err(error) = again {

@@ -80,7 +80,7 @@ impl fmt::Display for Report {
         writeln!(f, "allocator        {}", module.allocator(&Compat::SUPERSET).unwrap_or("none"))?;
         match module.memory {
             Some((initial, maximum)) => {
-                let most = maximum.map_or("no maximum".to_owned(), |pages| format!("at most {} KiB", pages * 64));
+                let most = maximum.map_or_else(|| "no maximum".to_owned(), |pages| format!("at most {} KiB", pages * 64));
                 writeln!(f, "memory           {} KiB at start, {most}", initial * 64)?;
             }
             None => writeln!(f, "memory           none exported")?,

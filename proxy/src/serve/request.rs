@@ -58,7 +58,7 @@ pub(crate) struct Forwarded {
 /// A request that goes no further.
 pub(crate) enum Stop {
     /// With this answer.
-    Answer(Answer, Option<Incoming>),
+    Answer(Box<Answer>, Option<Incoming>),
     /// With an answer a filter has made already.
     Filtered(Option<Incoming>),
     /// Without any.
@@ -68,10 +68,14 @@ pub(crate) enum Stop {
 // === impl Stop ===
 
 impl Stop {
+    fn answer(answer: Answer, unread: Option<Incoming>) -> Self {
+        Self::Answer(Box::new(answer), unread)
+    }
+
     /// Sends whatever there is to send.
     pub(crate) async fn finish(self, end: End) -> Result<Response<ResponseBody>, Cut> {
         match self {
-            Self::Answer(answer, unread) => answer::send(end, answer, unread, None).await,
+            Self::Answer(answer, unread) => answer::send(end, *answer, unread, None).await,
             Self::Filtered(unread) => {
                 answer::linger(unread);
                 response::local(end, None).await
@@ -130,9 +134,9 @@ pub(crate) async fn admit(
             Poll::Ready(Err(Stopped::Reset)) => Poll::Ready(Err(Stop::Cut)),
             Poll::Ready(Err(Stopped::Answered)) => Poll::Ready(Err(Stop::Filtered(pump.take_source()))),
             Poll::Ready(Err(Stopped::Source(_) | Stopped::Raw(_))) => {
-                Poll::Ready(Err(Stop::Answer(Answer::broken_request(), None)))
+                Poll::Ready(Err(Stop::answer(Answer::broken_request(), None)))
             }
-            Poll::Pending => timer.poll(cx, flow).map(|_| Err(Stop::Answer(Answer::idle(), pump.take_source()))),
+            Poll::Pending => timer.poll(cx, flow).map(|_| Err(Stop::answer(Answer::idle(), pump.take_source()))),
         })
         .await
     };
@@ -147,7 +151,7 @@ pub(crate) async fn admit(
         (changed, map.filter(|_| changed).map(|map| map.entries().to_vec()))
     };
     if let Some(pairs) = pairs {
-        let stop = |why: String, pump: &mut Pump| Stop::Answer(Answer::bad_filtered_request(why), pump.take_source());
+        let stop = |why: String, pump: &mut Pump| Stop::answer(Answer::bad_filtered_request(why), pump.take_source());
         let made = headers::request_from_pairs(&pairs, filters.invalid)
             .map_err(|bad| stop(format!("invalid_request_headers{{{bad}}}"), &mut pump))?;
         report_dropped(&made.dropped);
@@ -183,12 +187,12 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     let worker = flow.worker.clone();
     let listener = worker.listener(flow.facts.connection.listener);
     let Some(index) = flow.facts.route.get() else {
-        return Err(Stop::Answer(Answer::no_route(), body.unread()));
+        return Err(Stop::answer(Answer::no_route(), body.unread()));
     };
     let route = &listener.config.routes[index];
     let (clusters, host_rewrite) = match &route.action {
         Action::Forward { clusters, host_rewrite, .. } => (clusters, host_rewrite),
-        action => return Err(Stop::Answer(act(action, &head, flow), body.unread())),
+        action => return Err(Stop::answer(act(action, &head, flow), body.unread())),
     };
     let cluster = match &clusters[..] {
         [(only, _)] => *only,
@@ -202,7 +206,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     let body = if upgrade.is_some() { Body::Filtered(None) } else { body };
     let upgrade = upgrade.filter(|_| route.upgrades && upstream.cluster.protocol != crate::config::Protocol::Http2);
     if upgrade.is_none() && head.method == Method::CONNECT {
-        return Err(Stop::Answer(Answer::no_tunnel(), body.unread()));
+        return Err(Stop::answer(Answer::no_tunnel(), body.unread()));
     }
     match &upgrade {
         Some(upgrade) => upgrade.prepare(&mut head, &mut worker.rng.borrow_mut()),
@@ -217,7 +221,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
             flow.facts.upstream.set(error.address());
-            return Err(Stop::Answer(Answer::not_connected(&error), body.unread()));
+            return Err(Stop::answer(Answer::not_connected(&error), body.unread()));
         }
     };
     let body = body.outgoing(flow, &mut head, &worker, route, lease.is_http2());
@@ -244,7 +248,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
                         Err(error) => {
                             flow.facts.upstream.set(error.address());
                             let unread = unsent.into_body().take_source();
-                            return Err(Stop::Answer(Answer::not_connected(&error), unread));
+                            return Err(Stop::answer(Answer::not_connected(&error), unread));
                         }
                     }
                 }
@@ -269,7 +273,7 @@ async fn wait<T>(flow: &Rc<Flow>, sent: impl Future<Output = T>, timer: &mut Tim
         }
         flow.watch_request(cx.waker());
         timer.poll(cx, flow).map(|expired| {
-            Err(Stop::Answer(
+            Err(Stop::answer(
                 match expired {
                     Expired::Route => Answer::timeout(),
                     Expired::Idle => Answer::idle(),
@@ -308,7 +312,7 @@ fn failed(flow: &Rc<Flow>, error: &hyper::Error) -> Stop {
         Some(Broken::ByFilters) => Answer::bad_filtered_request("request_length_changed".to_owned()),
         None => Answer::upstream_failed(error),
     };
-    Stop::Answer(answer, None)
+    Stop::answer(answer, None)
 }
 
 /// Routes that need no upstream.
@@ -356,10 +360,10 @@ fn aim(head: &mut Parts, route: &Route, host: Option<&str>, http2: bool, tls: bo
         head.uri = uri.unwrap_or_else(|_| Uri::from(path));
         return;
     }
-    if host.is_some() || head.uri.authority().is_some() || !head.headers.contains_key(header::HOST) {
-        if let Ok(value) = HeaderValue::try_from(authority) {
-            head.headers.insert(header::HOST, value);
-        }
+    if (host.is_some() || head.uri.authority().is_some() || !head.headers.contains_key(header::HOST))
+        && let Ok(value) = HeaderValue::try_from(authority)
+    {
+        head.headers.insert(header::HOST, value);
     }
     if head.uri.authority().is_some() || head.uri.path_and_query() != Some(&path) {
         // `OPTIONS *` has the target `*`, which is a path of its own.

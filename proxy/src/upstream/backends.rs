@@ -22,6 +22,9 @@ pub(crate) struct Backends {
     generation: Arc<AtomicU64>,
 }
 
+/// Pingora's service that checks the health of one cluster's backends.
+pub(crate) type Checks = GenBackgroundService<LoadBalancer<RoundRobin>>;
+
 /// Counts changes of health, so that workers know when to look again.
 struct Observer {
     cluster: String,
@@ -38,7 +41,7 @@ impl Backends {
     /// What `pingora-load-balancing` said of the endpoints.
     pub(crate) fn new(
         cluster: &Cluster,
-    ) -> Result<(Arc<Self>, Option<GenBackgroundService<LoadBalancer<RoundRobin>>>), String> {
+    ) -> Result<(Arc<Self>, Option<Checks>), String> {
         let mut backends = BTreeSet::new();
         for endpoint in &cluster.endpoints {
             let weight = usize::try_from(endpoint.weight).unwrap_or(1);
