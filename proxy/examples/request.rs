@@ -28,13 +28,17 @@ const FILTER: &str = r#"(module
   (func (export "proxy_on_log") (param i32))
   (func (export "proxy_on_delete") (param i32)))"#;
 
-const REQUEST: &[u8] = b"GET /bench HTTP/1.1\r\nhost: bench.test\r\nuser-agent: bench\r\naccept: */*\r\n\
+const REQUEST: &[u8] =
+    b"GET /bench HTTP/1.1\r\nhost: bench.test\r\nuser-agent: bench\r\naccept: */*\r\n\
     x-request-id: 11111111-1111-4111-8111-111111111111\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\
     date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nHello, World!";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let count: u64 = std::env::args().nth(1).ok_or("give the number of requests")?.parse()?;
+    let count: u64 = std::env::args()
+        .nth(1)
+        .ok_or("give the number of requests")?
+        .parse()?;
     let upstream = TcpListener::bind("127.0.0.1:0")?;
     let yaml = format!(
         "workers: 1\nlisteners: [{{ name: bench, address: '127.0.0.1:0', filters: [f], routes: [{{ cluster: up }}] }}]\n\
@@ -52,12 +56,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::spawn(move || serve(&upstream));
     let prepared = app::Prepared::new(config).map_err(|problems| format!("{problems:?}"))?;
     app::run(prepared, move |listening| {
-        let address = listening.first().and_then(|line| line.rsplit(' ').next()).and_then(|text| text.parse().ok());
+        let address = listening
+            .first()
+            .and_then(|line| line.rsplit(' ').next())
+            .and_then(|text| text.parse().ok());
         thread::spawn(move || {
-            if let Err(error) = address.ok_or_else(|| "no address".into()).and_then(|address| ask(address, count)) {
+            if let Err(error) = address
+                .ok_or_else(|| "no address".into())
+                .and_then(|address| ask(address, count))
+            {
                 eprintln!("{error}");
             }
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+            let _ = rustix::process::kill_process(
+                rustix::process::getpid(),
+                rustix::process::Signal::TERM,
+            );
         });
     })
     .map_err(|error| format!("{error:?}").into())
@@ -91,7 +104,9 @@ fn ask(address: SocketAddr, count: u64) -> Result<(), Box<dyn Error>> {
             }
         }
         if !buffer.starts_with(b"HTTP/1.1 200") {
-            return Err(String::from_utf8_lossy(&buffer[..length]).into_owned().into());
+            return Err(String::from_utf8_lossy(&buffer[..length])
+                .into_owned()
+                .into());
         }
     }
     Ok(())

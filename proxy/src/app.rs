@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora_core::server::{
+    ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
+};
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -41,7 +43,10 @@ pub struct Unavailable(pub Vec<String>);
 /// # Errors
 /// Everything that is wrong with either, in file order.
 pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
-    let Unusable { mut problems, plugins } = match check::load_parts(path) {
+    let Unusable {
+        mut problems,
+        plugins,
+    } = match check::load_parts(path) {
         Ok(config) => return Prepared::new(config),
         Err(unusable) => unusable,
     };
@@ -75,7 +80,10 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         .flatten()
         .map(|socket| {
             let listener = &config.listeners[socket.listener];
-            let address = socket.local_addr().map_or_else(|| listener.address.to_string(), |address| address.to_string());
+            let address = socket.local_addr().map_or_else(
+                || listener.address.to_string(),
+                |address| address.to_string(),
+            );
             format!("{} {address}", listener.name)
         })
         .collect();
@@ -85,11 +93,22 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     for check in checks {
         server.add_service(check);
     }
-    let shared = Arc::new(Shared { config, loaded, backends });
+    let shared = Arc::new(Shared {
+        config,
+        loaded,
+        backends,
+    });
     ready(&addresses);
     let watched = Arc::new(Notify::new());
-    server.add_service(Workers { shared, sockets, addresses, watched: watched.clone() });
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { watched }) });
+    server.add_service(Workers {
+        shared,
+        sockets,
+        addresses,
+        watched: watched.clone(),
+    });
+    server.run(RunArgs {
+        shutdown_signal: Box::new(Signals { watched }),
+    });
     Ok(())
 }
 
@@ -102,7 +121,10 @@ impl Prepared {
     /// Everything that is wrong with them.
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
         let loaded = modules::load(&config.plugins)?;
-        Ok(Self { config: Arc::new(config), loaded })
+        Ok(Self {
+            config: Arc::new(config),
+            loaded,
+        })
     }
 }
 
@@ -149,7 +171,9 @@ impl ServiceWithDependents for Workers {
                 .spawn(move || worker::run(&shared, sockets, shutdown));
             match spawned {
                 Ok(thread) => threads.push(thread),
-                Err(error) => tracing::error!(worker = index, "worker could not be started: {error}"),
+                Err(error) => {
+                    tracing::error!(worker = index, "worker could not be started: {error}")
+                }
             }
         }
         ready.notify_ready();
@@ -184,9 +208,10 @@ struct Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             tracing::error!("signals cannot be watched: ending");
             return ShutdownSignal::FastShutdown;
         };
@@ -195,23 +220,33 @@ impl ShutdownSignalWatch for Signals {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("draining: no new connections, requests under way may finish; a second signal ends at once");
-        let again = thread::Builder::new().name("second-signal".to_owned()).spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            runtime.block_on(async {
-                let (Ok(mut terminate), Ok(mut interrupt)) =
-                    (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        tracing::info!(
+            "draining: no new connections, requests under way may finish; a second signal ends at once"
+        );
+        let again = thread::Builder::new()
+            .name("second-signal".to_owned())
+            .spawn(move || {
+                let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
                 else {
                     return;
                 };
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+                runtime.block_on(async {
+                    let (Ok(mut terminate), Ok(mut interrupt)) = (
+                        signal(SignalKind::terminate()),
+                        signal(SignalKind::interrupt()),
+                    ) else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                });
+                tracing::warn!("second signal: ending at once");
+                std::process::exit(1);
             });
-            tracing::warn!("second signal: ending at once");
-            std::process::exit(1);
-        });
         if let Err(error) = again {
             tracing::warn!("a second signal will not be seen: {error}");
         }

@@ -45,7 +45,11 @@ pub(crate) struct Facts {
 // === impl Facts ===
 
 impl Facts {
-    pub(crate) fn new(connection: Rc<Connection>, names: Rc<Names>, head: &http::request::Parts) -> Self {
+    pub(crate) fn new(
+        connection: Rc<Connection>,
+        names: Rc<Names>,
+        head: &http::request::Parts,
+    ) -> Self {
         Self {
             connection,
             names,
@@ -117,7 +121,10 @@ impl Attributes for Properties {
 
 impl Facts {
     fn request(&self, name: &[u8]) -> Option<Value> {
-        let since_epoch = self.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = self
+            .wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Some(match name {
             b"time" => Value::Timestamp(since_epoch),
             b"protocol" => Value::text(protocol(self.protocol)),
@@ -146,7 +153,10 @@ impl Facts {
             b"id" => Value::Uint(connection.id),
             b"mtls" => Value::Bool(false),
             b"requested_server_name" => {
-                let name = connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+                let name = connection
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.server_name.as_deref());
                 Value::text(name.unwrap_or_default())
             }
             b"tls_version" => Value::text(connection.tls.as_ref()?.version?),
@@ -167,13 +177,19 @@ impl Facts {
     /// The cluster that was chosen, or that will be.
     fn cluster(&self) -> Option<usize> {
         let chosen = self.cluster.get();
-        chosen.or_else(|| self.names.cluster_of(self.connection.listener, self.route.get()?))
+        chosen.or_else(|| {
+            self.names
+                .cluster_of(self.connection.listener, self.route.get()?)
+        })
     }
 
     fn xds(&self, name: &[u8]) -> Option<Value> {
         Some(match name {
             b"cluster_name" => Value::text(self.names.cluster(self.cluster()?)?),
-            b"route_name" => Value::text(self.names.route(self.connection.listener, self.route.get()?)?),
+            b"route_name" => Value::text(
+                self.names
+                    .route(self.connection.listener, self.route.get()?)?,
+            ),
             b"listener_direction" => Value::Int(0),
             _ => return None,
         })

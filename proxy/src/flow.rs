@@ -69,7 +69,12 @@ pub(crate) struct End(pub(crate) Rc<Flow>);
 // === impl Flow ===
 
 impl Flow {
-    pub(crate) fn new(worker: Rc<Worker>, facts: Rc<Facts>, filters: Option<Filters>, logged: Option<Logged>) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        facts: Rc<Facts>,
+        filters: Option<Filters>,
+        logged: Option<Logged>,
+    ) -> Rc<Self> {
         let begun = facts.begun;
         Rc::new(Self {
             worker,
@@ -156,7 +161,9 @@ impl Flow {
     }
 
     fn tell_failure(&self, chain: &Chain) {
-        let Some(failure) = chain.failure() else { return };
+        let Some(failure) = chain.failure() else {
+            return;
+        };
         if self.failure_told.replace(true) {
             return;
         }
@@ -180,7 +187,11 @@ impl Flow {
     fn report(&self, failure: &Failure) {
         let id = self.filters.as_ref().and_then(|filters| {
             let exchange = filters.exchange.borrow();
-            let id = exchange.request_headers.as_ref()?.get(b"x-request-id")?.clone();
+            let id = exchange
+                .request_headers
+                .as_ref()?
+                .get(b"x-request-id")?
+                .clone();
             Some(String::from_utf8_lossy(&id).into_owned())
         });
         crate::plugins::report(failure, id.as_deref().unwrap_or("-"));
@@ -208,7 +219,9 @@ impl Flow {
     }
 
     fn write_log(&self) {
-        let (Some(sink), Some(logged)) = (&self.worker.sink, &self.log) else { return };
+        let (Some(sink), Some(logged)) = (&self.worker.sink, &self.log) else {
+            return;
+        };
         let facts = &self.facts;
         let logged = logged.borrow();
         let details = facts.details.borrow();
@@ -226,18 +239,31 @@ impl Flow {
             response_headers: Some(&logged.response),
             response_trailers: logged.trailers.as_ref(),
             status: facts.status.get(),
-            details: std::str::from_utf8(&details).ok().filter(|text| !text.is_empty()),
+            details: std::str::from_utf8(&details)
+                .ok()
+                .filter(|text| !text.is_empty()),
             flags: facts.flags.get(),
             bytes_received: facts.received.get(),
             bytes_sent: facts.sent.get(),
             upstream_host: facts.upstream.get(),
-            upstream_cluster: facts.cluster.get().and_then(|cluster| facts.names.cluster(cluster)),
+            upstream_cluster: facts
+                .cluster
+                .get()
+                .and_then(|cluster| facts.names.cluster(cluster)),
             downstream_remote: connection.peer,
             downstream_local: connection.local,
-            server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+            server_name: connection
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.server_name.as_deref()),
             tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
-            route: facts.route.get().and_then(|route| facts.names.route(connection.listener, route)),
-            decided_by: decided_by.as_ref().map(|(filter, callback)| (&filter[..], &callback[..])),
+            route: facts
+                .route
+                .get()
+                .and_then(|route| facts.names.route(connection.listener, route)),
+            decided_by: decided_by
+                .as_ref()
+                .map(|(filter, callback)| (&filter[..], &callback[..])),
         };
         sink.record(&record);
         self.worker.flush_log_soon();
@@ -250,7 +276,10 @@ impl Logged {
     pub(crate) fn of(head: &http::request::Parts) -> Self {
         Self {
             method: head.method.clone(),
-            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+            path: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
             authority: headers::authority(&head.uri, &head.headers).to_owned(),
             request: head.headers.clone(),
             ..Self::default()
@@ -262,7 +291,9 @@ impl Drop for End {
     fn drop(&mut self) {
         if self.0.facts.status.get().is_none() {
             self.0.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
-            self.0.facts.explain(&Bytes::from_static(b"downstream_remote_disconnect"));
+            self.0
+                .facts
+                .explain(&Bytes::from_static(b"downstream_remote_disconnect"));
         }
         self.0.finish();
     }
@@ -270,7 +301,9 @@ impl Drop for End {
 
 impl std::fmt::Debug for Flow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").field("facts", &self.facts).finish_non_exhaustive()
+        f.debug_struct("Flow")
+            .field("facts", &self.facts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,16 +24,28 @@ pub(crate) struct WorkerHost {
 
 impl WorkerHost {
     pub(crate) fn new() -> Self {
-        Self { rng: RefCell::new(fastrand::Rng::new()), level: enabled_level(), effects: Cell::new(false), captured: None }
+        Self {
+            rng: RefCell::new(fastrand::Rng::new()),
+            level: enabled_level(),
+            effects: Cell::new(false),
+            captured: None,
+        }
     }
 
     /// A host that keeps what guests say instead of writing it.
     pub(crate) fn capturing() -> Self {
-        Self { captured: Some(RefCell::default()), level: LogLevel::Warn, ..Self::new() }
+        Self {
+            captured: Some(RefCell::default()),
+            level: LogLevel::Warn,
+            ..Self::new()
+        }
     }
 
     pub(crate) fn captured(&self) -> Vec<String> {
-        self.captured.as_ref().map(|lines| lines.borrow().clone()).unwrap_or_default()
+        self.captured
+            .as_ref()
+            .map(|lines| lines.borrow().clone())
+            .unwrap_or_default()
     }
 }
 
@@ -41,16 +53,29 @@ impl Host for WorkerHost {
     fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]) {
         let text = String::from_utf8_lossy(message);
         if let Some(captured) = &self.captured {
-            captured.borrow_mut().push(text.trim_end().replace(['\n', '\r'], " "));
+            captured
+                .borrow_mut()
+                .push(text.trim_end().replace(['\n', '\r'], " "));
             return;
         }
-        let (filter, root, vm, context) = (origin.plugin, origin.root_id, origin.vm_id, origin.context);
+        let (filter, root, vm, context) =
+            (origin.plugin, origin.root_id, origin.vm_id, origin.context);
         match level {
-            LogLevel::Trace => tracing::trace!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
-            LogLevel::Debug => tracing::debug!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
-            LogLevel::Info => tracing::info!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
-            LogLevel::Warn => tracing::warn!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
-            LogLevel::Error => tracing::error!(target: LOG_TARGET, filter, root, vm, context, "{text}"),
+            LogLevel::Trace => {
+                tracing::trace!(target: LOG_TARGET, filter, root, vm, context, "{text}")
+            }
+            LogLevel::Debug => {
+                tracing::debug!(target: LOG_TARGET, filter, root, vm, context, "{text}")
+            }
+            LogLevel::Info => {
+                tracing::info!(target: LOG_TARGET, filter, root, vm, context, "{text}")
+            }
+            LogLevel::Warn => {
+                tracing::warn!(target: LOG_TARGET, filter, root, vm, context, "{text}")
+            }
+            LogLevel::Error => {
+                tracing::error!(target: LOG_TARGET, filter, root, vm, context, "{text}")
+            }
             LogLevel::Critical => {
                 tracing::error!(target: LOG_TARGET, filter, root, vm, context, critical = true, "{text}");
             }
@@ -66,7 +91,9 @@ impl Host for WorkerHost {
     }
 
     fn now(&self) -> Duration {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
     }
 
     fn monotonic(&self) -> Duration {

@@ -23,12 +23,18 @@ pub struct Report {
 /// When the bytes are no proxy-wasm module at all.
 pub fn inspect(bytes: Bytes) -> Result<Report, String> {
     let module = Module::parse(bytes).map_err(|error| error.to_string())?;
-    let mut problems: Vec<String> =
-        module.problems(&Compat::SUPERSET).iter().map(ToString::to_string).collect();
+    let mut problems: Vec<String> = module
+        .problems(&Compat::SUPERSET)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if let Err(error) = Wasmi::new(Limits::default().frames).compile(&module, &Compat::SUPERSET) {
         problems.push(error.to_string());
     }
-    Ok(Report { module: Rc::new(module), problems })
+    Ok(Report {
+        module: Rc::new(module),
+        problems,
+    })
 }
 
 // === impl Report ===
@@ -48,9 +54,16 @@ impl Report {
                 })
                 .collect()
         };
-        let callbacks: Vec<&str> = module.callbacks.iter().map(|callback| callback.name()).collect();
-        let sections: Vec<Value> =
-            module.sections.iter().map(|(name, size)| json!({ "name": name, "bytes": size })).collect();
+        let callbacks: Vec<&str> = module
+            .callbacks
+            .iter()
+            .map(|callback| callback.name())
+            .collect();
+        let sections: Vec<Value> = module
+            .sections
+            .iter()
+            .map(|(name, size)| json!({ "name": name, "bytes": size }))
+            .collect();
         let report = json!({
             "abi_version": module.version.as_str(),
             "bytes": module.bytes.len(),
@@ -77,10 +90,17 @@ impl fmt::Display for Report {
         writeln!(f, "size             {} bytes", module.bytes.len())?;
         writeln!(f, "sha256           {}", hex(&module.digest))?;
         writeln!(f, "entry            {}", entry(module.entry))?;
-        writeln!(f, "allocator        {}", module.allocator(&Compat::SUPERSET).unwrap_or("none"))?;
+        writeln!(
+            f,
+            "allocator        {}",
+            module.allocator(&Compat::SUPERSET).unwrap_or("none")
+        )?;
         match module.memory {
             Some((initial, maximum)) => {
-                let most = maximum.map_or_else(|| "no maximum".to_owned(), |pages| format!("at most {} KiB", pages * 64));
+                let most = maximum.map_or_else(
+                    || "no maximum".to_owned(),
+                    |pages| format!("at most {} KiB", pages * 64),
+                );
                 writeln!(f, "memory           {} KiB at start, {most}", initial * 64)?;
             }
             None => writeln!(f, "memory           none exported")?,
@@ -91,27 +111,57 @@ impl fmt::Display for Report {
             "no: a service that runs for timers and queues alone"
         };
         writeln!(f, "stream contexts  {contexts}")?;
-        list(f, "callbacks", module.callbacks.iter().map(|callback| callback.name().to_owned()))?;
+        list(
+            f,
+            "callbacks",
+            module
+                .callbacks
+                .iter()
+                .map(|callback| callback.name().to_owned()),
+        )?;
         let shown = |wasi: bool| {
-            module.imports.iter().filter(move |import| import.module.starts_with("wasi") == wasi).map(move |import| {
-                let name = if wasi { import.full_name() } else { import.name.clone() };
-                match &import.support {
-                    Support::Built => name,
-                    Support::Later => format!("{name}  (answers UNIMPLEMENTED)"),
-                    Support::Missing(problem) => format!("{name}  ({problem})"),
-                }
-            })
+            module
+                .imports
+                .iter()
+                .filter(move |import| import.module.starts_with("wasi") == wasi)
+                .map(move |import| {
+                    let name = if wasi {
+                        import.full_name()
+                    } else {
+                        import.name.clone()
+                    };
+                    match &import.support {
+                        Support::Built => name,
+                        Support::Later => format!("{name}  (answers UNIMPLEMENTED)"),
+                        Support::Missing(problem) => format!("{name}  ({problem})"),
+                    }
+                })
         };
         list(f, "hostcalls", shown(false))?;
         list(f, "WASI", shown(true))?;
-        list(f, "sections", module.sections.iter().map(|(name, size)| format!("{size:>9}  {name}")))?;
+        list(
+            f,
+            "sections",
+            module
+                .sections
+                .iter()
+                .map(|(name, size)| format!("{size:>9}  {name}")),
+        )?;
         let missing: Vec<String> = module.later().map(|import| import.name.clone()).collect();
         list(f, "linked here, not built", missing.into_iter())?;
-        list(f, "keeps it from running here", self.problems.iter().cloned())
+        list(
+            f,
+            "keeps it from running here",
+            self.problems.iter().cloned(),
+        )
     }
 }
 
-fn list(f: &mut fmt::Formatter<'_>, title: &str, items: impl Iterator<Item = String>) -> fmt::Result {
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    items: impl Iterator<Item = String>,
+) -> fmt::Result {
     let items: Vec<String> = items.collect();
     writeln!(f, "\n{title} ({})", items.len())?;
     items.iter().try_for_each(|item| writeln!(f, "  {item}"))

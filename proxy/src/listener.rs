@@ -26,8 +26,8 @@ use crate::serve::{self, ResponseBody};
 use crate::tls::Session;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
-pub(crate) use bind::{Socket, bind};
 use bind::Accepted;
+pub(crate) use bind::{Socket, bind};
 
 /// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
 /// connection's.
@@ -69,7 +69,12 @@ pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket) {
         match accepted {
             Ok(accepted) => {
                 let guard = ConnectionGuard::new(worker.clone());
-                tokio::task::spawn_local(serve_connection(worker.clone(), listener, accepted, guard));
+                tokio::task::spawn_local(serve_connection(
+                    worker.clone(),
+                    listener,
+                    accepted,
+                    guard,
+                ));
             }
             Err(error) => {
                 tracing::warn!(listener = %worker.listener(listener).config.name, "accept failed: {error}");
@@ -95,10 +100,21 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
 type Serving = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 
 /// One connection, from its first byte to its last.
-async fn serve_connection(worker: Rc<Worker>, listener: usize, accepted: Accepted, guard: ConnectionGuard) {
+async fn serve_connection(
+    worker: Rc<Worker>,
+    listener: usize,
+    accepted: Accepted,
+    guard: ConnectionGuard,
+) {
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     let (peer, local) = (accepted.peer(), accepted.local());
-    let connection = Connection { id, listener, peer, local, tls: None };
+    let connection = Connection {
+        id,
+        listener,
+        peer,
+        local,
+        tls: None,
+    };
     let serving: Option<Serving> = match accepted {
         Accepted::Tcp { stream, .. } => Box::pin(start(worker, connection, stream)).await,
         Accepted::Unix { stream } => Box::pin(start(worker, connection, stream)).await,
@@ -131,11 +147,18 @@ where
 }
 
 /// Without TLS the first bytes tell HTTP/2 from HTTP/1.
-async fn first_bytes<S>(worker: &Worker, config: &Listener, stream: S) -> Option<(detect::Peeked<S>, bool)>
+async fn first_bytes<S>(
+    worker: &Worker,
+    config: &Listener,
+    stream: S,
+) -> Option<(detect::Peeked<S>, bool)>
 where
     S: AsyncRead + Unpin,
 {
-    let mut detecting = pin!(tokio::time::timeout(config.header_timeout, detect::detect(stream)));
+    let mut detecting = pin!(tokio::time::timeout(
+        config.header_timeout,
+        detect::detect(stream)
+    ));
     // While draining, a connection that has sent nothing is not worth waiting for; but one
     // whose request is on its way has been told that it is connected.
     let draining = async {
@@ -152,12 +175,22 @@ where
     detected.ok()?.ok()
 }
 
-fn serve_http<S>(worker: Rc<Worker>, config: Arc<Listener>, connection: Connection, stream: S, http2: bool) -> Serving
+fn serve_http<S>(
+    worker: Rc<Worker>,
+    config: Arc<Listener>,
+    connection: Connection,
+    stream: S,
+    http2: bool,
+) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let active = Rc::new(Active::new());
-    let service = Service { worker: worker.clone(), connection: Rc::new(connection), active };
+    let service = Service {
+        worker: worker.clone(),
+        connection: Rc::new(connection),
+        active,
+    };
     let io = TokioIo::new(stream);
     if http2 {
         Box::pin(serve_http2(worker, config, io, service))
@@ -166,7 +199,12 @@ where
     }
 }
 
-async fn serve_http1<S>(worker: Rc<Worker>, config: Arc<Listener>, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+async fn serve_http1<S>(
+    worker: Rc<Worker>,
+    config: Arc<Listener>,
+    io: TokioIo<S>,
+    service: Service,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -196,7 +234,10 @@ where
     if let Err(error) = &result
         && (error.is_parse() || error.is_parse_too_large())
     {
-        worker.log_refused(&connection, if error.is_parse_too_large() { 431 } else { 400 });
+        worker.log_refused(
+            &connection,
+            if error.is_parse_too_large() { 431 } else { 400 },
+        );
     }
     result
 }
@@ -204,7 +245,12 @@ where
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8 << 10;
 
-async fn serve_http2<S>(worker: Rc<Worker>, config: Arc<Listener>, io: TokioIo<S>, service: Service) -> hyper::Result<()>
+async fn serve_http2<S>(
+    worker: Rc<Worker>,
+    config: Arc<Listener>,
+    io: TokioIo<S>,
+    service: Service,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -255,11 +301,17 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, connection, active) = (self.worker.clone(), self.connection.clone(), self.active.clone());
+        let (worker, connection, active) = (
+            self.worker.clone(),
+            self.connection.clone(),
+            self.active.clone(),
+        );
         active.enter();
         Box::pin(async move {
             let _leave = Leave(active);
-            serve::serve_request(worker, connection, request).await.map_err(|serve::Cut| Gone)
+            serve::serve_request(worker, connection, request)
+                .await
+                .map_err(|serve::Cut| Gone)
         })
     }
 }
@@ -280,7 +332,10 @@ impl std::error::Error for Gone {}
 
 impl Active {
     fn new() -> Self {
-        Self { count: Cell::new(0), since: Cell::new(Instant::now()) }
+        Self {
+            count: Cell::new(0),
+            since: Cell::new(Instant::now()),
+        }
     }
 
     fn enter(&self) {
@@ -291,7 +346,11 @@ impl Active {
     /// Ready when no request has begun or been under way for that long.
     async fn idle_for(&self, timeout: Duration) {
         loop {
-            let until = if self.count.get() == 0 { self.since.get() + timeout } else { Instant::now() + timeout };
+            let until = if self.count.get() == 0 {
+                self.since.get() + timeout
+            } else {
+                Instant::now() + timeout
+            };
             if until <= Instant::now() {
                 return;
             }
@@ -335,7 +394,10 @@ impl Worker {
             upstream_cluster: None,
             downstream_remote: connection.peer,
             downstream_local: connection.local,
-            server_name: connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref()),
+            server_name: connection
+                .tls
+                .as_ref()
+                .and_then(|tls| tls.server_name.as_deref()),
             tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
             route: None,
             decided_by: None,

@@ -13,10 +13,22 @@ use cofferdam::{config, demo, inspect, telemetry};
 struct Cli {
     /// What to log: a level (error, warn, info, debug, trace), or levels by target such as
     /// `info,filter=debug`
-    #[arg(long, global = true, env = "COFFERDAM_LOG", default_value = "info", value_name = "LEVELS")]
+    #[arg(
+        long,
+        global = true,
+        env = "COFFERDAM_LOG",
+        default_value = "info",
+        value_name = "LEVELS"
+    )]
     log: String,
     /// How to log
-    #[arg(long, global = true, env = "COFFERDAM_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        env = "COFFERDAM_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
@@ -81,11 +93,18 @@ fn main() -> ExitCode {
             // Help and the version come this way too, and are no mistake.
             let mistaken = said.use_stderr();
             let _ = said.print();
-            return if mistaken { USAGE.into() } else { ExitCode::SUCCESS };
+            return if mistaken {
+                USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     if let Err(error) = telemetry::init(&cli.log, cli.log_format == LogFormat::Json) {
-        eprintln!("--log {}: {error}; give a level or TARGET=LEVEL, separated by commas", cli.log);
+        eprintln!(
+            "--log {}: {error}; give a level or TARGET=LEVEL, separated by commas",
+            cli.log
+        );
         return USAGE.into();
     }
     match cli.command {
@@ -95,7 +114,9 @@ fn main() -> ExitCode {
         Command::Demo { config, upstream } => match demo::start(upstream) {
             Ok(()) => run(&config),
             Err(error) => {
-                eprintln!("the demo's upstream cannot listen on {upstream}: {error}; free the address or give --upstream");
+                eprintln!(
+                    "the demo's upstream cannot listen on {upstream}: {error}; free the address or give --upstream"
+                );
                 UNAVAILABLE.into()
             }
         },
@@ -132,9 +153,15 @@ fn check(path: &std::path::Path) -> ExitCode {
 }
 
 fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
-    let report = std::fs::read(file).map_err(|error| error.to_string()).and_then(|bytes| inspect::inspect(bytes.into()));
+    let report = std::fs::read(file)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| inspect::inspect(bytes.into()));
     match report {
-        Ok(report) => print(&if json { report.to_json() } else { report.to_string() }),
+        Ok(report) => print(&if json {
+            report.to_json()
+        } else {
+            report.to_string()
+        }),
         Err(error) => {
             eprintln!("{}: {error}", file.display());
             USAGE.into()

@@ -31,9 +31,16 @@ pub(crate) fn load(plugins: &[Arc<PluginConfig>]) -> Result<Vec<Arc<Loaded>>, Ve
     let mut codes: HashMap<_, (Arc<dyn Code>, Module)> = HashMap::new();
     for plugin in plugins {
         let frames = plugin.limits.frames;
-        let engine = engines.entry(frames).or_insert_with(|| Wasmi::new(frames).calibrate(thread_time));
+        let engine = engines
+            .entry(frames)
+            .or_insert_with(|| Wasmi::new(frames).calibrate(thread_time));
         // A file is read once, so its bytes are at one place: that is their name here.
-        let key = (plugin.wasm.as_ptr() as usize, plugin.wasm.len(), frames, plugin.compat.spec_allocator_first);
+        let key = (
+            plugin.wasm.as_ptr() as usize,
+            plugin.wasm.len(),
+            frames,
+            plugin.compat.spec_allocator_first,
+        );
         let compiled = match codes.get(&key) {
             Some((code, module)) => Ok((code.clone(), module.clone())),
             None => compile(plugin, engine),
@@ -42,19 +49,38 @@ pub(crate) fn load(plugins: &[Arc<PluginConfig>]) -> Result<Vec<Arc<Loaded>>, Ve
             Ok((code, module)) => {
                 codes.insert(key, (code.clone(), module.clone()));
                 let unsound = module.problems(&plugin.compat);
-                let plugin = Loaded { config: plugin.clone(), code, version: module.version, digest: module.digest };
+                let plugin = Loaded {
+                    config: plugin.clone(),
+                    code,
+                    version: module.version,
+                    digest: module.digest,
+                };
                 if unsound.is_empty() {
                     problems.extend(plugin.try_start());
                 }
                 for problem in unsound {
-                    problems.push(diagnostic(&plugin.config, "module", &problem.to_string(), hint(&problem)));
+                    problems.push(diagnostic(
+                        &plugin.config,
+                        "module",
+                        &problem.to_string(),
+                        hint(&problem),
+                    ));
                 }
                 loaded.push(Arc::new(plugin));
             }
-            Err(error) => problems.push(diagnostic(plugin, "module", &error.to_string(), hint(&error))),
+            Err(error) => problems.push(diagnostic(
+                plugin,
+                "module",
+                &error.to_string(),
+                hint(&error),
+            )),
         }
     }
-    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(problems)
+    }
 }
 
 fn compile(plugin: &PluginConfig, engine: &Wasmi) -> Result<(Arc<dyn Code>, Module), LoadError> {
@@ -98,8 +124,13 @@ impl Loaded {
 
     fn try_start(&self) -> Option<Diagnostic> {
         let host = Rc::new(WorkerHost::capturing());
-        let started = Vm::start(&*self.code, self.version, Rc::new(self.settings()), host.clone())
-            .and_then(|mut vm| vm.create_root(Rc::new(self.plugin())));
+        let started = Vm::start(
+            &*self.code,
+            self.version,
+            Rc::new(self.settings()),
+            host.clone(),
+        )
+        .and_then(|mut vm| vm.create_root(Rc::new(self.plugin())));
         let error = started.err()?;
         let said = host.captured();
         let said = if said.is_empty() {
@@ -112,14 +143,25 @@ impl Loaded {
             LoadError::VmStartRefused => ("vm_configuration", error.to_string()),
             _ => ("module", error.to_string()),
         };
-        Some(diagnostic(&self.config, field, &format!("{what} ({said})"), hint(&error)))
+        Some(diagnostic(
+            &self.config,
+            field,
+            &format!("{what} ({said})"),
+            hint(&error),
+        ))
     }
 }
 
 fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
     let mut position = plugin.position.rsplitn(3, ':');
-    let column = position.next().and_then(|number| number.parse().ok()).unwrap_or(1);
-    let line = position.next().and_then(|number| number.parse().ok()).unwrap_or(1);
+    let column = position
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(1);
+    let line = position
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(1);
     let path = if plugin.yaml_path.ends_with("configuration") {
         plugin.yaml_path.clone()
     } else {
@@ -130,16 +172,23 @@ fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Dia
         line,
         column,
         path,
-        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display()).replace('\n', " "),
+        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display())
+            .replace('\n', " "),
         help: help.to_owned(),
     }
 }
 
 fn hint(error: &LoadError) -> &'static str {
     match error {
-        LoadError::Module(_) => "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`",
-        LoadError::Import { .. } => "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it",
-        LoadError::Export { .. } => "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports",
+        LoadError::Module(_) => {
+            "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`"
+        }
+        LoadError::Import { .. } => {
+            "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it"
+        }
+        LoadError::Export { .. } => {
+            "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports"
+        }
         LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
         LoadError::VmStartRefused => "give it the vm_configuration it expects",
         LoadError::ConfigurationRefused => "give it the configuration it expects",

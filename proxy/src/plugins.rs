@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_abi::{
-    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Trap, Vm, VmSettings, Way,
+    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Trap, Vm,
+    VmSettings, Way,
 };
 use tokio::task::AbortHandle;
 
@@ -75,7 +76,10 @@ impl Plugins {
             .iter()
             .map(|loaded| Slot {
                 plugin: Rc::new(loaded.plugin()),
-                key: VmKey { digest: loaded.digest, settings: Rc::new(loaded.settings()) },
+                key: VmKey {
+                    digest: loaded.digest,
+                    settings: Rc::new(loaded.settings()),
+                },
                 loaded: loaded.clone(),
                 state: RefCell::new(State::Cold),
             })
@@ -111,15 +115,25 @@ impl Plugins {
         let mut handles = Vec::with_capacity(chain.len());
         let (mut drop_invalid, mut repair, mut done_before_log) = (true, true, false);
         for index in chain {
-            let Some(slot) = self.slots.get(*index) else { continue };
+            let Some(slot) = self.slots.get(*index) else {
+                continue;
+            };
             let compat = &slot.key.settings.compat;
             drop_invalid &= compat.reject_smuggling;
             repair &= compat.repair_content_length;
             done_before_log |= compat.done_before_log;
             match self.running(slot) {
-                Some((vm, root)) => handles.push(FilterHandle { vm, root, plugin: slot.plugin.clone() }),
+                Some((vm, root)) => handles.push(FilterHandle {
+                    vm,
+                    root,
+                    plugin: slot.plugin.clone(),
+                }),
                 None if slot.loaded.config.on_failure == OnFailure::Open => {}
-                None => return Err(Refused { filter: slot.plugin.name.clone() }),
+                None => {
+                    return Err(Refused {
+                        filter: slot.plugin.name.clone(),
+                    });
+                }
             }
         }
         if handles.is_empty() {
@@ -128,15 +142,26 @@ impl Plugins {
         let exchange = exchange().share();
         let chain = RefCell::new(Chain::begin(exchange.clone(), handles, done_before_log));
         self.after_calls(worker);
-        let invalid = if drop_invalid { Invalid::Drop } else { Invalid::Refuse };
-        Ok(Some(Filters { chain, exchange, invalid, repair }))
+        let invalid = if drop_invalid {
+            Invalid::Drop
+        } else {
+            Invalid::Refuse
+        };
+        Ok(Some(Filters {
+            chain,
+            exchange,
+            invalid,
+            repair,
+        }))
     }
 
     /// The plugin's VM and root, started if need be.
     fn running(&self, slot: &Slot) -> Option<(Rc<RefCell<Vm>>, RootId)> {
         let mut state = slot.state.borrow_mut();
         match &*state {
-            State::Running(vm, root) if !vm.borrow().is_failed() => return Some((vm.clone(), *root)),
+            State::Running(vm, root) if !vm.borrow().is_failed() => {
+                return Some((vm.clone(), *root));
+            }
             State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
                 *state = self.envoy_after_trap(slot);
                 if matches!(*state, State::Dead | State::Down(_)) {
@@ -153,7 +178,10 @@ impl Plugins {
                 Some((vm, root))
             }
             Err(error) => {
-                tracing::error!(filter = &*slot.plugin.name, "filter could not be started, next try in {RETRY:?}: {error}");
+                tracing::error!(
+                    filter = &*slot.plugin.name,
+                    "filter could not be started, next try in {RETRY:?}: {error}"
+                );
                 *state = State::Down(Instant::now() + RETRY);
                 None
             }
@@ -172,12 +200,20 @@ impl Plugins {
     fn start(&self, slot: &Slot) -> Result<(Rc<RefCell<Vm>>, RootId), cofferdam_abi::LoadError> {
         let mut vms = self.vms.borrow_mut();
         vms.retain(|(_, vm)| !vm.borrow().is_failed());
-        let held = vms.iter().find(|(key, _)| *key == slot.key).map(|(_, vm)| vm.clone());
+        let held = vms
+            .iter()
+            .find(|(key, _)| *key == slot.key)
+            .map(|(_, vm)| vm.clone());
         let vm = match held {
             Some(vm) => vm,
             None => {
                 let settings = slot.key.settings.clone();
-                let vm = Vm::start(&*slot.loaded.code, slot.loaded.version, settings, self.host.clone())?;
+                let vm = Vm::start(
+                    &*slot.loaded.code,
+                    slot.loaded.version,
+                    settings,
+                    self.host.clone(),
+                )?;
                 let vm = Rc::new(RefCell::new(vm));
                 vms.push((slot.key.clone(), vm.clone()));
                 vm
@@ -212,7 +248,13 @@ impl Plugins {
         }
     }
 
-    fn set_timer(&self, worker: &Rc<Worker>, vm: &Rc<RefCell<Vm>>, root: RootId, period: Option<Duration>) {
+    fn set_timer(
+        &self,
+        worker: &Rc<Worker>,
+        vm: &Rc<RefCell<Vm>>,
+        root: RootId,
+        period: Option<Duration>,
+    ) {
         let key = (Rc::as_ptr(vm).addr(), root);
         if let Some(timer) = self.timers.borrow_mut().remove(&key) {
             timer.abort();
@@ -223,7 +265,9 @@ impl Plugins {
             loop {
                 // The next period begins when the call has ended: ticks never pile up.
                 tokio::time::sleep(period).await;
-                let (Some(worker), Some(vm)) = (weak.upgrade(), vm.upgrade()) else { return };
+                let (Some(worker), Some(vm)) = (weak.upgrade(), vm.upgrade()) else {
+                    return;
+                };
                 let ticked = vm.borrow_mut().tick(root);
                 if let Err(trap) = ticked {
                     worker.plugins.tick_failed(&vm, root, &trap);
@@ -236,10 +280,15 @@ impl Plugins {
     }
 
     fn tick_failed(&self, vm: &Rc<RefCell<Vm>>, root: RootId, trap: &Trap) {
-        let name = self.slots.iter().find_map(|slot| match &*slot.state.borrow() {
-            State::Running(held, id) if Rc::ptr_eq(held, vm) && *id == root => Some(slot.plugin.name.clone()),
-            _ => None,
-        });
+        let name = self
+            .slots
+            .iter()
+            .find_map(|slot| match &*slot.state.borrow() {
+                State::Running(held, id) if Rc::ptr_eq(held, vm) && *id == root => {
+                    Some(slot.plugin.name.clone())
+                }
+                _ => None,
+            });
         report_trap(name.as_deref().unwrap_or_default(), trap, "-");
     }
 
@@ -260,7 +309,9 @@ impl Plugins {
 
 impl std::fmt::Debug for Plugins {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugins").field("slots", &self.slots.len()).finish_non_exhaustive()
+        f.debug_struct("Plugins")
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -284,5 +335,12 @@ pub(crate) fn report(failure: &Failure, request: &str) {
 }
 
 fn report_trap(filter: &str, trap: &Trap, request: &str) {
-    tracing::error!(filter, callback = trap.callback, request, "filter crashed: {}: {}", trap.kind, trap.message);
+    tracing::error!(
+        filter,
+        callback = trap.callback,
+        request,
+        "filter crashed: {}: {}",
+        trap.kind,
+        trap.message
+    );
 }

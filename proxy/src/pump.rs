@@ -57,7 +57,12 @@ pub(crate) enum Stopped {
 
 impl Pump {
     pub(crate) fn new(flow: Rc<Flow>, way: Way, source: Option<Source>, http2: bool) -> Self {
-        Self { flow, way, source, early_end: http2 }
+        Self {
+            flow,
+            way,
+            source,
+            early_end: http2,
+        }
     }
 
     /// Whether the source was read to its end.
@@ -76,7 +81,9 @@ impl Pump {
     /// The next part for the other side.
     pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, Stopped>> {
         let flow = self.flow.clone();
-        let Some(filters) = &flow.filters else { return Poll::Ready(Err(Stopped::Reset)) };
+        let Some(filters) = &flow.filters else {
+            return Poll::Ready(Err(Stopped::Reset));
+        };
         loop {
             let way = self.way;
             let next = flow.with_chain(way, |chain| {
@@ -93,7 +100,11 @@ impl Pump {
                 if way == Way::Response && chain.response_is_local() {
                     return Next::Wait;
                 }
-                if chain.wants_more(way) { Next::Read } else { Next::Wait }
+                if chain.wants_more(way) {
+                    Next::Read
+                } else {
+                    Next::Wait
+                }
             });
             match next {
                 Some(Next::Part(part)) => {
@@ -120,13 +131,18 @@ impl Pump {
 
     /// Reads one frame and pushes it into the chain.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
-        let Some(source) = &mut self.source else { return Poll::Pending };
+        let Some(source) = &mut self.source else {
+            return Poll::Pending;
+        };
         let frame = std::task::ready!(source.poll_frame(cx));
         self.flow.touch();
         let part = match frame {
             None => {
                 self.source = None;
-                Part::Data { bytes: Bytes::new(), end: true }
+                Part::Data {
+                    bytes: Bytes::new(),
+                    end: true,
+                }
             }
             Some(Err(error)) => {
                 self.source = None;
@@ -147,7 +163,9 @@ impl Pump {
                     Part::Data { bytes, end }
                 }
                 Err(frame) => {
-                    let Ok(trailers) = frame.into_trailers() else { return Poll::Ready(Ok(())) };
+                    let Ok(trailers) = frame.into_trailers() else {
+                        return Poll::Ready(Ok(()));
+                    };
                     self.source = None;
                     let pairs = Headers::from_entries(headers::trailers_to_pairs(&trailers));
                     if let Some(filters) = &self.flow.filters {
@@ -168,7 +186,13 @@ impl Pump {
         self.flow.with_chain(way, |chain| {
             chain.push(way, part);
             if ends {
-                chain.push(way, Part::Data { bytes: Bytes::new(), end: true });
+                chain.push(
+                    way,
+                    Part::Data {
+                        bytes: Bytes::new(),
+                        end: true,
+                    },
+                );
             }
         });
         if ends {
@@ -183,15 +207,17 @@ impl Pump {
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Stopped>>> {
         match self {
-            Self::Body(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Stopped::Source)))
-            }
+            Self::Body(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(Stopped::Source))),
             Self::Raw(reader) => {
                 let mut buffer = [const { MaybeUninit::uninit() }; RAW_READ];
                 let mut buffer = ReadBuf::uninit(&mut buffer);
                 match std::task::ready!(Pin::new(reader).poll_read(cx, &mut buffer)) {
                     Ok(()) if buffer.filled().is_empty() => Poll::Ready(None),
-                    Ok(()) => Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(buffer.filled()))))),
+                    Ok(()) => Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(
+                        buffer.filled(),
+                    ))))),
                     Err(error) => Poll::Ready(Some(Err(Stopped::Raw(error)))),
                 }
             }

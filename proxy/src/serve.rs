@@ -49,10 +49,18 @@ pub(crate) async fn serve_request(
     // The route comes before the filters because it chooses them; if they then change what
     // it matched on, it is chosen again.
     let listener = worker.listener(connection.listener);
-    let route = if sane.is_ok() { listener.find(&head) } else { None };
+    let route = if sane.is_ok() {
+        listener.find(&head)
+    } else {
+        None
+    };
     facts.route.set(route);
-    let chain = route.map_or(&listener.config.filters, |route| &listener.config.routes[route].filters);
-    let begun = worker.plugins.begin(&worker, chain, &facts, || request::exchange(&head, &facts));
+    let chain = route.map_or(&listener.config.filters, |route| {
+        &listener.config.routes[route].filters
+    });
+    let begun = worker
+        .plugins
+        .begin(&worker, chain, &facts, || request::exchange(&head, &facts));
     let (filters, refused) = match begun {
         Ok(filters) => (filters, None),
         Err(refused) => (None, Some(refused)),

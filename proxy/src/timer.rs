@@ -31,15 +31,23 @@ pub(crate) enum Expired {
 
 impl Timer {
     pub(crate) const fn new(route: Option<Duration>, idle: Option<Duration>) -> Self {
-        Self { sleep: None, route, idle }
+        Self {
+            sleep: None,
+            route,
+            idle,
+        }
     }
 
     /// Ready when a clock has run out. Activity since only moves the deadline away, so the
     /// sleep is touched when it fires or when the deadline comes nearer, not per chunk.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, flow: &Flow) -> Poll<Expired> {
         loop {
-            let Some((deadline, which)) = self.deadline(flow) else { return Poll::Pending };
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            let Some((deadline, which)) = self.deadline(flow) else {
+                return Poll::Pending;
+            };
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
             if deadline < sleep.deadline().into_std() {
                 sleep.as_mut().reset(deadline.into());
             }
@@ -52,8 +60,12 @@ impl Timer {
     }
 
     fn deadline(&self, flow: &Flow) -> Option<(Instant, Expired)> {
-        let route = self.route.and_then(|timeout| Some((flow.request_complete()? + timeout, Expired::Route)));
-        let idle = self.idle.map(|timeout| (flow.last_activity() + timeout, Expired::Idle));
+        let route = self
+            .route
+            .and_then(|timeout| Some((flow.request_complete()? + timeout, Expired::Route)));
+        let idle = self
+            .idle
+            .map(|timeout| (flow.last_activity() + timeout, Expired::Idle));
         match (route, idle) {
             (Some(route), Some(idle)) => Some(if idle.0 < route.0 { idle } else { route }),
             (one, other) => one.or(other),

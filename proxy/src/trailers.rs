@@ -17,7 +17,11 @@ thread_local! {
 }
 
 /// The trailers that a chain has let go, as a frame; `None` when nothing is left of them.
-pub(crate) fn frame(flow: &Flow, way: Way, sendable: Option<&[HeaderName]>) -> Option<Frame<Bytes>> {
+pub(crate) fn frame(
+    flow: &Flow,
+    way: Way,
+    sendable: Option<&[HeaderName]>,
+) -> Option<Frame<Bytes>> {
     let filters = flow.filters.as_ref()?;
     let pairs = {
         let exchange = filters.exchange.borrow();
@@ -41,8 +45,14 @@ pub(crate) fn frame(flow: &Flow, way: Way, sendable: Option<&[HeaderName]>) -> O
 
 /// Leaves out what the receiver cannot be sent, counting it.
 pub(crate) fn restrict(mut trailers: HeaderMap, sendable: Option<&[HeaderName]>) -> HeaderMap {
-    let Some(sendable) = sendable else { return trailers };
-    let lost: Vec<HeaderName> = trailers.keys().filter(|name| !sendable.contains(name)).cloned().collect();
+    let Some(sendable) = sendable else {
+        return trailers;
+    };
+    let lost: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| !sendable.contains(name))
+        .cloned()
+        .collect();
     for name in lost {
         trailers.remove(&name);
         let before = DROPPED.get();

@@ -48,7 +48,11 @@ struct Endpoint {
 
 impl Upstream {
     pub(crate) fn new(cluster: Arc<Cluster>, backends: Arc<Backends>) -> Self {
-        Self { cluster, backends, snapshot: RefCell::default() }
+        Self {
+            cluster,
+            backends,
+            snapshot: RefCell::default(),
+        }
     }
 
     /// The next endpoint: smooth weighted round robin, so that 5:1:1 is not five in a row.
@@ -77,9 +81,18 @@ impl Snapshot {
     fn renew(&mut self, usable: &[(SocketAddr, u32)], idle: std::time::Duration) {
         let mut before = std::mem::take(&mut self.endpoints);
         for (address, weight) in usable {
-            let held = before.iter().position(|endpoint| endpoint.pool.address == *address);
-            let pool = held.map_or_else(|| Pool::new(*address, idle), |at| before.swap_remove(at).pool);
-            self.endpoints.push(Endpoint { pool, weight: i64::from(*weight), current: 0 });
+            let held = before
+                .iter()
+                .position(|endpoint| endpoint.pool.address == *address);
+            let pool = held.map_or_else(
+                || Pool::new(*address, idle),
+                |at| before.swap_remove(at).pool,
+            );
+            self.endpoints.push(Endpoint {
+                pool,
+                weight: i64::from(*weight),
+                current: 0,
+            });
         }
         for gone in before {
             gone.pool.clear();
@@ -114,14 +127,22 @@ mod tests {
         let usable: Vec<_> = weights
             .iter()
             .enumerate()
-            .map(|(index, weight)| (SocketAddr::from(([127, 0, 0, 1], u16::try_from(index).unwrap_or(0))), *weight))
+            .map(|(index, weight)| {
+                (
+                    SocketAddr::from(([127, 0, 0, 1], u16::try_from(index).unwrap_or(0))),
+                    *weight,
+                )
+            })
             .collect();
         snapshot.renew(&usable, std::time::Duration::from_secs(1));
         snapshot
     }
 
     fn ports(snapshot: &mut Snapshot, count: usize) -> Vec<u16> {
-        (0..count).filter_map(|_| snapshot.next()).map(|pool| pool.address.port()).collect()
+        (0..count)
+            .filter_map(|_| snapshot.next())
+            .map(|pool| pool.address.port())
+            .collect()
     }
 
     #[test]

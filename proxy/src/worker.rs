@@ -92,9 +92,20 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 ///
 /// # Errors
 /// When the thread's runtime or its access log cannot be had.
-pub(crate) fn run(shared: &Shared, sockets: Vec<Socket>, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let sink = shared.config.access_log.as_ref().map(Sink::open).transpose()?;
+pub(crate) fn run(
+    shared: &Shared,
+    sockets: Vec<Socket>,
+    shutdown: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let sink = shared
+        .config
+        .access_log
+        .as_ref()
+        .map(Sink::open)
+        .transpose()?;
     let worker = Worker::new(shared, sink);
     let local = LocalSet::new();
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
@@ -120,8 +131,14 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     worker.drain.started.set(true);
     worker.drain.start.notify_waiters();
     let all_gone = worker.drain.all_gone();
-    if tokio::time::timeout(worker.config.drain_time, all_gone).await.is_err() {
-        tracing::warn!(connections = worker.drain.connections.get(), "drain_time is over: remaining connections are cut");
+    if tokio::time::timeout(worker.config.drain_time, all_gone)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = worker.drain.connections.get(),
+            "drain_time is over: remaining connections are cut"
+        );
     }
 }
 
@@ -133,7 +150,10 @@ impl Worker {
         let listeners = config
             .listeners
             .iter()
-            .map(|listener| ListenerState { config: listener.clone(), table: RouteTable::new(listener) })
+            .map(|listener| ListenerState {
+                config: listener.clone(),
+                table: RouteTable::new(listener),
+            })
             .collect();
         let upstreams = config
             .clusters
@@ -167,14 +187,20 @@ impl Worker {
 
     /// Trailers that the filters of a route may add.
     pub(crate) fn trailer_names(&self, route: &Route) -> Vec<HeaderName> {
-        let plugins = route.filters.iter().filter_map(|index| self.config.plugins.get(*index));
-        plugins.flat_map(|plugin| plugin.trailers.iter().cloned()).collect()
+        let plugins = route
+            .filters
+            .iter()
+            .filter_map(|index| self.config.plugins.get(*index));
+        plugins
+            .flat_map(|plugin| plugin.trailers.iter().cloned())
+            .collect()
     }
 
     /// The longest silence a request may have, by its route.
     pub(crate) fn stream_idle_timeout(&self, flow: &Flow) -> Option<Duration> {
         const UNROUTED: Duration = Duration::from_secs(300);
-        flow.route().map_or(Some(UNROUTED), |route| route.idle_timeout)
+        flow.route()
+            .map_or(Some(UNROUTED), |route| route.idle_timeout)
     }
 
     /// Writes the access log once this turn of the event loop is over.
@@ -194,7 +220,9 @@ impl Worker {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("drain", &self.drain).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("drain", &self.drain)
+            .finish_non_exhaustive()
     }
 }
 
@@ -206,7 +234,8 @@ impl ListenerState {
         let authority = headers::authority(&head.uri, &head.headers);
         let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let (path, _) = route::split_query(path);
-        self.table.find(authority, path, &head.method, &head.headers)
+        self.table
+            .find(authority, path, &head.method, &head.headers)
     }
 }
 
@@ -217,22 +246,39 @@ impl Names {
         let routes = config
             .listeners
             .iter()
-            .map(|listener| (0..listener.routes.len()).map(|index| format!("{}/routes[{index}]", listener.name)).collect())
+            .map(|listener| {
+                (0..listener.routes.len())
+                    .map(|index| format!("{}/routes[{index}]", listener.name))
+                    .collect()
+            })
             .collect();
         Self { config, routes }
     }
 
     pub(crate) fn cluster(&self, index: usize) -> Option<&str> {
-        self.config.clusters.get(index).map(|cluster| &cluster.name[..])
+        self.config
+            .clusters
+            .get(index)
+            .map(|cluster| &cluster.name[..])
     }
 
     pub(crate) fn endpoints(&self, index: usize) -> Option<u64> {
-        self.config.clusters.get(index).map(|cluster| cluster.endpoints.len() as u64)
+        self.config
+            .clusters
+            .get(index)
+            .map(|cluster| cluster.endpoints.len() as u64)
     }
 
     /// The cluster a route forwards to, where there is but one.
     pub(crate) fn cluster_of(&self, listener: usize, route: usize) -> Option<usize> {
-        match &self.config.listeners.get(listener)?.routes.get(route)?.action {
+        match &self
+            .config
+            .listeners
+            .get(listener)?
+            .routes
+            .get(route)?
+            .action
+        {
             Action::Forward { clusters, .. } => match clusters[..] {
                 [(only, _)] => Some(only),
                 _ => None,

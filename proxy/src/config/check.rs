@@ -28,9 +28,9 @@ use std::sync::Arc;
 
 use cofferdam_abi::Compat;
 
-use super::{Config, PluginConfig};
 pub use super::yaml::Diagnostic;
 use super::yaml::{MAX_FILE_BYTES, Node, Position, Problems, did_you_mean, parse, quote};
+use super::{Config, PluginConfig};
 use files::Files;
 use host::Resolver;
 
@@ -65,7 +65,10 @@ pub fn load_parts(path: &Path) -> Result<Config, Unusable> {
             let problems = Problems::new(&file);
             problems.add(position, "$", &what, help);
             let plugins = Vec::new();
-            Err(Unusable { problems: problems.into_sorted(), plugins })
+            Err(Unusable {
+                problems: problems.into_sorted(),
+                plugins,
+            })
         }
     }
 }

@@ -66,7 +66,10 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, Vec<BindError>> 
         match opened {
             Ok(sockets) => {
                 for (worker, kind) in workers.iter_mut().zip(sockets) {
-                    worker.push(Socket { listener: index, kind });
+                    worker.push(Socket {
+                        listener: index,
+                        kind,
+                    });
                 }
             }
             Err(error) => errors.push(BindError {
@@ -77,13 +80,21 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, Vec<BindError>> 
             }),
         }
     }
-    if errors.is_empty() { Ok(workers) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(workers)
+    } else {
+        Err(errors)
+    }
 }
 
 fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<Kind>> {
     // With port sharing on, the kernel would let a second proxy of the same user join in
     // silence: whether the port is free is asked without it first.
-    let first = if address.port() == 0 { address } else { probe(address)? };
+    let first = if address.port() == 0 {
+        address
+    } else {
+        probe(address)?
+    };
     let mut sockets = Vec::with_capacity(count);
     let mut actual = first;
     for _ in 0..count {
@@ -99,7 +110,11 @@ fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -118,7 +133,9 @@ fn unix(path: &Path, count: usize) -> io::Result<Vec<Kind>> {
     }
     let socket = StdUnixListener::bind(path)?;
     socket.set_nonblocking(true)?;
-    (0..count).map(|_| Ok(Kind::Unix(socket.try_clone()?))).collect()
+    (0..count)
+        .map(|_| Ok(Kind::Unix(socket.try_clone()?)))
+        .collect()
 }
 
 // === impl Socket ===
@@ -151,7 +168,9 @@ impl Acceptor {
                 let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tcp { stream, peer })
             }
-            Self::Unix(socket) => Ok(Accepted::Unix { stream: socket.accept().await?.0 }),
+            Self::Unix(socket) => Ok(Accepted::Unix {
+                stream: socket.accept().await?.0,
+            }),
         }
     }
 }

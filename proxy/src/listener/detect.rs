@@ -34,13 +34,23 @@ pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(P
         let so_far = &buffer[..length];
         let http2 = PREFACE.starts_with(so_far);
         if !http2 || length == PREFACE.len() {
-            return Ok((Peeked { prefix: Bytes::copy_from_slice(so_far), stream }, http2));
+            return Ok((
+                Peeked {
+                    prefix: Bytes::copy_from_slice(so_far),
+                    stream,
+                },
+                http2,
+            ));
         }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
@@ -61,7 +71,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Peeked<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -111,12 +125,16 @@ mod tests {
     #[tokio::test]
     async fn a_short_http1_request_is_decided_at_its_first_byte() {
         assert_eq!(detected(&[b"G"]).await, (b"G".to_vec(), false));
-        assert_eq!(detected(&[b"PR", b"OPFIND"]).await, (b"PROPFIND".to_vec(), false));
+        assert_eq!(
+            detected(&[b"PR", b"OPFIND"]).await,
+            (b"PROPFIND".to_vec(), false)
+        );
     }
 
     #[tokio::test]
     async fn the_preface_is_found_in_any_pieces_and_not_lost() {
-        let (all, http2) = detected(&[&PREFACE[..3], &PREFACE[3..20], &PREFACE[20..], b"rest"]).await;
+        let (all, http2) =
+            detected(&[&PREFACE[..3], &PREFACE[3..20], &PREFACE[20..], b"rest"]).await;
         assert!(http2);
         assert_eq!(all, [PREFACE, b"rest"].concat());
     }

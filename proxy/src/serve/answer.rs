@@ -30,7 +30,12 @@ pub(crate) struct Answer {
 // === impl Answer ===
 
 impl Answer {
-    pub(crate) fn new(status: StatusCode, flags: Flags, details: &'static str, body: &'static str) -> Self {
+    pub(crate) fn new(
+        status: StatusCode,
+        flags: Flags,
+        details: &'static str,
+        body: &'static str,
+    ) -> Self {
         Self {
             status,
             flags,
@@ -41,44 +46,78 @@ impl Answer {
     }
 
     pub(crate) fn bad_request(bad: &BadHost) -> Self {
-        let mut answer = Self::new(StatusCode::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "bad_host", "");
+        let mut answer = Self::new(
+            StatusCode::BAD_REQUEST,
+            Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            "bad_host",
+            "",
+        );
         answer.body = Bytes::from(format!("{bad}\n"));
         answer
     }
 
     pub(crate) fn filter_unavailable(filter: &str) -> Self {
-        let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, Flags::WASM_FAILURE, "wasm_fail_stream", "");
+        let mut answer = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Flags::WASM_FAILURE,
+            "wasm_fail_stream",
+            "",
+        );
         answer.details = Bytes::from(format!("wasm_fail_stream{{{filter}}}"));
         answer
     }
 
     /// CONNECT to anywhere: this is no forward proxy.
     pub(crate) fn no_tunnel() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, Flags::NO_ROUTE, "connect_not_supported", "")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Flags::NO_ROUTE,
+            "connect_not_supported",
+            "",
+        )
     }
 
     pub(crate) fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, Flags::NO_ROUTE, "route_not_found", "")
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Flags::NO_ROUTE,
+            "route_not_found",
+            "",
+        )
     }
 
     /// Filters made a request of it that cannot be sent.
     pub(crate) fn bad_filtered_request(why: String) -> Self {
-        let mut answer =
-            Self::new(StatusCode::INTERNAL_SERVER_ERROR, Flags::WASM_FAILURE, "", "invalid request headers\n");
+        let mut answer = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Flags::WASM_FAILURE,
+            "",
+            "invalid request headers\n",
+        );
         answer.details = Bytes::from(why);
         answer
     }
 
     /// Filters made a response of it that cannot be sent.
     pub(crate) fn bad_filtered_response(why: String) -> Self {
-        let mut answer = Self::new(StatusCode::BAD_GATEWAY, Flags::WASM_FAILURE, "", "invalid response headers\n");
+        let mut answer = Self::new(
+            StatusCode::BAD_GATEWAY,
+            Flags::WASM_FAILURE,
+            "",
+            "invalid response headers\n",
+        );
         answer.details = Bytes::from(why);
         answer
     }
 
     /// The client broke off or broke the protocol while its request was read.
     pub(crate) fn broken_request() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "request_body_error", "")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            "request_body_error",
+            "",
+        )
     }
 
     pub(crate) fn idle() -> Self {
@@ -102,7 +141,10 @@ impl Answer {
     pub(crate) fn not_connected(error: &ConnectError) -> Self {
         let (flags, details) = match error {
             ConnectError::NoEndpoint => (Flags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"),
-            _ => (Flags::UPSTREAM_CONNECTION_FAILURE, "upstream_connection_failure"),
+            _ => (
+                Flags::UPSTREAM_CONNECTION_FAILURE,
+                "upstream_connection_failure",
+            ),
         };
         let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, flags, details, "");
         answer.body = Bytes::from(match error {
@@ -135,7 +177,10 @@ impl Answer {
             .headers
             .iter()
             .map(|(name, value)| {
-                (Bytes::copy_from_slice(name.as_str().as_bytes()), Bytes::copy_from_slice(value.as_bytes()))
+                (
+                    Bytes::copy_from_slice(name.as_str().as_bytes()),
+                    Bytes::copy_from_slice(value.as_bytes()),
+                )
             })
             .collect();
         LocalReply {
@@ -170,8 +215,15 @@ pub(crate) async fn send(
     if !answer.body.is_empty() {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     }
-    headers.extend(answer.headers.into_iter().map(|(name, value)| (Some(name), value)));
-    Ok(response::finish(end, answer.status, headers, |end| ResponseBody::full(answer.body, end)))
+    headers.extend(
+        answer
+            .headers
+            .into_iter()
+            .map(|(name, value)| (Some(name), value)),
+    );
+    Ok(response::finish(end, answer.status, headers, |end| {
+        ResponseBody::full(answer.body, end)
+    }))
 }
 
 /// Reads a request body to its end, within bounds, and forgets it: a client that is still

@@ -44,11 +44,25 @@ enum Kind {
 impl ResponseBody {
     /// No body, and an exchange that goes on without it.
     pub(crate) fn nothing() -> Self {
-        Self { kind: Kind::Full(Bytes::new()), lease: None, timer: Timer::new(None, None), sendable: None, ended: false, end: None }
+        Self {
+            kind: Kind::Full(Bytes::new()),
+            lease: None,
+            timer: Timer::new(None, None),
+            sendable: None,
+            ended: false,
+            end: None,
+        }
     }
 
     pub(crate) fn full(bytes: Bytes, end: End) -> Self {
-        Self { end: Some(end), ended: false, kind: Kind::Full(bytes), lease: None, timer: Timer::new(None, None), sendable: None }
+        Self {
+            end: Some(end),
+            ended: false,
+            kind: Kind::Full(bytes),
+            lease: None,
+            timer: Timer::new(None, None),
+            sendable: None,
+        }
     }
 
     pub(crate) fn plain(
@@ -58,15 +72,31 @@ impl ResponseBody {
         sendable: Option<Vec<HeaderName>>,
         end: End,
     ) -> Self {
-        Self { kind: Kind::Plain(body), lease: Some(lease), timer, sendable, ended: false, end: Some(end) }
+        Self {
+            kind: Kind::Plain(body),
+            lease: Some(lease),
+            timer,
+            sendable,
+            ended: false,
+            end: Some(end),
+        }
     }
 
     pub(crate) fn filtered(body: Filtered, lease: Option<Lease>, timer: Timer, end: End) -> Self {
-        Self { kind: Kind::Filtered(body), lease, timer, sendable: None, ended: false, end: Some(end) }
+        Self {
+            kind: Kind::Filtered(body),
+            lease,
+            timer,
+            sendable: None,
+            ended: false,
+            end: Some(end),
+        }
     }
 
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(End(flow)) = &self.end else { return Poll::Ready(None) };
+        let Some(End(flow)) = &self.end else {
+            return Poll::Ready(None);
+        };
         match &mut self.kind {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => {
@@ -88,7 +118,8 @@ impl ResponseBody {
                             Poll::Ready((!found.is_empty()).then(|| Ok(Frame::trailers(found))))
                         }
                         Err(frame) => {
-                            flow.facts.count(Way::Response, frame.data_ref().map_or(0, Bytes::len));
+                            flow.facts
+                                .count(Way::Response, frame.data_ref().map_or(0, Bytes::len));
                             Poll::Ready(Some(Ok(frame)))
                         }
                     },
@@ -129,7 +160,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = this.poll_kind(cx) {
             match &frame {
@@ -139,7 +173,9 @@ impl Body for ResponseBody {
             }
             return Poll::Ready(frame);
         }
-        let Some(End(flow)) = &this.end else { return Poll::Ready(None) };
+        let Some(End(flow)) = &this.end else {
+            return Poll::Ready(None);
+        };
         let expired = std::task::ready!(this.timer.poll(cx, flow));
         flow.facts.flag(match expired {
             Expired::Route => Flags::UPSTREAM_TIMEOUT,

@@ -89,7 +89,12 @@ impl Stop {
 }
 
 /// Takes away what belongs to the client's connection, adds what the next hop needs.
-pub(crate) fn sanitise(worker: &Worker, connection: &Connection, head: &mut Parts, keep_upgrade: bool) {
+pub(crate) fn sanitise(
+    worker: &Worker,
+    connection: &Connection,
+    head: &mut Parts,
+    keep_upgrade: bool,
+) {
     headers::strip_hop_by_hop(&mut head.headers, keep_upgrade);
     // The codec has answered it, or will when somebody reads the body.
     head.headers.remove(header::EXPECT);
@@ -106,7 +111,10 @@ pub(crate) fn exchange(head: &Parts, facts: &Rc<Facts>) -> Exchange {
     let authority = headers::authority(&head.uri, &head.headers);
     let scheme = facts.connection.scheme();
     let pairs = headers::request_to_pairs(&head.method, scheme, authority, path, &head.headers);
-    Exchange::new(Headers::from_entries(pairs), Box::new(Properties(facts.clone())))
+    Exchange::new(
+        Headers::from_entries(pairs),
+        Box::new(Properties(facts.clone())),
+    )
 }
 
 /// Takes the request through its filters, until its head may leave them.
@@ -118,13 +126,20 @@ pub(crate) async fn admit(
 ) -> Result<Admitted, Stop> {
     let takes_trailers = trailers::accepted(&head.headers);
     let Some(filters) = &flow.filters else {
-        return Ok(Admitted { head, body: Body::Plain(body), upgrade, takes_trailers });
+        return Ok(Admitted {
+            head,
+            body: Body::Plain(body),
+            upgrade,
+            takes_trailers,
+        });
     };
     let ended = body.is_end_stream() && upgrade.is_none();
     let http2 = head.version == Version::HTTP_2;
     let source = (!body.is_end_stream()).then_some(Source::Body(body));
     let mut pump = Pump::new(flow.clone(), Way::Request, source, http2);
-    flow.with_chain(Way::Request, |chain| chain.push(Way::Request, Part::Headers { end: ended }));
+    flow.with_chain(Way::Request, |chain| {
+        chain.push(Way::Request, Part::Headers { end: ended })
+    });
     let mut timer = Timer::new(None, flow.worker.stream_idle_timeout(flow));
 
     let mut ended = false;
@@ -132,11 +147,15 @@ pub(crate) async fn admit(
         poll_fn(|cx| match pump.poll_part(cx) {
             Poll::Ready(Ok(part)) => Poll::Ready(Ok(part)),
             Poll::Ready(Err(Stopped::Reset)) => Poll::Ready(Err(Stop::Cut)),
-            Poll::Ready(Err(Stopped::Answered)) => Poll::Ready(Err(Stop::Filtered(pump.take_source()))),
+            Poll::Ready(Err(Stopped::Answered)) => {
+                Poll::Ready(Err(Stop::Filtered(pump.take_source())))
+            }
             Poll::Ready(Err(Stopped::Source(_) | Stopped::Raw(_))) => {
                 Poll::Ready(Err(Stop::answer(Answer::broken_request(), None)))
             }
-            Poll::Pending => timer.poll(cx, flow).map(|_| Err(Stop::answer(Answer::idle(), pump.take_source()))),
+            Poll::Pending => timer
+                .poll(cx, flow)
+                .map(|_| Err(Stop::answer(Answer::idle(), pump.take_source()))),
         })
         .await
     };
@@ -148,10 +167,15 @@ pub(crate) async fn admit(
         let exchange = filters.exchange.borrow();
         let map = exchange.request_headers.as_ref();
         let changed = map.is_some_and(Headers::is_changed);
-        (changed, map.filter(|_| changed).map(|map| map.entries().to_vec()))
+        (
+            changed,
+            map.filter(|_| changed).map(|map| map.entries().to_vec()),
+        )
     };
     if let Some(pairs) = pairs {
-        let stop = |why: String, pump: &mut Pump| Stop::answer(Answer::bad_filtered_request(why), pump.take_source());
+        let stop = |why: String, pump: &mut Pump| {
+            Stop::answer(Answer::bad_filtered_request(why), pump.take_source())
+        };
         let made = headers::request_from_pairs(&pairs, filters.invalid)
             .map_err(|bad| stop(format!("invalid_request_headers{{{bad}}}"), &mut pump))?;
         report_dropped(&made.dropped);
@@ -160,7 +184,8 @@ pub(crate) async fn admit(
     // Framing must say what the filters made of the body; whoever looks at bodies may have
     // changed it with its first bytes, so those are waited for.
     let mut first = None;
-    if !ended && head.headers.contains_key(header::CONTENT_LENGTH) && sees_body(flow, Way::Request) {
+    if !ended && head.headers.contains_key(header::CONTENT_LENGTH) && sees_body(flow, Way::Request)
+    {
         let part = next(&mut pump).await?;
         repair_length(flow, Way::Request, &mut head.headers, &part);
         first = Some(part);
@@ -178,12 +203,22 @@ pub(crate) async fn admit(
         }
     }
     let body = Body::Filtered((!ended).then_some((pump, first)));
-    Ok(Admitted { head, body, upgrade, takes_trailers })
+    Ok(Admitted {
+        head,
+        body,
+        upgrade,
+        takes_trailers,
+    })
 }
 
 /// Does what the route says.
 pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwarded, Stop> {
-    let Admitted { mut head, body, upgrade, takes_trailers } = admitted;
+    let Admitted {
+        mut head,
+        body,
+        upgrade,
+        takes_trailers,
+    } = admitted;
     let worker = flow.worker.clone();
     let listener = worker.listener(flow.facts.connection.listener);
     let Some(index) = flow.facts.route.get() else {
@@ -191,7 +226,11 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     };
     let route = &listener.config.routes[index];
     let (clusters, host_rewrite) = match &route.action {
-        Action::Forward { clusters, host_rewrite, .. } => (clusters, host_rewrite),
+        Action::Forward {
+            clusters,
+            host_rewrite,
+            ..
+        } => (clusters, host_rewrite),
         action => return Err(Stop::answer(act(action, &head, flow), body.unread())),
     };
     let cluster = match &clusters[..] {
@@ -203,8 +242,13 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
 
     headers::apply_edits(&mut head.headers, &route.request_headers);
     // What follows an upgrade's head is not its body.
-    let body = if upgrade.is_some() { Body::Filtered(None) } else { body };
-    let upgrade = upgrade.filter(|_| route.upgrades && upstream.cluster.protocol != crate::config::Protocol::Http2);
+    let body = if upgrade.is_some() {
+        Body::Filtered(None)
+    } else {
+        body
+    };
+    let upgrade = upgrade
+        .filter(|_| route.upgrades && upstream.cluster.protocol != crate::config::Protocol::Http2);
     if upgrade.is_none() && head.method == Method::CONNECT {
         return Err(Stop::answer(Answer::no_tunnel(), body.unread()));
     }
@@ -225,7 +269,13 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         }
     };
     let body = body.outgoing(flow, &mut head, &worker, route, lease.is_http2());
-    aim(&mut head, route, host_rewrite.as_deref(), lease.is_http2(), upstream.cluster.tls.is_some());
+    aim(
+        &mut head,
+        route,
+        host_rewrite.as_deref(),
+        lease.is_http2(),
+        upstream.cluster.tls.is_some(),
+    );
     let mut request = Request::from_parts(head, body);
     let mut timer = Timer::new(route.timeout, route.idle_timeout);
     loop {
@@ -234,11 +284,21 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         flow.facts.attempts.set(flow.facts.attempts.get() + 1);
         let sent = lease.send(request);
         match wait(flow, sent, &mut timer).await {
-            Ok(Ok(response)) => return Ok(Forwarded { response, lease, timer, upgrade, takes_trailers }),
+            Ok(Ok(response)) => {
+                return Ok(Forwarded {
+                    response,
+                    lease,
+                    timer,
+                    upgrade,
+                    takes_trailers,
+                });
+            }
             Ok(Err(mut error)) => {
                 // A pooled connection may have died unseen; what was never sent can be
                 // sent again.
-                if lease.reused && let Some(unsent) = error.take_message() {
+                if lease.reused
+                    && let Some(unsent) = error.take_message()
+                {
                     match upstream.connect(true).await {
                         Ok(fresh) => {
                             lease = fresh;
@@ -262,7 +322,11 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
 }
 
 /// Waits for the response, while a filter may answer instead and the timers run.
-async fn wait<T>(flow: &Rc<Flow>, sent: impl Future<Output = T>, timer: &mut Timer) -> Result<T, Stop> {
+async fn wait<T>(
+    flow: &Rc<Flow>,
+    sent: impl Future<Output = T>,
+    timer: &mut Timer,
+) -> Result<T, Stop> {
     let mut sent = pin!(sent);
     poll_fn(|cx| {
         if let Poll::Ready(result) = sent.as_mut().poll(cx) {
@@ -288,7 +352,10 @@ async fn wait<T>(flow: &Rc<Flow>, sent: impl Future<Output = T>, timer: &mut Tim
 /// Whether a filter has answered or closed the stream while its request was under way.
 fn poll_filters(flow: &Rc<Flow>, cx: &Context<'_>) -> Option<Stop> {
     let filters = flow.filters.as_ref()?;
-    filters.exchange.borrow_mut().set_waker(Way::Response, cx.waker());
+    filters
+        .exchange
+        .borrow_mut()
+        .set_waker(Way::Response, cx.waker());
     let stopped = flow.with_chain(Way::Response, |chain| {
         chain.poll();
         (chain.is_reset(), chain.request_is_closed())
@@ -303,13 +370,18 @@ fn poll_filters(flow: &Rc<Flow>, cx: &Context<'_>) -> Option<Stop> {
 /// There is no response; but that is the upstream's fault only if the request reached it
 /// as it should.
 fn failed(flow: &Rc<Flow>, error: &hyper::Error) -> Stop {
-    let by_filter = flow.filters.as_ref().is_some_and(|filters| filters.chain.borrow().request_is_closed());
+    let by_filter = flow
+        .filters
+        .as_ref()
+        .is_some_and(|filters| filters.chain.borrow().request_is_closed());
     if by_filter {
         return Stop::Filtered(None);
     }
     let answer = match flow.broken() {
         Some(Broken::ByClient) => Answer::broken_request(),
-        Some(Broken::ByFilters) => Answer::bad_filtered_request("request_length_changed".to_owned()),
+        Some(Broken::ByFilters) => {
+            Answer::bad_filtered_request("request_length_changed".to_owned())
+        }
         None => Answer::upstream_failed(error),
     };
     Stop::answer(answer, None)
@@ -344,12 +416,22 @@ fn act(action: &Action, head: &Parts, flow: &Flow) -> Answer {
 
 /// Makes the target what the upstream's protocol wants, after the route's rewrites.
 fn aim(head: &mut Parts, route: &Route, host: Option<&str>, http2: bool, tls: bool) {
-    head.version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    head.version = if http2 {
+        Version::HTTP_2
+    } else {
+        Version::HTTP_11
+    };
+    let path = head
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let path = route::rewrite_path(route, path.as_str())
         .and_then(|rewritten| PathAndQuery::try_from(rewritten).ok())
         .unwrap_or(path);
-    let authority = host.unwrap_or_else(|| headers::authority(&head.uri, &head.headers)).to_owned();
+    let authority = host
+        .unwrap_or_else(|| headers::authority(&head.uri, &head.headers))
+        .to_owned();
     if http2 {
         head.headers.remove(header::HOST);
         let uri = Uri::builder()
@@ -360,7 +442,9 @@ fn aim(head: &mut Parts, route: &Route, host: Option<&str>, http2: bool, tls: bo
         head.uri = uri.unwrap_or_else(|_| Uri::from(path));
         return;
     }
-    if (host.is_some() || head.uri.authority().is_some() || !head.headers.contains_key(header::HOST))
+    if (host.is_some()
+        || head.uri.authority().is_some()
+        || !head.headers.contains_key(header::HOST))
         && let Ok(value) = HeaderValue::try_from(authority)
     {
         head.headers.insert(header::HOST, value);
@@ -378,9 +462,15 @@ fn rebuild(head: &mut Parts, made: headers::RequestHead) -> Result<(), String> {
     if head.version == Version::HTTP_2 || head.method == Method::CONNECT {
         let mut uri = Uri::builder().path_and_query(made.path);
         if let Some(authority) = made.authority {
-            uri = uri.authority(authority).scheme(made.scheme.map_or("http", |scheme| {
-                if scheme == http::uri::Scheme::HTTPS { "https" } else { "http" }
-            }));
+            uri = uri
+                .authority(authority)
+                .scheme(made.scheme.map_or("http", |scheme| {
+                    if scheme == http::uri::Scheme::HTTPS {
+                        "https"
+                    } else {
+                        "http"
+                    }
+                }));
         }
         head.uri = uri.build().map_err(|error| error.to_string())?;
         return Ok(());
@@ -395,7 +485,9 @@ fn rebuild(head: &mut Parts, made: headers::RequestHead) -> Result<(), String> {
 }
 
 pub(crate) fn sees_body(flow: &Flow, way: Way) -> bool {
-    flow.filters.as_ref().is_some_and(|filters| filters.chain.borrow().sees_body(way))
+    flow.filters
+        .as_ref()
+        .is_some_and(|filters| filters.chain.borrow().sees_body(way))
 }
 
 /// Makes `content-length` right when filters have changed the body; `part` is the first of
@@ -424,7 +516,12 @@ pub(crate) fn report_dropped(dropped: &[headers::Dropped]) {
 
 /// What `content-length` says.
 pub(crate) fn promised(headers: &http::HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 // === impl Body ===
@@ -438,7 +535,14 @@ impl Body {
         }
     }
 
-    fn outgoing(self, flow: &Rc<Flow>, head: &mut Parts, worker: &Worker, route: &Route, http2: bool) -> UpstreamBody {
+    fn outgoing(
+        self,
+        flow: &Rc<Flow>,
+        head: &mut Parts,
+        worker: &Worker,
+        route: &Route,
+        http2: bool,
+    ) -> UpstreamBody {
         match self {
             Self::Plain(body) if body.is_end_stream() => {
                 flow.complete_request();
@@ -446,7 +550,11 @@ impl Body {
             }
             Self::Plain(body) => {
                 let sendable = (!http2).then(|| trailers::announced(&head.headers));
-                UpstreamBody::Plain { body, flow: flow.clone(), sendable }
+                UpstreamBody::Plain {
+                    body,
+                    flow: flow.clone(),
+                    sendable,
+                }
             }
             Self::Filtered(None) => UpstreamBody::Empty,
             Self::Filtered(Some((pump, first))) => {

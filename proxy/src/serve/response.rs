@@ -28,7 +28,13 @@ const SERVER: HeaderValue = HeaderValue::from_static("cofferdam");
 
 /// Hands the upstream's response to the client.
 pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<ResponseBody>, Cut> {
-    let Forwarded { mut response, lease, timer, upgrade, takes_trailers } = forwarded;
+    let Forwarded {
+        mut response,
+        lease,
+        timer,
+        upgrade,
+        takes_trailers,
+    } = forwarded;
     let flow = end.0.clone();
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
         return upgrade::switch(end, upgrade, &mut response, timer).await;
@@ -47,7 +53,13 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     headers::strip_hop_by_hop(&mut head.headers, false);
     let http1 = flow.facts.protocol != http::Version::HTTP_2;
     let Some(filters) = &flow.filters else {
-        let sendable = http1.then(|| if takes_trailers { trailers::announced(&head.headers) } else { Vec::new() });
+        let sendable = http1.then(|| {
+            if takes_trailers {
+                trailers::announced(&head.headers)
+            } else {
+                Vec::new()
+            }
+        });
         let reason = head.extensions.remove::<ReasonPhrase>();
         let response = finish(end, head.status, head.headers, |end| {
             ResponseBody::plain(body, lease, timer, sendable, end)
@@ -62,11 +74,14 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     }
     // Filters may ask for it from their response callbacks on.
     flow.facts.status.set(Some(head.status.as_u16()));
-    flow.facts.explain(&bytes::Bytes::from_static(b"via_upstream"));
+    flow.facts
+        .explain(&bytes::Bytes::from_static(b"via_upstream"));
     let http2 = lease.is_http2();
     let source = (!ended).then_some(Source::Body(body));
     let pump = Pump::new(flow.clone(), Way::Response, source, http2);
-    flow.with_chain(Way::Response, |chain| chain.push(Way::Response, Part::Headers { end: ended }));
+    flow.with_chain(Way::Response, |chain| {
+        chain.push(Way::Response, Part::Headers { end: ended })
+    });
     filtered(end, pump, Some(head), Some(lease), timer, takes_trailers).await
 }
 
@@ -87,7 +102,9 @@ async fn filtered(
     takes_trailers: bool,
 ) -> Result<Response<ResponseBody>, Cut> {
     let flow = end.0.clone();
-    let Some(filters) = &flow.filters else { return Err(Cut) };
+    let Some(filters) = &flow.filters else {
+        return Err(Cut);
+    };
     let ended = loop {
         match next(&flow, &mut pump, &mut timer).await? {
             Part::Headers { end } => break end,
@@ -99,12 +116,17 @@ async fn filtered(
         original = None;
         pump.take_source();
     }
-    let reason = original.as_mut().and_then(|head| Some((head.status, head.extensions.remove::<ReasonPhrase>()?)));
+    let reason = original
+        .as_mut()
+        .and_then(|head| Some((head.status, head.extensions.remove::<ReasonPhrase>()?)));
     let (changed, pairs) = {
         let exchange = filters.exchange.borrow();
         let map = exchange.response_headers.as_ref();
         let changed = original.is_none() || map.is_some_and(Headers::is_changed);
-        (changed, map.filter(|_| changed).map(|map| map.entries().to_vec()))
+        (
+            changed,
+            map.filter(|_| changed).map(|map| map.entries().to_vec()),
+        )
     };
     let (status, mut map) = match (original, pairs) {
         (Some(original), _) if !changed => (original.status, original.headers),
@@ -129,16 +151,28 @@ async fn filtered(
         headers::strip_hop_by_hop(&mut map, false);
     }
     let mut first = None;
-    if !ended && map.contains_key(header::CONTENT_LENGTH) && request::sees_body(&flow, Way::Response) {
+    if !ended
+        && map.contains_key(header::CONTENT_LENGTH)
+        && request::sees_body(&flow, Way::Response)
+    {
         let part = next(&flow, &mut pump, &mut timer).await?;
         request::repair_length(&flow, Way::Response, &mut map, &part);
         first = Some(part);
     }
     let http1 = flow.facts.protocol != http::Version::HTTP_2;
-    if http1 && !ended && let Some(route) = flow.route() {
+    if http1
+        && !ended
+        && let Some(route) = flow.route()
+    {
         trailers::announce(&mut map, &flow.worker.trailer_names(route));
     }
-    let sendable = http1.then(|| if takes_trailers { trailers::announced(&map) } else { Vec::new() });
+    let sendable = http1.then(|| {
+        if takes_trailers {
+            trailers::announced(&map)
+        } else {
+            Vec::new()
+        }
+    });
     if ended {
         let describes = flow.facts.head || status == StatusCode::NOT_MODIFIED;
         if !describes && request::promised(&map).is_some_and(|length| length != 0) {
@@ -146,7 +180,9 @@ async fn filtered(
         }
         let response = finish(end, status, map, |end| {
             // Read to its end, or never there.
-            if let Some(lease) = lease && pump.has_read_all() {
+            if let Some(lease) = lease
+                && pump.has_read_all()
+            {
                 lease.give_back();
             }
             ResponseBody::full(bytes::Bytes::new(), end)
@@ -155,12 +191,17 @@ async fn filtered(
     }
     let promised = request::promised(&map);
     let body = Filtered::new(pump, Way::Response, first, promised, sendable);
-    let response = finish(end, status, map, |end| ResponseBody::filtered(body, lease, timer, end));
+    let response = finish(end, status, map, |end| {
+        ResponseBody::filtered(body, lease, timer, end)
+    });
     Ok(with_reason(response, reason))
 }
 
 /// Keeps the words an upstream put beside its status, where they are its own.
-fn with_reason(mut response: Response<ResponseBody>, reason: Option<ReasonPhrase>) -> Response<ResponseBody> {
+fn with_reason(
+    mut response: Response<ResponseBody>,
+    reason: Option<ReasonPhrase>,
+) -> Response<ResponseBody> {
     if let Some(reason) = reason {
         response.extensions_mut().insert(reason);
     }
@@ -169,31 +210,33 @@ fn with_reason(mut response: Response<ResponseBody>, reason: Option<ReasonPhrase
 
 /// The next part, or whatever must be said instead of it while something can be said.
 async fn next(flow: &std::rc::Rc<Flow>, pump: &mut Pump, timer: &mut Timer) -> Result<Part, Cut> {
-    poll_fn(|cx| loop {
-        let answer = match pump.poll_part(cx) {
-            Poll::Ready(Ok(part)) => return Poll::Ready(Ok(part)),
-            Poll::Ready(Err(Stopped::Source(error))) => Answer::upstream_failed(&error),
-            Poll::Ready(Err(_)) => {
-                flow.facts.flag(Flags::LOCAL_RESET);
-                return Poll::Ready(Err(Cut));
-            }
-            Poll::Pending => match std::task::ready!(timer.poll(cx, flow)) {
-                Expired::Route => Answer::timeout(),
-                Expired::Idle => Answer::idle(),
-            },
-        };
-        // Through the chain, which knows what has left already.
-        *timer = Timer::new(None, None);
-        pump.take_source();
-        flow.facts.flag(answer.flags);
-        let reply = LocalReply {
-            status: u32::from(answer.status.as_u16()),
-            details: answer.details.clone(),
-            body: answer.body.clone(),
-            headers: Vec::new(),
-            grpc_status: -1,
-        };
-        flow.with_chain(Way::Response, |chain| chain.reply(&reply));
+    poll_fn(|cx| {
+        loop {
+            let answer = match pump.poll_part(cx) {
+                Poll::Ready(Ok(part)) => return Poll::Ready(Ok(part)),
+                Poll::Ready(Err(Stopped::Source(error))) => Answer::upstream_failed(&error),
+                Poll::Ready(Err(_)) => {
+                    flow.facts.flag(Flags::LOCAL_RESET);
+                    return Poll::Ready(Err(Cut));
+                }
+                Poll::Pending => match std::task::ready!(timer.poll(cx, flow)) {
+                    Expired::Route => Answer::timeout(),
+                    Expired::Idle => Answer::idle(),
+                },
+            };
+            // Through the chain, which knows what has left already.
+            *timer = Timer::new(None, None);
+            pump.take_source();
+            flow.facts.flag(answer.flags);
+            let reply = LocalReply {
+                status: u32::from(answer.status.as_u16()),
+                details: answer.details.clone(),
+                body: answer.body.clone(),
+                headers: Vec::new(),
+                grpc_status: -1,
+            };
+            flow.with_chain(Way::Response, |chain| chain.reply(&reply));
+        }
     })
     .await
 }
@@ -206,7 +249,9 @@ fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
     end.0.facts.overrule(&answer.details);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    finish(end, answer.status, headers, |end| ResponseBody::full(answer.body, end))
+    finish(end, answer.status, headers, |end| {
+        ResponseBody::full(answer.body, end)
+    })
 }
 
 /// What every response gets on its way out; `body` takes the end of the exchange with it.
@@ -230,7 +275,12 @@ pub(crate) fn head(
     if let Some(route) = flow.route() {
         headers::apply_edits(&mut headers, &route.response_headers);
     }
-    match flow.worker.listener(flow.facts.connection.listener).config.server_header {
+    match flow
+        .worker
+        .listener(flow.facts.connection.listener)
+        .config
+        .server_header
+    {
         ServerHeader::Overwrite => {
             headers.insert(header::SERVER, SERVER);
         }
@@ -240,10 +290,14 @@ pub(crate) fn head(
         ServerHeader::Pass => {}
     }
     if !headers.contains_key(header::DATE) {
-        headers.insert(header::DATE, flow.worker.date.borrow_mut().value(flow.facts.wall));
+        headers.insert(
+            header::DATE,
+            flow.worker.date.borrow_mut().value(flow.facts.wall),
+        );
     }
     flow.facts.status.set(Some(status.as_u16()));
-    flow.facts.explain(&bytes::Bytes::from_static(b"via_upstream"));
+    flow.facts
+        .explain(&bytes::Bytes::from_static(b"via_upstream"));
     flow.log_with(|logged| logged.response = headers.clone());
     let mut response = Response::new(body);
     *response.status_mut() = status;

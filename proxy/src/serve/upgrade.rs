@@ -31,7 +31,11 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
     if let Some(protocol) = head.extensions.remove::<hyper::ext::Protocol>() {
         let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
         let on = head.extensions.remove::<OnUpgrade>()?;
-        return Some(Upgrade { on, protocol, connect: true });
+        return Some(Upgrade {
+            on,
+            protocol,
+            connect: true,
+        });
     }
     let protocol = head.headers.get(header::UPGRADE)?.clone();
     let asked = head
@@ -47,7 +51,11 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
         return None;
     }
     let on = head.extensions.remove::<OnUpgrade>()?;
-    Some(Upgrade { on, protocol, connect: false })
+    Some(Upgrade {
+        on,
+        protocol,
+        connect: false,
+    })
 }
 
 // === impl Upgrade ===
@@ -56,10 +64,12 @@ impl Upgrade {
     /// Writes the wish into the request for the upstream.
     pub(crate) fn prepare(&self, head: &mut Parts, rng: &mut fastrand::Rng) {
         head.headers.insert(header::UPGRADE, self.protocol.clone());
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers
+            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         if self.connect {
             head.method = Method::GET;
-            if self.protocol == "websocket" && !head.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+            if self.protocol == "websocket" && !head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+            {
                 // Not a secret: it only shows that the upstream speaks WebSocket.
                 if let Ok(key) = HeaderValue::from_str(&base64(&rng.u128(..).to_le_bytes())) {
                     head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
@@ -83,20 +93,33 @@ pub(crate) async fn switch(
         headers::strip_hop_by_hop(&mut headers, true);
         let pairs = headers::response_to_pairs(response.status(), &headers);
         filters.exchange.borrow_mut().response_headers = Some(Headers::from_entries(pairs));
-        flow.with_chain(Way::Response, |chain| chain.push(Way::Response, Part::Headers { end: false }));
+        flow.with_chain(Way::Response, |chain| {
+            chain.push(Way::Response, Part::Headers { end: false })
+        });
         let mut pump = Pump::new(flow.clone(), Way::Response, None, false);
         match poll_fn(|cx| pump.poll_part(cx)).await {
             Ok(Part::Headers { .. }) if !filters.chain.borrow().response_is_local() => {}
             Ok(_) => return response::local(end, None).await,
             Err(_) => return Err(Cut),
         }
-        let pairs = filters.exchange.borrow().response_headers.as_ref().map(|map| map.entries().to_vec());
-        if let Some(Ok(made)) = pairs.map(|pairs| headers::response_from_pairs(&pairs, filters.invalid)) {
+        let pairs = filters
+            .exchange
+            .borrow()
+            .response_headers
+            .as_ref()
+            .map(|map| map.entries().to_vec());
+        if let Some(Ok(made)) =
+            pairs.map(|pairs| headers::response_from_pairs(&pairs, filters.invalid))
+        {
             headers = made.headers;
         }
     }
     let status = if upgrade.connect {
-        for name in [header::UPGRADE, header::CONNECTION, header::SEC_WEBSOCKET_ACCEPT] {
+        for name in [
+            header::UPGRADE,
+            header::CONNECTION,
+            header::SEC_WEBSOCKET_ACCEPT,
+        ] {
             headers.remove(name);
         }
         StatusCode::OK
@@ -121,7 +144,9 @@ pub(crate) async fn switch(
 /// Bytes both ways until both have ended, one has failed, or nothing has moved for too long.
 async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Timer) {
     let flow = end.0.clone();
-    let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
+    let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else {
+        return;
+    };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     if flow.filters.is_none() {
         let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
@@ -133,8 +158,24 @@ async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Tim
     }
     let (from_client, to_client) = tokio::io::split(client);
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
-    let up = carry(Pump::new(flow.clone(), Way::Request, Some(Source::Raw(from_client)), false), to_upstream);
-    let down = carry(Pump::new(flow.clone(), Way::Response, Some(Source::Raw(from_upstream)), false), to_client);
+    let up = carry(
+        Pump::new(
+            flow.clone(),
+            Way::Request,
+            Some(Source::Raw(from_client)),
+            false,
+        ),
+        to_upstream,
+    );
+    let down = carry(
+        Pump::new(
+            flow.clone(),
+            Way::Response,
+            Some(Source::Raw(from_upstream)),
+            false,
+        ),
+        to_client,
+    );
     let idle = poll_fn(|cx| timer.poll(cx, &flow));
     tokio::select! {
         _ = async { tokio::join!(up, down) } => {}
@@ -162,10 +203,17 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for index in 0..4 {
             let letter = ALPHABET[(word >> (18 - 6 * index)) as usize & 63];
-            out.push(if index <= chunk.len() { char::from(letter) } else { '=' });
+            out.push(if index <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     out
@@ -175,7 +223,13 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     #[test]
     fn base64_is_padded_as_rfc_4648_shows() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(super::base64(plain.as_bytes()), coded);
         }
     }

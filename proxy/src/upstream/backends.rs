@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as BackendAddress;
 use pingora_core::services::background::GenBackgroundService;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_load_balancing::health_check::{HealthCheck as Check, HealthObserve, HttpHealthCheck, TcpHealthCheck};
+use pingora_load_balancing::health_check::{
+    HealthCheck as Check, HealthObserve, HttpHealthCheck, TcpHealthCheck,
+};
 use pingora_load_balancing::prelude::RoundRobin;
 use pingora_load_balancing::{Backend, LoadBalancer, discovery};
 
@@ -39,9 +41,7 @@ impl Backends {
     ///
     /// # Errors
     /// What `pingora-load-balancing` said of the endpoints.
-    pub(crate) fn new(
-        cluster: &Cluster,
-    ) -> Result<(Arc<Self>, Option<Checks>), String> {
+    pub(crate) fn new(cluster: &Cluster) -> Result<(Arc<Self>, Option<Checks>), String> {
         let mut backends = BTreeSet::new();
         for endpoint in &cluster.endpoints {
             let weight = usize::try_from(endpoint.weight).unwrap_or(1);
@@ -50,21 +50,30 @@ impl Backends {
             backends.insert(backend);
         }
         let generation = Arc::new(AtomicU64::new(0));
-        let mut balancer =
-            LoadBalancer::from_backends(pingora_load_balancing::Backends::new(discovery::Static::new(backends)));
+        let mut balancer = LoadBalancer::from_backends(pingora_load_balancing::Backends::new(
+            discovery::Static::new(backends),
+        ));
         if let Some(check) = &cluster.health_check {
-            let observer = Observer { cluster: cluster.name.clone(), generation: generation.clone() };
+            let observer = Observer {
+                cluster: cluster.name.clone(),
+                generation: generation.clone(),
+            };
             balancer.set_health_check(health_check(cluster, check, observer));
             balancer.health_check_frequency = Some(check.interval);
             balancer.parallel_health_check = true;
         }
         // Static discovery answers at once: there is nothing to wait for.
-        futures_ready(balancer.update()).unwrap_or(Ok(())).map_err(|error| error.to_string())?;
+        futures_ready(balancer.update())
+            .unwrap_or(Ok(()))
+            .map_err(|error| error.to_string())?;
         let service = pingora_core::services::background::background_service(
             &format!("health {}", cluster.name),
             balancer,
         );
-        let shared = Arc::new(Self { balancer: service.task(), generation });
+        let shared = Arc::new(Self {
+            balancer: service.task(),
+            generation,
+        });
         Ok((shared, cluster.health_check.is_some().then_some(service)))
     }
 
@@ -92,7 +101,9 @@ impl Backends {
 
 impl std::fmt::Debug for Backends {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backends").field("generation", &self.generation()).finish_non_exhaustive()
+        f.debug_struct("Backends")
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +116,11 @@ impl HealthObserve for Observer {
     }
 }
 
-fn health_check(cluster: &Cluster, check: &HealthCheck, observer: Observer) -> Box<dyn Check + Send + Sync> {
+fn health_check(
+    cluster: &Cluster,
+    check: &HealthCheck,
+    observer: Observer,
+) -> Box<dyn Check + Send + Sync> {
     let Some(path) = &check.path else {
         let mut tcp = TcpHealthCheck::new();
         tcp.health_changed_callback = Some(Box::new(observer));

@@ -77,10 +77,17 @@ impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Plain { body, flow, sendable } => {
+            Self::Plain {
+                body,
+                flow,
+                sendable,
+            } => {
                 let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
                 flow.touch();
                 if frame.is_none() || body.is_end_stream() {
@@ -98,7 +105,8 @@ impl Body for UpstreamBody {
                             (!found.is_empty()).then(|| Ok(Frame::trailers(found)))
                         }
                         Err(frame) => {
-                            flow.facts.count(Way::Request, frame.data_ref().map_or(0, Bytes::len));
+                            flow.facts
+                                .count(Way::Request, frame.data_ref().map_or(0, Bytes::len));
                             Some(Ok(frame))
                         }
                     },
@@ -108,7 +116,9 @@ impl Body for UpstreamBody {
                 let frame = std::task::ready!(filtered.poll_frame(cx));
                 let flow = &filtered.pump.flow;
                 match &frame {
-                    Some(Err(BodyError::Stopped(Stopped::Source(_)))) => flow.break_request(Broken::ByClient),
+                    Some(Err(BodyError::Stopped(Stopped::Source(_)))) => {
+                        flow.break_request(Broken::ByClient)
+                    }
                     Some(Err(BodyError::Length)) => flow.break_request(Broken::ByFilters),
                     _ => {}
                 }
@@ -149,7 +159,15 @@ impl Filtered {
         promised: Option<u64>,
         sendable: Option<Vec<HeaderName>>,
     ) -> Self {
-        Self { pump, way, first, last: Bytes::new(), ended: false, promised, sendable }
+        Self {
+            pump,
+            way,
+            first,
+            last: Bytes::new(),
+            ended: false,
+            promised,
+            sendable,
+        }
     }
 
     pub(crate) const fn is_ended(&self) -> bool {
@@ -162,10 +180,14 @@ impl Filtered {
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.promised.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.promised
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if self.ended {
                 return Poll::Ready(None);
@@ -197,7 +219,11 @@ impl Filtered {
                         }
                         continue;
                     }
-                    let bytes = if bytes.is_empty() { std::mem::take(&mut self.last) } else { bytes };
+                    let bytes = if bytes.is_empty() {
+                        std::mem::take(&mut self.last)
+                    } else {
+                        bytes
+                    };
                     if !bytes.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(bytes))));
                     }
@@ -214,14 +240,18 @@ impl Filtered {
                         return Poll::Ready(Some(Err(BodyError::Length)));
                     }
                     let sendable = self.sendable.as_deref();
-                    return Poll::Ready(trailers::frame(&self.pump.flow, self.way, sendable).map(Ok));
+                    return Poll::Ready(
+                        trailers::frame(&self.pump.flow, self.way, sendable).map(Ok),
+                    );
                 }
             }
         }
     }
 
     fn keeps_promise(&mut self, length: usize, end: bool) -> bool {
-        let Some(promised) = &mut self.promised else { return true };
+        let Some(promised) = &mut self.promised else {
+            return true;
+        };
         match promised.checked_sub(length as u64) {
             Some(left) => {
                 *promised = left;
@@ -237,7 +267,9 @@ impl std::fmt::Display for BodyError {
         match self {
             Self::Stopped(stopped) => stopped.fmt(f),
             Self::Source(error) => error.fmt(f),
-            Self::Length => f.write_str("filters changed the body's length after its headers had left"),
+            Self::Length => {
+                f.write_str("filters changed the body's length after its headers had left")
+            }
             Self::Timeout => f.write_str("a timeout of the route ran out"),
         }
     }

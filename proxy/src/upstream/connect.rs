@@ -93,7 +93,12 @@ impl Lease {
                 (Sender::Http2(sender), local)
             }
         };
-        Some(Self { sender, pool: pool.clone(), local, reused: true })
+        Some(Self {
+            sender,
+            pool: pool.clone(),
+            local,
+            reused: true,
+        })
     }
 
     /// Whether HTTP/2 is spoken here.
@@ -109,7 +114,8 @@ impl Lease {
     pub(crate) fn send(
         &mut self,
         request: Request<UpstreamBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> + use<> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> + use<>
+    {
         let sent = match &mut self.sender {
             Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
             Sender::Http2(sender) => Either::Right(sender.try_send_request(request)),
@@ -133,13 +139,18 @@ impl Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("address", &self.address()).field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("address", &self.address())
+            .field("reused", &self.reused)
+            .finish_non_exhaustive()
     }
 }
 
 async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
     let address = pool.address;
-    let stream = TcpStream::connect(address).await.map_err(|error| ConnectError::Refused(address, error))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| ConnectError::Refused(address, error))?;
     // Answers are small and wanted now.
     let _ = stream.set_nodelay(true);
     let local = stream.local_addr().ok();
@@ -159,7 +170,12 @@ async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> 
     start(stream, spoken, pool, local).await
 }
 
-async fn start<S>(stream: S, http2: bool, pool: Rc<Pool>, local: Option<SocketAddr>) -> Result<Lease, ConnectError>
+async fn start<S>(
+    stream: S,
+    http2: bool,
+    pool: Rc<Pool>,
+    local: Option<SocketAddr>,
+) -> Result<Lease, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -179,13 +195,23 @@ where
             let _ = connection.await;
         });
         pool.share_http2(sender.clone(), local);
-        return Ok(Lease { sender: Sender::Http2(sender), pool, local, reused: false });
+        return Ok(Lease {
+            sender: Sender::Http2(sender),
+            pool,
+            local,
+            reused: false,
+        });
     }
     let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
     tokio::task::spawn_local(async move {
         let _ = connection.with_upgrades().await;
     });
-    Ok(Lease { sender: Sender::Http1(sender), pool, local, reused: false })
+    Ok(Lease {
+        sender: Sender::Http1(sender),
+        pool,
+        local,
+        reused: false,
+    })
 }
 
 /// The futures of the two protocols.
@@ -201,9 +227,10 @@ impl ConnectError {
     pub(crate) const fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::NoEndpoint => None,
-            Self::Timeout(address) | Self::Refused(address, _) | Self::Tls(address, _) | Self::Handshake(address, _) => {
-                Some(*address)
-            }
+            Self::Timeout(address)
+            | Self::Refused(address, _)
+            | Self::Tls(address, _)
+            | Self::Handshake(address, _) => Some(*address),
         }
     }
 }

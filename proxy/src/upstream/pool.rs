@@ -55,7 +55,9 @@ impl Pool {
 
     /// The connection used last that can take a request now. One that is still busy with
     /// somebody's upload is left where it is: waiting for it would queue behind that.
-    pub(crate) fn take_http1(&self) -> Option<(http1::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
+    pub(crate) fn take_http1(
+        &self,
+    ) -> Option<(http1::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
         let mut idle = self.http1.borrow_mut();
         let mut index = idle.len();
         while index > 0 {
@@ -70,7 +72,11 @@ impl Pool {
         None
     }
 
-    pub(crate) fn put_http1(self: &Rc<Self>, sender: http1::SendRequest<UpstreamBody>, local: Option<SocketAddr>) {
+    pub(crate) fn put_http1(
+        self: &Rc<Self>,
+        sender: http1::SendRequest<UpstreamBody>,
+        local: Option<SocketAddr>,
+    ) {
         if sender.is_closed() {
             return;
         }
@@ -78,21 +84,36 @@ impl Pool {
         if idle.len() >= MOST_IDLE {
             idle.remove(0);
         }
-        idle.push(Idle { sender, local, since: Instant::now() });
+        idle.push(Idle {
+            sender,
+            local,
+            since: Instant::now(),
+        });
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(self.clone().sweep());
         }
     }
 
-    pub(crate) fn shared_http2(&self) -> Option<(http2::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
+    pub(crate) fn shared_http2(
+        &self,
+    ) -> Option<(http2::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
         let mut shared = self.http2.borrow_mut();
-        if shared.as_ref().is_some_and(|shared| shared.sender.is_closed()) {
+        if shared
+            .as_ref()
+            .is_some_and(|shared| shared.sender.is_closed())
+        {
             *shared = None;
         }
-        shared.as_ref().map(|shared| (shared.sender.clone(), shared.local))
+        shared
+            .as_ref()
+            .map(|shared| (shared.sender.clone(), shared.local))
     }
 
-    pub(crate) fn share_http2(&self, sender: http2::SendRequest<UpstreamBody>, local: Option<SocketAddr>) {
+    pub(crate) fn share_http2(
+        &self,
+        sender: http2::SendRequest<UpstreamBody>,
+        local: Option<SocketAddr>,
+    ) {
         *self.http2.borrow_mut() = Some(Shared { sender, local });
     }
 
@@ -109,7 +130,9 @@ impl Pool {
             let next = {
                 let mut idle = self.http1.borrow_mut();
                 let now = Instant::now();
-                idle.retain(|idle| !idle.sender.is_closed() && idle.since + self.idle_timeout > now);
+                idle.retain(|idle| {
+                    !idle.sender.is_closed() && idle.since + self.idle_timeout > now
+                });
                 idle.iter().map(|idle| idle.since + self.idle_timeout).min()
             };
             let Some(next) = next else {

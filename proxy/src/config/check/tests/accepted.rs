@@ -263,10 +263,7 @@ fn clusters_mean_what_they_say() {
     assert!(cluster.tls.is_some());
     assert_eq!(cluster.connect_timeout, Duration::from_millis(250));
     // Checks by path speak HTTP/1.1, so they stand where that is spoken.
-    let check = config.clusters[1]
-        .health_check
-        .as_ref()
-        .expect("asked for");
+    let check = config.clusters[1].health_check.as_ref().expect("asked for");
     assert_eq!(check.path.as_deref(), Some("/healthy"));
 }
 
