@@ -220,9 +220,7 @@ impl ShutdownSignalWatch for Signals {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!(
-            "draining: no new connections, requests under way may finish; a second signal ends at once"
-        );
+        let (watching, watched) = std::sync::mpsc::channel();
         let again = thread::Builder::new()
             .name("second-signal".to_owned())
             .spawn(move || {
@@ -239,17 +237,22 @@ impl ShutdownSignalWatch for Signals {
                     ) else {
                         return;
                     };
+                    let _ = watching.send(());
                     tokio::select! {
                         _ = terminate.recv() => {}
                         _ = interrupt.recv() => {}
                     }
+                    tracing::warn!("second signal: ending at once");
+                    std::process::exit(1);
                 });
-                tracing::warn!("second signal: ending at once");
-                std::process::exit(1);
             });
-        if let Err(error) = again {
-            tracing::warn!("a second signal will not be seen: {error}");
+        // A moment only, on a thread that has nothing else to do.
+        if again.is_err() || watched.recv().is_err() {
+            tracing::warn!("a second signal will not be seen");
         }
+        tracing::info!(
+            "draining: no new connections, requests under way may finish; a second signal ends at once"
+        );
         ShutdownSignal::GracefulTerminate
     }
 }

@@ -7,6 +7,8 @@
 
 mod answer;
 mod body;
+mod forward;
+mod head;
 mod request;
 mod response;
 mod upgrade;
@@ -82,7 +84,7 @@ pub(crate) async fn serve_request(
         Ok(admitted) => admitted,
         Err(stopped) => return stopped.finish(end).await,
     };
-    let forwarded = match request::forward(&flow, admitted).await {
+    let forwarded = match forward::forward(&flow, admitted).await {
         Ok(forwarded) => forwarded,
         Err(stopped) => return stopped.finish(end).await,
     };

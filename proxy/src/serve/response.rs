@@ -11,8 +11,8 @@ use http_body::Body as _;
 use hyper::ext::ReasonPhrase;
 
 use super::answer::{self, Answer};
-use super::request::{self, Forwarded};
-use super::{Cut, ResponseBody, upgrade};
+use super::forward::Forwarded;
+use super::{Cut, ResponseBody, head, upgrade};
 use crate::access_log::Flags;
 use crate::config::ServerHeader;
 use crate::flow::{End, Flow};
@@ -138,7 +138,7 @@ async fn filtered(
                     return Ok(bad_head(end, &headers::BadHeaders::Malformed(":status")));
                 }
                 Ok(made) => {
-                    request::report_dropped(&made.dropped);
+                    head::report_dropped(&made.dropped);
                     (made.status, made.headers)
                 }
                 Err(bad) => return Ok(bad_head(end, &bad)),
@@ -151,12 +151,9 @@ async fn filtered(
         headers::strip_hop_by_hop(&mut map, false);
     }
     let mut first = None;
-    if !ended
-        && map.contains_key(header::CONTENT_LENGTH)
-        && request::sees_body(&flow, Way::Response)
-    {
+    if !ended && map.contains_key(header::CONTENT_LENGTH) && head::sees_body(&flow, Way::Response) {
         let part = next(&flow, &mut pump, &mut timer).await?;
-        request::repair_length(&flow, Way::Response, &mut map, &part);
+        head::repair_length(&flow, Way::Response, &mut map, &part);
         first = Some(part);
     }
     let http1 = flow.facts.protocol != http::Version::HTTP_2;
@@ -175,7 +172,7 @@ async fn filtered(
     });
     if ended {
         let describes = flow.facts.head || status == StatusCode::NOT_MODIFIED;
-        if !describes && request::promised(&map).is_some_and(|length| length != 0) {
+        if !describes && head::promised(&map).is_some_and(|length| length != 0) {
             map.remove(header::CONTENT_LENGTH);
         }
         let response = finish(end, status, map, |end| {
@@ -189,7 +186,7 @@ async fn filtered(
         });
         return Ok(with_reason(response, reason));
     }
-    let promised = request::promised(&map);
+    let promised = head::promised(&map);
     let body = Filtered::new(pump, Way::Response, first, promised, sendable);
     let response = finish(end, status, map, |end| {
         ResponseBody::filtered(body, lease, timer, end)
