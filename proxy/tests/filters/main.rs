@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod local_reply;
 mod pause;
+mod policies;
 mod properties;
 mod support;
 mod traps;

@@ -126,6 +126,7 @@ const PRELUDE: &str = r#"
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     code: BTreeMap<&'static str, String>,
+    imports: String,
     more: String,
     allocator: String,
 }
@@ -142,6 +143,7 @@ impl Guest {
         let allocator = r#"(export "proxy_on_memory_allocate" (func $allocate))"#.to_owned();
         Self {
             code: BTreeMap::new(),
+            imports: String::new(),
             more: String::new(),
             allocator,
         }
@@ -153,6 +155,12 @@ impl Guest {
         let known = CALLBACKS.iter().find(|(name, ..)| *name == callback);
         let (name, ..) = known.unwrap_or_else(|| panic!("no callback {callback}"));
         self.code.entry(name).or_default().push_str(code.as_ref());
+        self
+    }
+
+    /// One more hostcall.
+    pub(crate) fn import(mut self, import: &str) -> Self {
+        self.imports.push_str(import);
         self
     }
 
@@ -171,7 +179,10 @@ impl Guest {
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
-        let mut source = format!("(module {PRELUDE} {} {}", self.allocator, self.more);
+        let mut source = format!(
+            "(module {} {PRELUDE} {} {}",
+            self.imports, self.allocator, self.more
+        );
         for (name, params, answer) in CALLBACKS {
             write!(source, "\n  (func (export \"proxy_on_{name}\")").expect("text");
             (0..*params).for_each(|n| write!(source, " (param ${n} i32)").expect("text"));
