@@ -192,6 +192,12 @@ impl Vm {
         result.map(drop)
     }
 
+    /// The name of the plugin a root belongs to; empty for one that is gone.
+    pub fn plugin_name(&mut self, root: RootId) -> String {
+        let root = self.instance.state().roots.get(&root.0);
+        root.map_or_else(String::new, |root| root.plugin.name.clone())
+    }
+
     /// What roots have asked for since the last time.
     pub fn take_root_effects(&mut self) -> Vec<RootEffect> {
         std::mem::take(&mut self.instance.state().root_effects)

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,8 @@ pub(crate) struct Plugins {
     host: Rc<WorkerHost>,
     slots: Vec<Slot>,
     vms: RefCell<Vec<(VmKey, Rc<RefCell<Vm>>)>>,
+    /// VMs that streams keep until they have ended.
+    crashed: RefCell<Vec<Weak<RefCell<Vm>>>>,
     timers: RefCell<HashMap<(usize, RootId), AbortHandle>>,
 }
 
@@ -88,6 +90,7 @@ impl Plugins {
             host: Rc::new(WorkerHost::new()),
             slots,
             vms: RefCell::default(),
+            crashed: RefCell::default(),
             timers: RefCell::default(),
         }
     }
@@ -199,7 +202,13 @@ impl Plugins {
 
     fn start(&self, slot: &Slot) -> Result<(Rc<RefCell<Vm>>, RootId), cofferdam_abi::LoadError> {
         let mut vms = self.vms.borrow_mut();
-        vms.retain(|(_, vm)| !vm.borrow().is_failed());
+        // Streams that are still in a crashed one may want its timers.
+        let mut crashed = self.crashed.borrow_mut();
+        crashed.retain(|vm| vm.strong_count() > 0);
+        crashed.extend(
+            vms.extract_if(.., |(_, vm)| vm.borrow().is_failed())
+                .map(|(_, vm)| Rc::downgrade(&vm)),
+        );
         let held = vms
             .iter()
             .find(|(key, _)| *key == slot.key)
@@ -229,7 +238,8 @@ impl Plugins {
         if !self.host.effects.replace(false) {
             return;
         }
-        let vms: Vec<_> = self.vms.borrow().iter().map(|(_, vm)| vm.clone()).collect();
+        let mut vms: Vec<_> = self.vms.borrow().iter().map(|(_, vm)| vm.clone()).collect();
+        vms.extend(self.crashed.borrow().iter().filter_map(Weak::upgrade));
         for vm in vms {
             let effects = match vm.try_borrow_mut() {
                 Ok(mut vm) => vm.take_root_effects(),
@@ -239,8 +249,9 @@ impl Plugins {
                 match effect {
                     RootEffect::Tick { root, period } => self.set_timer(worker, &vm, root, period),
                     RootEffect::Done { root } => {
+                        let name = vm.borrow_mut().plugin_name(root);
                         if let Err(trap) = vm.borrow_mut().delete_root(root) {
-                            report_trap("", &trap, "-");
+                            report_trap(&name, &trap, "-");
                         }
                     }
                 }
@@ -270,26 +281,13 @@ impl Plugins {
                 };
                 let ticked = vm.borrow_mut().tick(root);
                 if let Err(trap) = ticked {
-                    worker.plugins.tick_failed(&vm, root, &trap);
+                    report_trap(&vm.borrow_mut().plugin_name(root), &trap, "-");
                     return;
                 }
                 worker.plugins.after_calls(&worker);
             }
         });
         self.timers.borrow_mut().insert(key, timer.abort_handle());
-    }
-
-    fn tick_failed(&self, vm: &Rc<RefCell<Vm>>, root: RootId, trap: &Trap) {
-        let name = self
-            .slots
-            .iter()
-            .find_map(|slot| match &*slot.state.borrow() {
-                State::Running(held, id) if Rc::ptr_eq(held, vm) && *id == root => {
-                    Some(slot.plugin.name.clone())
-                }
-                _ => None,
-            });
-        report_trap(name.as_deref().unwrap_or_default(), trap, "-");
     }
 
     /// The worker ends: every root is told.

@@ -4,9 +4,11 @@
 mod bodies;
 mod buffering;
 mod chains;
+mod crossings;
 mod drain;
 mod faults;
 mod guests;
+mod http2_upstream;
 mod lifecycle;
 mod limits;
 mod local_reply;

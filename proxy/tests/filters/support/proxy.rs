@@ -28,6 +28,7 @@ enum Module {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     upstream: SocketAddr,
+    protocol: String,
     filters: Vec<Filter>,
     chain: Option<String>,
     routes: String,
@@ -86,11 +87,18 @@ impl Config {
         let routes = "      - { match: { prefix: / }, cluster: up }\n".to_owned();
         Self {
             upstream,
+            protocol: "http1".to_owned(),
             filters: Vec::new(),
             chain: None,
             routes,
             more: String::new(),
         }
+    }
+
+    /// What is spoken to the upstream.
+    pub(crate) fn protocol(mut self, protocol: &str) -> Self {
+        protocol.clone_into(&mut self.protocol);
+        self
     }
 
     pub(crate) fn filter(mut self, filter: Filter) -> Self {
@@ -129,8 +137,13 @@ impl Config {
         let names: Vec<&str> = self.filters.iter().map(|filter| &filter.name[..]).collect();
         let chain = self.chain.clone().unwrap_or_else(|| names.join(", "));
         let mut yaml = format!(
-            "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    filters: [{chain}]\n    routes:\n{}filters:\n",
-            self.routes
+            "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    filters: [{chain}]\n    routes:\n{}{}",
+            self.routes,
+            if self.filters.is_empty() {
+                ""
+            } else {
+                "filters:\n"
+            }
         );
         for filter in &self.filters {
             let file = match &filter.module {
@@ -148,10 +161,10 @@ impl Config {
             ));
         }
         yaml.push_str(&format!(
-            "clusters:\n  - name: up\n    endpoints: [\"{}\"]\nworkers: 1\naccess_log: {{ json: {{ \
+            "clusters:\n  - name: up\n    endpoints: [\"{}\"]\n    protocol: {}\nworkers: 1\naccess_log: {{ json: {{ \
              path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
              details: \"%RESPONSE_CODE_DETAILS%\" }} }}\n{}",
-            self.upstream, self.more
+            self.upstream, self.protocol, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
         Folder(folder)
