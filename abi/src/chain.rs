@@ -162,6 +162,19 @@ impl Chain {
         self.out[way as usize].pop_front()
     }
 
+    /// The embedder's last word: an answer that goes around the filters, when one that was
+    /// made here already is held back by them.
+    pub fn reply_now(&mut self, reply: &LocalReply) {
+        self.local_reply(reply, By::Failure);
+        self.apply_effects();
+    }
+
+    /// Whether the exchange is over.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether anything may leave that way now.
     #[must_use]
     pub fn has_output(&self, way: Way) -> bool {

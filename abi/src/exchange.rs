@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 
+use crate::error::Trap;
 use crate::headers::Headers;
 use crate::property::Attributes;
 use crate::types::{MapType, StreamType, Way};
@@ -50,6 +51,9 @@ pub enum Effect {
     Close(StreamType),
     /// `proxy_send_local_response`.
     LocalReply(LocalReply),
+    /// The root crashed in a callback of its own: a filter that holds its stream back will
+    /// never let it go.
+    RootFailed(Trap),
 }
 
 /// An answer made here instead of upstream.

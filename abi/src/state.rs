@@ -205,9 +205,14 @@ impl HostState {
         tell(&*self.host, &origin);
     }
 
+    /// Whether anybody wants a record of that level.
+    pub(crate) fn is_wanted(&self, level: LogLevel) -> bool {
+        level >= self.host.log_level() || level == LogLevel::Critical
+    }
+
     /// A record of the guest.
     pub(crate) fn log(&self, level: LogLevel, message: &[u8]) {
-        if level >= self.host.log_level() || level == LogLevel::Critical {
+        if self.is_wanted(level) {
             self.with_origin(|host, origin| host.log(origin, level, message));
         }
     }

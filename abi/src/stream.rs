@@ -153,6 +153,16 @@ impl StreamContext {
         Ok(())
     }
 
+    /// Whether the guest holds anything back.
+    pub(crate) fn holds(&self) -> bool {
+        !self.dead
+            && self.ways.iter().any(|way| {
+                matches!(way.head, Head::Held(..))
+                    || way.paused.is_some()
+                    || way.trailers == Trailers::Held
+            })
+    }
+
     /// Whether more of the body may be read that way.
     pub(crate) fn wants_more(&mut self, way: Way) -> bool {
         let direction = self.way(way);

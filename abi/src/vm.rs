@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::callbacks::Callback;
 use crate::engine::{Code, Instance};
 use crate::error::{LoadError, Trap};
-use crate::exchange::SharedExchange;
+use crate::exchange::{Effect, SharedExchange};
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::state::{HostState, Root, RootEffect, Stream};
@@ -147,9 +147,25 @@ impl Vm {
     /// When the guest traps.
     pub fn tick(&mut self, root: RootId) -> Result<(), Trap> {
         if self.instance.state().roots.contains_key(&root.0) {
-            self.call(Callback::Tick, root.0, [root.0, 0, 0, 0, 0])?;
+            let ticked = self.call(Callback::Tick, root.0, [root.0, 0, 0, 0, 0]);
+            if let Err(trap) = ticked {
+                self.fail_held_streams(root, &trap);
+                return Err(trap);
+            }
         }
         Ok(())
+    }
+
+    /// Whatever a root's streams were waiting for will not come any more: those that hold
+    /// something back are told.
+    fn fail_held_streams(&mut self, root: RootId, trap: &Trap) {
+        for stream in self.instance.state().streams.values() {
+            if stream.root == root.0 {
+                let effect = Effect::RootFailed(trap.clone());
+                let mut exchange = stream.exchange.borrow_mut();
+                exchange.push_effect(stream.position, effect, true);
+            }
+        }
     }
 
     /// Asks a root to end (section 6.2): `proxy_on_done`, and `proxy_on_delete` unless the
@@ -240,7 +256,10 @@ impl Vm {
     }
 
     fn new_id(&mut self, callback: &'static str) -> Result<u32, Trap> {
-        self.instance.state().next_id().ok_or_else(|| Trap {
+        let id = self.instance.state().next_id();
+        // Only a new VM has ids again.
+        self.failed |= id.is_none();
+        id.ok_or_else(|| Trap {
             kind: crate::error::TrapKind::Fault,
             callback,
             message: "all context ids are used up".to_owned(),

@@ -1,5 +1,6 @@
 //! What the guests of one worker get from us: a log, clocks, chance.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -51,11 +52,9 @@ impl WorkerHost {
 
 impl Host for WorkerHost {
     fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]) {
-        let text = String::from_utf8_lossy(message);
+        let text = printable(message);
         if let Some(captured) = &self.captured {
-            captured
-                .borrow_mut()
-                .push(text.trim_end().replace(['\n', '\r'], " "));
+            captured.borrow_mut().push(text.trim_end().to_owned());
             return;
         }
         let (filter, root, vm, context) =
@@ -107,6 +106,25 @@ impl Host for WorkerHost {
     fn root_effect(&self) {
         self.effects.set(true);
     }
+}
+
+/// A guest's text on one line of the log: with line ends and other control characters
+/// escaped, it cannot forge records of ours.
+fn printable(message: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(message);
+    let plain = |c: char| c == '\t' || !c.is_control();
+    if text.chars().all(plain) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if plain(c) {
+            escaped.push(c);
+        } else {
+            escaped.extend(c.escape_default());
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// CPU time of this thread: what the interpreter is calibrated against.

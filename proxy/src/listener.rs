@@ -34,6 +34,8 @@ pub(crate) use bind::{Socket, bind};
 const STREAM_WINDOW: u32 = 256 << 10;
 /// HTTP/2 window of a connection: room for sixteen stalled uploads beside the others.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Bytes of a response that wait in an HTTP/2 stream for a client that does not read.
+const SEND_BUFFER: usize = 64 << 10;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 200;
 /// Resets a client may send ahead of us: a mesh connection carries many callers' cancellations.
@@ -261,6 +263,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol()

@@ -35,7 +35,7 @@ pub(crate) struct Plugins {
     vms: RefCell<Vec<(VmKey, Rc<RefCell<Vm>>)>>,
     /// VMs that streams keep until they have ended.
     crashed: RefCell<Vec<Weak<RefCell<Vm>>>>,
-    timers: RefCell<HashMap<(usize, RootId), AbortHandle>>,
+    timers: RefCell<HashMap<(usize, RootId), Timer>>,
 }
 
 /// What makes two VMs the same one.
@@ -62,6 +62,12 @@ enum State {
     Down(Instant),
     /// Crashed for good (`after_trap: envoy`).
     Dead,
+}
+
+/// The timer of a root, ended with this.
+struct Timer {
+    task: AbortHandle,
+    of: Weak<RefCell<Vm>>,
 }
 
 /// A filter that cannot work now and must not be skipped.
@@ -209,6 +215,9 @@ impl Plugins {
             vms.extract_if(.., |(_, vm)| vm.borrow().is_failed())
                 .map(|(_, vm)| Rc::downgrade(&vm)),
         );
+        self.timers
+            .borrow_mut()
+            .retain(|_, timer| timer.is_needed());
         let held = vms
             .iter()
             .find(|(key, _)| *key == slot.key)
@@ -267,11 +276,11 @@ impl Plugins {
         period: Option<Duration>,
     ) {
         let key = (Rc::as_ptr(vm).addr(), root);
-        if let Some(timer) = self.timers.borrow_mut().remove(&key) {
-            timer.abort();
-        }
+        // What it replaces ends when it is dropped.
+        self.timers.borrow_mut().remove(&key);
         let Some(period) = period else { return };
         let (weak, vm) = (Rc::downgrade(worker), Rc::downgrade(vm));
+        let of = vm.clone();
         let timer = tokio::task::spawn_local(async move {
             loop {
                 // The next period begins when the call has ended: ticks never pile up.
@@ -287,14 +296,13 @@ impl Plugins {
                 worker.plugins.after_calls(&worker);
             }
         });
-        self.timers.borrow_mut().insert(key, timer.abort_handle());
+        let task = timer.abort_handle();
+        self.timers.borrow_mut().insert(key, Timer { task, of });
     }
 
     /// The worker ends: every root is told.
     pub(crate) fn shut_down(&self) {
-        for (_, timer) in self.timers.borrow_mut().drain() {
-            timer.abort();
-        }
+        self.timers.borrow_mut().clear();
         for slot in &self.slots {
             if let State::Running(vm, root) = &*slot.state.borrow()
                 && let Err(trap) = vm.borrow_mut().end_root(*root)
@@ -302,6 +310,21 @@ impl Plugins {
                 report_trap(&slot.plugin.name, &trap, "-");
             }
         }
+    }
+}
+
+// === impl Timer ===
+
+impl Timer {
+    /// The VM it ticks is still there: a long period would outlive one that crashed.
+    fn is_needed(&self) -> bool {
+        self.of.strong_count() > 0
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

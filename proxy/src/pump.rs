@@ -65,6 +65,13 @@ impl Pump {
         }
     }
 
+    /// Counts what has gone on to the client.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        if self.way == Way::Response {
+            self.flow.facts.count(Way::Response, bytes);
+        }
+    }
+
     /// Whether the source was read to its end.
     pub(crate) const fn has_read_all(&self) -> bool {
         self.source.is_none()
@@ -91,7 +98,8 @@ impl Pump {
                 if chain.is_reset() {
                     return Next::Stop(Stopped::Reset);
                 }
-                if way == Way::Request && chain.request_is_closed() {
+                // The response is over: nobody wants the rest of the request.
+                if way == Way::Request && (chain.is_ended() || chain.request_is_closed()) {
                     return Next::Stop(Stopped::Answered);
                 }
                 if let Some(part) = chain.pop(way) {

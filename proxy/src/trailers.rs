@@ -34,7 +34,7 @@ pub(crate) fn frame(
     // Names that cannot be sent are left out either way: there is no status left to change.
     let (trailers, dropped) = headers::trailers_from_pairs(&pairs, Invalid::Drop).ok()?;
     for field in &dropped {
-        tracing::warn!(trailer = %String::from_utf8_lossy(&field.name), why = field.why, "trailer left out");
+        tracing::warn!(trailer = %field.name.escape_ascii(), why = field.why, "trailer left out");
     }
     if way == Way::Response {
         flow.log_with(|logged| logged.trailers = Some(trailers.clone()));

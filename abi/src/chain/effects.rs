@@ -4,7 +4,7 @@
 use super::{Answer, By, Chain, Failure, FailureReason};
 use crate::exchange::{Effect, LocalReply};
 use crate::reply;
-use crate::stream::{Broken, Part};
+use crate::stream::{Broken, Part, StreamContext};
 use crate::types::{StreamType, Way};
 
 use bytes::Bytes;
@@ -50,6 +50,12 @@ impl Chain {
                 }
                 Effect::Close(_) => {}
                 Effect::LocalReply(reply) => self.local_reply(&reply, By::Guest),
+                Effect::RootFailed(trap) => {
+                    let holds = self.filters.get(position).is_some_and(StreamContext::holds);
+                    if holds {
+                        self.broken(position, Broken::Trap(trap));
+                    }
+                }
             }
         }
     }

@@ -1,13 +1,28 @@
 //! Logging and time (section 2.1).
 
-use crate::guest::{self, GuestCaller, Outcome};
+use crate::guest::{self, GuestCaller, HostTrap, Outcome};
 use crate::types::{LogLevel, Status};
 
 pub(crate) fn log<C: GuestCaller>(caller: &mut C, level: u32, text: u32, len: u32) -> Outcome {
     let level = LogLevel::from_wire(level).ok_or(Status::BadArgument)?;
     guest::charge_bytes(caller, len as usize)?;
+    charge_record(caller, level)?;
     let (memory, state) = caller.split();
     state.log(level, guest::bytes(memory, text, len)?);
+    Ok(())
+}
+
+/// Takes the time of writing a record off the running call, where it will be written: a
+/// guest must not buy seconds of the host's time with a loop of log calls.
+pub(crate) fn charge_record<C: GuestCaller>(
+    caller: &mut C,
+    level: LogLevel,
+) -> Result<(), HostTrap> {
+    /// Some twenty microseconds of a guest.
+    const RECORD: u64 = 3_000;
+    if caller.state().is_wanted(level) {
+        caller.charge(RECORD)?;
+    }
     Ok(())
 }
 

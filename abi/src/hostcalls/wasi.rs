@@ -62,6 +62,7 @@ pub(crate) fn fd_write<C: GuestCaller>(
     caller.charge(u64::from(count) * PER_VECTOR)?;
     let length = vectors_len(caller, iovs, count).min(MAX_WRITE);
     guest::charge_bytes(caller, length)?;
+    super::log::charge_record(caller, level)?;
     guarded(caller, |memory, state| {
         let mut text = Vec::new();
         let mut total = 0_u32;

@@ -216,6 +216,7 @@ impl Drop for ResponseBody {
         } else if !self.is_end_stream()
             && let Some(End(flow)) = &self.end
             && flow.facts.flags.get().is_empty()
+            && !flow.facts.head
         {
             flow.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
         }

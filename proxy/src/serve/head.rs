@@ -107,7 +107,7 @@ pub(super) fn repair_length(flow: &Flow, way: Way, headers: &mut HeaderMap, part
 /// Says which fields of the filters' making cannot be sent.
 pub(super) fn report_dropped(dropped: &[headers::Dropped]) {
     for field in dropped {
-        let name = String::from_utf8_lossy(&field.name);
+        let name = field.name.escape_ascii();
         tracing::warn!(header = %name, why = field.why, "header made by a filter left out");
     }
 }

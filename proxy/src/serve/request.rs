@@ -173,7 +173,10 @@ pub(crate) async fn admit(
     // Framing must say what the filters made of the body; whoever looks at bodies may have
     // changed it with its first bytes, so those are waited for.
     let mut first = None;
-    if !ended && head.headers.contains_key(header::CONTENT_LENGTH) && sees_body(flow, Way::Request)
+    if !ended
+        && upgrade.is_none()
+        && head.headers.contains_key(header::CONTENT_LENGTH)
+        && sees_body(flow, Way::Request)
     {
         let part = next(&mut pump).await?;
         repair_length(flow, Way::Request, &mut head.headers, &part);
@@ -233,7 +236,10 @@ impl Body {
                     sendable,
                 }
             }
-            Self::Filtered(None) => UpstreamBody::Empty,
+            Self::Filtered(None) => {
+                flow.complete_request();
+                UpstreamBody::Empty
+            }
             Self::Filtered(Some((pump, first))) => {
                 if !http2 {
                     trailers::announce(&mut head.headers, &worker.trailer_names(route));

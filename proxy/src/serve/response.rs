@@ -37,6 +37,8 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     } = forwarded;
     let flow = end.0.clone();
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
+        // From here on only silence ends it.
+        let timer = Timer::new(None, flow.worker.stream_idle_timeout(&flow));
         return upgrade::switch(end, upgrade, &mut response, timer).await;
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -96,21 +98,51 @@ pub(crate) async fn local(end: End, timer: Option<Timer>) -> Result<Response<Res
 async fn filtered(
     end: End,
     mut pump: Pump,
-    mut original: Option<Parts>,
+    original: Option<Parts>,
     lease: Option<Lease>,
     mut timer: Timer,
     takes_trailers: bool,
 ) -> Result<Response<ResponseBody>, Cut> {
     let flow = end.0.clone();
-    let Some(filters) = &flow.filters else {
-        return Err(Cut);
-    };
     let ended = loop {
         match next(&flow, &mut pump, &mut timer).await? {
             Part::Headers { end } => break end,
             Part::Data { .. } | Part::Trailers => {}
         }
     };
+    let from = Upstream {
+        original,
+        lease,
+        takes_trailers,
+    };
+    released(end, pump, ended, timer, from).await
+}
+
+/// Where a response comes from that filters have seen; all empty for one made here.
+#[derive(Default)]
+pub(crate) struct Upstream {
+    original: Option<Parts>,
+    lease: Option<Lease>,
+    takes_trailers: bool,
+}
+
+/// Sends a head that the filters have let go; `ended` when nothing follows it.
+pub(crate) async fn released(
+    end: End,
+    mut pump: Pump,
+    ended: bool,
+    mut timer: Timer,
+    from: Upstream,
+) -> Result<Response<ResponseBody>, Cut> {
+    let flow = end.0.clone();
+    let Some(filters) = &flow.filters else {
+        return Err(Cut);
+    };
+    let Upstream {
+        mut original,
+        lease,
+        takes_trailers,
+    } = from;
     let local = filters.chain.borrow().response_is_local();
     if local {
         original = None;
@@ -206,7 +238,11 @@ fn with_reason(
 }
 
 /// The next part, or whatever must be said instead of it while something can be said.
-async fn next(flow: &std::rc::Rc<Flow>, pump: &mut Pump, timer: &mut Timer) -> Result<Part, Cut> {
+pub(crate) async fn next(
+    flow: &std::rc::Rc<Flow>,
+    pump: &mut Pump,
+    timer: &mut Timer,
+) -> Result<Part, Cut> {
     poll_fn(|cx| {
         loop {
             let answer = match pump.poll_part(cx) {
@@ -221,8 +257,10 @@ async fn next(flow: &std::rc::Rc<Flow>, pump: &mut Pump, timer: &mut Timer) -> R
                     Expired::Idle => Answer::idle(),
                 },
             };
-            // Through the chain, which knows what has left already.
-            *timer = Timer::new(None, None);
+            // Through the chain, which knows what has left already. Filters may hold this
+            // back too, so a clock goes on running: next time it goes around them.
+            flow.touch();
+            *timer = Timer::new(None, flow.worker.stream_idle_timeout(flow));
             pump.take_source();
             flow.facts.flag(answer.flags);
             let reply = LocalReply {
@@ -232,14 +270,20 @@ async fn next(flow: &std::rc::Rc<Flow>, pump: &mut Pump, timer: &mut Timer) -> R
                 headers: Vec::new(),
                 grpc_status: -1,
             };
-            flow.with_chain(Way::Response, |chain| chain.reply(&reply));
+            flow.with_chain(Way::Response, |chain| {
+                if chain.response_is_local() {
+                    chain.reply_now(&reply);
+                } else {
+                    chain.reply(&reply);
+                }
+            });
         }
     })
     .await
 }
 
 /// A head of the filters' making that is none; around them, since they have seen theirs.
-fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
+pub(crate) fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
     let answer = Answer::bad_filtered_response(format!("invalid_response_headers{{{bad}}}"));
     tracing::error!("a filter made a response that cannot be sent: {bad}");
     end.0.facts.flag(answer.flags);

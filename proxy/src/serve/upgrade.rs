@@ -9,10 +9,11 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, WriteHalf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 
-use super::{Cut, ResponseBody, response};
-use crate::flow::End;
+use super::{Cut, ResponseBody, head, response};
+use crate::access_log::Flags;
+use crate::flow::{End, Flow};
 use crate::headers;
 use crate::pump::{Pump, Source};
 use crate::timer::Timer;
@@ -84,7 +85,7 @@ pub(crate) async fn switch(
     end: End,
     upgrade: Upgrade,
     response: &mut Response<Incoming>,
-    timer: Timer,
+    mut timer: Timer,
 ) -> Result<Response<ResponseBody>, Cut> {
     let flow = end.0.clone();
     let upstream = hyper::upgrade::on(&mut *response);
@@ -93,25 +94,36 @@ pub(crate) async fn switch(
         headers::strip_hop_by_hop(&mut headers, true);
         let pairs = headers::response_to_pairs(response.status(), &headers);
         filters.exchange.borrow_mut().response_headers = Some(Headers::from_entries(pairs));
+        flow.facts.status.set(Some(response.status().as_u16()));
         flow.with_chain(Way::Response, |chain| {
-            chain.push(Way::Response, Part::Headers { end: false })
+            chain.push(Way::Response, Part::Headers { end: false });
         });
         let mut pump = Pump::new(flow.clone(), Way::Response, None, false);
-        match poll_fn(|cx| pump.poll_part(cx)).await {
-            Ok(Part::Headers { .. }) if !filters.chain.borrow().response_is_local() => {}
-            Ok(_) => return response::local(end, None).await,
-            Err(_) => return Err(Cut),
+        let Part::Headers { end: ended } = response::next(&flow, &mut pump, &mut timer).await?
+        else {
+            return Err(Cut);
+        };
+        if filters.chain.borrow().response_is_local() {
+            return response::released(end, pump, ended, timer, response::Upstream::default())
+                .await;
         }
-        let pairs = filters
-            .exchange
-            .borrow()
-            .response_headers
-            .as_ref()
-            .map(|map| map.entries().to_vec());
-        if let Some(Ok(made)) =
-            pairs.map(|pairs| headers::response_from_pairs(&pairs, filters.invalid))
-        {
-            headers = made.headers;
+        let pairs = {
+            let exchange = filters.exchange.borrow();
+            let map = exchange.response_headers.as_ref();
+            map.map(|map| map.entries().to_vec()).unwrap_or_default()
+        };
+        match headers::response_from_pairs(&pairs, filters.invalid) {
+            Ok(made) if made.status == StatusCode::SWITCHING_PROTOCOLS => {
+                head::report_dropped(&made.dropped);
+                headers = made.headers;
+                headers.remove(header::CONTENT_LENGTH);
+            }
+            // The upstream has switched; a filter cannot make it say something else.
+            Ok(_) => {
+                let bad = headers::BadHeaders::Malformed(":status");
+                return Ok(response::bad_head(end, &bad));
+            }
+            Err(bad) => return Ok(response::bad_head(end, &bad)),
         }
     }
     let status = if upgrade.connect {
@@ -147,48 +159,54 @@ async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Tim
     let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else {
         return;
     };
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    if flow.filters.is_none() {
-        let copied = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
-        if let Ok((received, sent)) = copied {
-            flow.facts.received.set(received);
-            flow.facts.sent.set(sent);
-        }
-        return;
-    }
+    let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     let (from_client, to_client) = tokio::io::split(client);
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
-    let up = carry(
-        Pump::new(
-            flow.clone(),
-            Way::Request,
-            Some(Source::Raw(from_client)),
-            false,
-        ),
-        to_upstream,
-    );
-    let down = carry(
-        Pump::new(
-            flow.clone(),
-            Way::Response,
-            Some(Source::Raw(from_upstream)),
-            false,
-        ),
-        to_client,
-    );
+    // An end that is lost ends both ways.
+    let both = async {
+        if flow.filters.is_none() {
+            let up = copy(&flow, Way::Request, from_client, to_upstream);
+            let down = copy(&flow, Way::Response, from_upstream, to_client);
+            return tokio::try_join!(up, down).map(drop);
+        }
+        let pump = |way, from| Pump::new(flow.clone(), way, Some(Source::Raw(from)), false);
+        let up = carry(pump(Way::Request, from_client), to_upstream);
+        let down = carry(pump(Way::Response, from_upstream), to_client);
+        tokio::try_join!(up, down).map(drop)
+    };
     let idle = poll_fn(|cx| timer.poll(cx, &flow));
     tokio::select! {
-        _ = async { tokio::join!(up, down) } => {}
-        _ = idle => flow.facts.flag(crate::access_log::Flags::STREAM_IDLE_TIMEOUT),
+        _ = both => {}
+        _ = idle => flow.facts.flag(Flags::STREAM_IDLE_TIMEOUT),
+    }
+}
+
+type Reader = ReadHalf<TokioIo<Upgraded>>;
+type Writer = WriteHalf<TokioIo<Upgraded>>;
+
+/// One way of a tunnel without filters.
+async fn copy(flow: &Flow, way: Way, mut from: Reader, mut to: Writer) -> std::io::Result<()> {
+    /// Most bytes taken at once.
+    const READ: usize = 16 << 10;
+    let mut buffer = vec![0; READ];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        flow.touch();
+        flow.facts.count(way, read);
+        to.write_all(&buffer[..read]).await?;
     }
 }
 
 /// One way of a tunnel through the filters.
-async fn carry(mut pump: Pump, mut to: WriteHalf<TokioIo<Upgraded>>) -> std::io::Result<()> {
+async fn carry(mut pump: Pump, mut to: Writer) -> std::io::Result<()> {
     loop {
         match poll_fn(|cx| pump.poll_part(cx)).await {
             Ok(Part::Data { bytes, end }) => {
                 to.write_all(&bytes).await?;
+                pump.count_sent(bytes.len());
                 if end {
                     return to.shutdown().await;
                 }

@@ -20,6 +20,9 @@ use crate::worker::LocalExecutor;
 const STREAM_WINDOW: u32 = 256 << 10;
 /// HTTP/2 window of a connection: room for sixteen stalled streams beside the others.
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Most bytes of a message that wait in a connection, either way; an upstream's header
+/// block must fit.
+const BUFFER: usize = 64 << 10;
 /// Largest header list taken from an HTTP/2 upstream.
 const MAX_HEADER_LIST: u32 = 64 << 10;
 
@@ -61,21 +64,21 @@ impl Upstream {
         if !fresh && let Some(lease) = Lease::pooled(&pool) {
             return Ok(lease);
         }
-        if self.cluster.protocol == Protocol::Http2 {
-            let _one_at_a_time = pool.opening.lock().await;
-            if let Some(lease) = Lease::pooled(&pool) {
-                return Ok(lease);
-            }
-            return self.open(pool.clone()).await;
-        }
-        self.open(pool).await
-    }
-
-    async fn open(&self, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
         let address = pool.address;
-        let timeout = self.cluster.connect_timeout;
+        let opening = async {
+            if self.cluster.protocol == Protocol::Http2 {
+                let _one_at_a_time = pool.opening.lock().await;
+                match Lease::pooled(&pool) {
+                    Some(lease) => Ok(lease),
+                    None => open(&self.cluster, pool.clone()).await,
+                }
+            } else {
+                open(&self.cluster, pool.clone()).await
+            }
+        };
+        // Whoever waits for another's connection waits no longer than for one of its own.
         // Boxed: a request that finds a connection in the pool needs no room for this.
-        match tokio::time::timeout(timeout, Box::pin(open(&self.cluster, pool))).await {
+        match tokio::time::timeout(self.cluster.connect_timeout, Box::pin(opening)).await {
             Ok(result) => result,
             Err(_) => Err(ConnectError::Timeout(address)),
         }
@@ -187,6 +190,7 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEADER_LIST)
+            .max_send_buf_size(BUFFER)
             .handshake(io)
             .await
             .map_err(failed)?;
@@ -202,7 +206,11 @@ where
             reused: false,
         });
     }
-    let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(io)
+        .await
+        .map_err(failed)?;
     tokio::task::spawn_local(async move {
         let _ = connection.with_upgrades().await;
     });
