@@ -55,8 +55,9 @@ pub struct Listener {
     pub max_header_bytes: usize,
     /// How long a connection may sit without a request. Default 60 s.
     pub idle_timeout: Duration,
-    /// How long one request's head may take to arrive. Default 10 s. (hyper has one timer
-    /// for both; the smaller of the two rules while a head is being read.)
+    /// How long a TLS handshake, and the first bytes of a connection without TLS, may take.
+    /// Default 10 s. The rest of an HTTP/1 head has [`Listener::idle_timeout`]: the codec
+    /// has one clock for both.
     pub header_timeout: Duration,
     /// What happens to the `server` response header. Default overwrite.
     pub server_header: ServerHeader,

@@ -19,7 +19,7 @@ pub static ROUTE: Table = Table {
             "filters",
             CHAIN_KIND,
             Means("the listener's chain as it is"),
-            "Changes to the listener's chain. A filter that is in it takes its place with this configuration, or none with `disabled: true`; any other is appended.",
+            "Changes to the listener's chain. A filter that is in it takes its place with this configuration, or none with `disabled: true`; any other is appended. The chain is that of the route a request matched when it arrived, even if a filter then changes what it is routed by.",
         ),
         field(
             "cluster",
