@@ -9,6 +9,7 @@ mod configuration;
 mod drain;
 mod failures;
 mod headers;
+mod health;
 mod http1;
 mod http2;
 mod peers;
