@@ -125,6 +125,12 @@ impl HostState {
         Some(self.next_id)
     }
 
+    /// As if four billion contexts had been.
+    #[cfg(test)]
+    pub(crate) const fn use_up_ids(&mut self) {
+        self.next_id = u32::MAX;
+    }
+
     /// The context hostcalls act on: the effective one if it is set and still there, else
     /// the current one (section 6.5).
     pub(crate) fn context(&self) -> u32 {

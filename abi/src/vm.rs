@@ -286,3 +286,35 @@ impl std::fmt::Debug for Vm {
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::chain::FailureReason;
+    use crate::stream::Part;
+    use crate::testing::Guest;
+    use crate::types::Way;
+
+    #[test]
+    fn a_vm_whose_ids_are_used_up_is_failed() {
+        let guest = Guest::wat(
+            r#"(module
+                (memory (export "memory") 1)
+                (func (export "proxy_abi_version_0_2_1"))
+                (func (export "malloc") (param i32) (result i32) (i32.const 0)))"#,
+        )
+        .expect("loads");
+        let well = guest.chain();
+        guest.vm.borrow_mut().instance.state().use_up_ids();
+        assert!(!guest.vm.borrow().is_failed());
+        let mut chain = guest.chain();
+        assert!(guest.vm.borrow().is_failed(), "only another has ids again");
+        let reason = chain.failure().map(|failure| &failure.reason);
+        assert!(
+            matches!(reason, Some(FailureReason::Trap(trap)) if trap.message.contains("used up")),
+            "{reason:?}"
+        );
+        chain.push(Way::Request, Part::Headers { end: true });
+        assert!(chain.has_output(Way::Response), "an answer");
+        assert_eq!(well.failure(), None);
+    }
+}

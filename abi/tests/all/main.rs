@@ -21,5 +21,6 @@ mod maps;
 mod properties;
 mod start;
 mod stream_control;
+mod stuck;
 mod traps;
 mod wasi;

@@ -28,6 +28,8 @@ pub(crate) struct ResponseBody {
     sendable: Option<Vec<HeaderName>>,
     /// Read to its end. A chunked body of the codec never says so by itself.
     ended: bool,
+    /// Not to be sent: the response only describes it.
+    withheld: bool,
     /// `None` where something else ends the exchange.
     end: Option<End>,
 }
@@ -49,6 +51,7 @@ impl ResponseBody {
             lease: None,
             timer: Timer::new(None, None),
             sendable: None,
+            withheld: false,
             ended: false,
             end: None,
         }
@@ -62,6 +65,7 @@ impl ResponseBody {
             lease: None,
             timer: Timer::new(None, None),
             sendable: None,
+            withheld: false,
         }
     }
 
@@ -77,6 +81,7 @@ impl ResponseBody {
             lease: Some(lease),
             timer,
             sendable,
+            withheld: false,
             ended: false,
             end: Some(end),
         }
@@ -88,9 +93,16 @@ impl ResponseBody {
             lease,
             timer,
             sendable: None,
+            withheld: false,
             ended: false,
             end: Some(end),
         }
+    }
+
+    /// Leaves nothing to send. The codec of HTTP/1 sees to that by itself where the request
+    /// was a HEAD, that of HTTP/2 does not.
+    pub(crate) fn withhold(&mut self) {
+        self.withheld = true;
     }
 
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -186,6 +198,9 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.withheld {
+            return true;
+        }
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Plain(body) => self.ended || body.is_end_stream(),

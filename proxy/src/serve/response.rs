@@ -311,8 +311,17 @@ pub(crate) fn head(
     flow: &Flow,
     status: StatusCode,
     mut headers: HeaderMap,
-    body: ResponseBody,
+    mut body: ResponseBody,
 ) -> Response<ResponseBody> {
+    if flow.facts.head && flow.facts.protocol == http::Version::HTTP_2 {
+        let length = body.size_hint().exact().filter(|length| *length != 0);
+        if let Some(length) = length {
+            headers
+                .entry(header::CONTENT_LENGTH)
+                .or_insert(length.into());
+        }
+        body.withhold();
+    }
     if let Some(route) = flow.route() {
         headers::apply_edits(&mut headers, &route.response_headers);
     }

@@ -15,6 +15,7 @@ mod http2;
 mod peers;
 mod routing;
 mod smuggling;
+mod stuck;
 mod tls;
 mod trailers;
 mod unix;

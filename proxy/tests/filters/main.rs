@@ -15,5 +15,6 @@ mod local_reply;
 mod pause;
 mod policies;
 mod properties;
+mod stuck;
 mod support;
 mod traps;

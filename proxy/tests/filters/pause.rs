@@ -131,6 +131,9 @@ fn headers_that_stop_everything_show_the_body_after_the_resumption_only() {
                     b"some body",
                     "{answer} over {http:?}"
                 );
+                for call in ["request_body 2 ", "request_headers 3 "] {
+                    proxy.logged(&[call]).await;
+                }
                 let calls = proxy.lines(&["filter: request_"]);
                 let at = |words| {
                     calls
@@ -172,6 +175,9 @@ fn responses_are_held_by_their_headers_in_every_mode() {
                     ("firstsecond", false),
                     "{answer} over {http:?}"
                 );
+                for call in ["response_body 2 ", "request_headers 3 "] {
+                    proxy.logged(&[call]).await;
+                }
                 let calls = proxy.lines(&["filter: re"]);
                 let at = |words| {
                     calls
