@@ -27,6 +27,9 @@ pub(crate) struct Flow {
     last_activity: Cell<Instant>,
     /// Why the request's body ended before its end, if it did.
     broken: Cell<Option<Broken>>,
+    /// The exchange is over; whoever still sends its request is woken to hear it.
+    finished: Cell<bool>,
+    request_waker: RefCell<Option<Waker>>,
     /// Whoever waits for the response while the request is still being sent.
     response_waker: RefCell<Option<Waker>>,
     failure_told: Cell<bool>,
@@ -84,6 +87,8 @@ impl Flow {
             request_complete: Cell::new(None),
             last_activity: Cell::new(begun),
             broken: Cell::new(None),
+            finished: Cell::new(false),
+            request_waker: RefCell::new(None),
             response_waker: RefCell::new(None),
             failure_told: Cell::new(false),
             decided_by: RefCell::new(None),
@@ -137,6 +142,19 @@ impl Flow {
 
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.broken.get()
+    }
+
+    /// Whether the exchange is over, its request sent or not.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.get()
+    }
+
+    /// Asks to be woken when the exchange is over.
+    pub(crate) fn watch_end(&self, waker: &Waker) {
+        match &mut *self.request_waker.borrow_mut() {
+            Some(held) => held.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
     }
 
     pub(crate) fn touch(&self) {
@@ -200,6 +218,10 @@ impl Flow {
     /// Log, done, delete for the filters; a line for the access log.
     fn finish(&self) {
         let facts = &self.facts;
+        self.finished.set(true);
+        if let Some(waker) = self.request_waker.borrow_mut().take() {
+            waker.wake();
+        }
         facts.duration.set(Some(facts.begun.elapsed()));
         if let Some(filters) = &self.filters
             && let Ok(mut chain) = filters.chain.try_borrow_mut()

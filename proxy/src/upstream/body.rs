@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use crate::flow::{Broken, Flow};
 use crate::pump::{Pump, Stopped};
+use crate::serve::linger;
 use crate::trailers;
 
 /// A request's body on its way up.
@@ -81,14 +82,50 @@ impl Body for UpstreamBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        let polled = this.poll_part(cx);
+        if let Poll::Ready(Some(Err(BodyError::Stopped(Stopped::Answered)))) = &polled {
+            // The client may still be sending: it is heard out, or it would meet a closed
+            // connection before it has read its answer.
+            linger(std::mem::replace(this, Self::Empty).take_source());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Plain { body, .. } => body.is_end_stream(),
+            Self::Filtered(filtered) => filtered.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Plain { body, .. } => body.size_hint(),
+            Self::Filtered(filtered) => filtered.size_hint(),
+        }
+    }
+}
+
+impl UpstreamBody {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
             Self::Empty => Poll::Ready(None),
+            // The response is over: nobody wants the rest of the request.
+            Self::Plain { flow, .. } if flow.is_finished() => {
+                Poll::Ready(Some(Err(BodyError::Stopped(Stopped::Answered))))
+            }
             Self::Plain {
                 body,
                 flow,
                 sendable,
             } => {
-                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                    flow.watch_end(cx.waker());
+                    return Poll::Pending;
+                };
                 flow.touch();
                 if frame.is_none() || body.is_end_stream() {
                     flow.complete_request();
@@ -127,22 +164,6 @@ impl Body for UpstreamBody {
                 }
                 Poll::Ready(frame)
             }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Plain { body, .. } => body.is_end_stream(),
-            Self::Filtered(filtered) => filtered.ended,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Plain { body, .. } => body.size_hint(),
-            Self::Filtered(filtered) => filtered.size_hint(),
         }
     }
 }
