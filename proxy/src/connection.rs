@@ -1,6 +1,8 @@
 //! What is known of a client's connection, once, for all its requests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+
+use http::HeaderValue;
 
 use crate::tls::Session;
 
@@ -13,6 +15,8 @@ pub(crate) struct Connection {
     pub(crate) listener: usize,
     /// Who connected; unix sockets have no address.
     pub(crate) peer: Option<SocketAddr>,
+    /// Who connected, as `x-forwarded-for` names it.
+    pub(crate) forwarded_for: Option<HeaderValue>,
     /// The address it came in on.
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
@@ -25,9 +29,5 @@ impl Connection {
     /// `https` or `http`.
     pub(crate) const fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
-    }
-
-    pub(crate) fn peer_ip(&self) -> Option<IpAddr> {
-        self.peer.map(|peer| peer.ip())
     }
 }

@@ -58,20 +58,29 @@ pub fn request_id(headers: &mut HeaderMap, rng: &mut fastrand::Rng) {
 /// Adds the peer to the addresses the request came through: at the end of the last line,
 /// so that several lines stay in order.
 pub fn append_forwarded_for(headers: &mut HeaderMap, peer: IpAddr) {
+    append_forwarded(headers, &forwarded_for(peer));
+}
+
+/// A peer's address as `x-forwarded-for` names it: the same for all requests of its
+/// connection.
+pub fn forwarded_for(peer: IpAddr) -> HeaderValue {
     let mut buffer = [0; TEXT];
     // An IPv4 client of a dual-stack socket is written as the IPv4 client it is.
     let address = text(&mut buffer, peer.to_canonical());
+    HeaderValue::from_bytes(address).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// [`append_forwarded_for`] with an address written before.
+pub fn append_forwarded(headers: &mut HeaderMap, address: &HeaderValue) {
     match headers.entry(X_FORWARDED_FOR) {
         Entry::Vacant(vacant) => {
-            if let Ok(value) = HeaderValue::from_bytes(address) {
-                vacant.insert(value);
-            }
+            vacant.insert(address.clone());
         }
         Entry::Occupied(mut lines) => {
             let Some(last) = lines.iter_mut().last() else {
                 return;
             };
-            let so_far = last.as_bytes();
+            let (so_far, address) = (last.as_bytes(), address.as_bytes());
             let mut joined = Vec::with_capacity(so_far.len() + 2 + address.len());
             joined.extend_from_slice(so_far);
             if !so_far.is_empty() {

@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::access_log::Flags;
 use crate::config::Listener;
 use crate::connection::Connection;
+use crate::headers;
 use crate::serve::{self, ResponseBody};
 use crate::tls::Session;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
@@ -114,6 +115,7 @@ async fn serve_connection(
         id,
         listener,
         peer,
+        forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
         tls: None,
     };

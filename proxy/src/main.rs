@@ -7,6 +7,10 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use cofferdam::app::{self, Unavailable};
 use cofferdam::{config, demo, inspect, telemetry};
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A reverse proxy and mesh sidecar whose filters are proxy-wasm modules.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, after_help = EXIT_STATUS)]

@@ -1,6 +1,7 @@
 //! The two clocks of an exchange in one timer: how long the upstream may take once it has
 //! the whole request, and how long the stream may be silent.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,6 +17,21 @@ pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     route: Option<Duration>,
     idle: Option<Duration>,
+}
+
+thread_local! {
+    /// Sleeps of exchanges that are over. Setting one up costs more than all else a timer
+    /// does; one that was set for an earlier deadline serves as it is, since a sleep that
+    /// fires too early is only set again. Each wakes its last task once for nothing.
+    static SPARE: RefCell<Vec<Pin<Box<Sleep>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most sleeps kept for later, on each worker.
+const MOST_SPARE: usize = 256;
+
+/// Drops what is kept for later: before its runtime goes.
+pub(crate) fn clear() {
+    drop(SPARE.take());
 }
 
 /// Which clock ran out.
@@ -45,9 +61,10 @@ impl Timer {
             let Some((deadline, which)) = self.deadline(flow) else {
                 return Poll::Pending;
             };
-            let sleep = self
-                .sleep
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+            let sleep = self.sleep.get_or_insert_with(|| {
+                let spare = SPARE.with_borrow_mut(Vec::pop);
+                spare.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline.into())))
+            });
             if deadline < sleep.deadline().into_std() {
                 sleep.as_mut().reset(deadline.into());
             }
@@ -69,6 +86,18 @@ impl Timer {
         match (route, idle) {
             (Some(route), Some(idle)) => Some(if idle.0 < route.0 { idle } else { route }),
             (one, other) => one.or(other),
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(sleep) = self.sleep.take() {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < MOST_SPARE {
+                    spare.push(sleep);
+                }
+            });
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::listener::{self, Socket};
 use crate::modules::Loaded;
 use crate::plugins::Plugins;
 use crate::route::{self, RouteTable};
+use crate::timer;
 use crate::upstream::Upstream;
 use crate::upstream::backends::Backends;
 
@@ -112,6 +113,7 @@ pub(crate) fn run(
     // Streams that are still there end now; what they ran on ends after them.
     drop(local);
     worker.plugins.shut_down();
+    timer::clear();
     for upstream in &worker.upstreams {
         upstream.close_idle();
     }

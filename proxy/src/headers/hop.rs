@@ -17,10 +17,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// `keep_upgrade`, an upgrade that is asked for (or granted) as it should be stays too, as
 /// `connection: upgrade` and `upgrade`; everything else that `connection` said goes.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
+    // Looking at each name once is cheaper than looking each of these up: most messages have
+    // none of them, or `connection: keep-alive` alone.
+    let here = headers.keys().map(bit).fold(0, |bits, bit| bits | bit);
+    if here == 0 {
+        return;
+    }
     let mut upgrade = false;
-    if headers.contains_key(header::CONNECTION) {
+    if here & CONNECTION != 0 {
         upgrade = remove_named(headers);
         headers.remove(header::CONNECTION);
+    }
+    if here & RARE == 0 {
+        return;
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
@@ -32,6 +41,25 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
         headers.remove(header::UPGRADE);
     }
 }
+
+/// Which of the fields a name is.
+fn bit(name: &HeaderName) -> u8 {
+    if *name == header::CONNECTION {
+        CONNECTION
+    } else if *name == header::TRANSFER_ENCODING
+        || *name == header::TE
+        || *name == header::UPGRADE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+    {
+        RARE
+    } else {
+        0
+    }
+}
+
+const CONNECTION: u8 = 1;
+const RARE: u8 = 2;
 
 /// Removes the fields that `connection` names; says whether `upgrade` is among the names.
 fn remove_named(headers: &mut HeaderMap) -> bool {

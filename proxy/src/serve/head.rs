@@ -17,18 +17,16 @@ pub(super) fn aim(head: &mut Parts, route: &Route, host: Option<&str>, http2: bo
     } else {
         Version::HTTP_11
     };
-    let path = head
-        .uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let path = route::rewrite_path(route, path.as_str())
-        .and_then(|rewritten| PathAndQuery::try_from(rewritten).ok())
-        .unwrap_or(path);
-    let authority = host
-        .unwrap_or_else(|| headers::authority(&head.uri, &head.headers))
-        .to_owned();
+    let rewritten = {
+        let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        route::rewrite_path(route, path).and_then(|path| PathAndQuery::try_from(path).ok())
+    };
+    let named = head.uri.authority().is_some();
     if http2 {
+        let authority = host
+            .unwrap_or_else(|| headers::authority(&head.uri, &head.headers))
+            .to_owned();
+        let path = rewritten.unwrap_or_else(|| path(&head.uri));
         head.headers.remove(header::HOST);
         let uri = Uri::builder()
             .scheme(if tls { "https" } else { "http" })
@@ -38,17 +36,27 @@ pub(super) fn aim(head: &mut Parts, route: &Route, host: Option<&str>, http2: bo
         head.uri = uri.unwrap_or_else(|_| Uri::from(path));
         return;
     }
-    if (host.is_some()
-        || head.uri.authority().is_some()
-        || !head.headers.contains_key(header::HOST))
-        && let Ok(value) = HeaderValue::try_from(authority)
-    {
-        head.headers.insert(header::HOST, value);
+    if host.is_some() || named || !head.headers.contains_key(header::HOST) {
+        let authority = host.unwrap_or_else(|| headers::authority(&head.uri, &head.headers));
+        if let Ok(value) = HeaderValue::try_from(authority) {
+            head.headers.insert(header::HOST, value);
+        }
     }
-    if head.uri.authority().is_some() || head.uri.path_and_query() != Some(&path) {
-        // `OPTIONS *` has the target `*`, which is a path of its own.
-        head.uri = Uri::from(path);
+    // `OPTIONS *` has the target `*`, which is a path of its own. What came in origin form
+    // and is not rewritten stays as it is.
+    match rewritten {
+        Some(path) => head.uri = Uri::from(path),
+        None if named || head.uri.path_and_query().is_none() => {
+            head.uri = Uri::from(path(&head.uri))
+        }
+        None => {}
     }
+}
+
+fn path(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 /// Puts what filters made of a head into the head.

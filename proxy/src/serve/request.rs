@@ -88,8 +88,8 @@ pub(crate) fn sanitise(
     // The codec has answered it, or will when somebody reads the body.
     head.headers.remove(header::EXPECT);
     headers::request_id(&mut head.headers, &mut worker.rng.borrow_mut());
-    if let Some(peer) = connection.peer_ip() {
-        headers::append_forwarded_for(&mut head.headers, peer);
+    if let Some(peer) = &connection.forwarded_for {
+        headers::append_forwarded(&mut head.headers, peer);
     }
     headers::set_forwarded_proto(&mut head.headers, connection.tls.is_some());
 }
