@@ -1,5 +1,7 @@
 //! A host and an exchange for tests: of this crate, of embedders, and of filters.
 
+pub mod guest;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;

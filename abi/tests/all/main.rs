@@ -1,10 +1,9 @@
 //! The host of guests, case by case, through the crate's public face only.
 //!
-//! Guests are written in WAT (see `guest`), so nothing but this crate is needed to run
+//! Guests are written in WAT (`testing::guest`), so nothing but this crate is needed to run
 //! them. Every number is literal: the wire is the contract, and a test that used our own
 //! constants would follow them when they are wrong. Every test runs once per engine.
 
-mod guest;
 #[macro_use]
 mod world;
 
@@ -24,3 +23,5 @@ mod stream_control;
 mod stuck;
 mod traps;
 mod wasi;
+
+use cofferdam_abi::testing::guest;

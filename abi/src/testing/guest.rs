@@ -15,13 +15,19 @@
 //! There are `$say` (logs a number), `$text` (logs a text), `$show` (logs the value at
 //! `@out`), two globals `$g` and `$h`, and an allocator that grows memory when it must.
 
+mod names;
+
 use std::fmt::Write as _;
+
+pub use names::{CALLBACKS, ENV, WASI};
 
 /// What is left out of a guest, or differs, from one that loads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) marker: &'static str,
-    pub(crate) allocator: &'static str,
+pub struct Shape {
+    /// The export that names its version; empty for none.
+    pub marker: &'static str,
+    /// What its allocator is exported as; empty for not at all.
+    pub allocator: &'static str,
 }
 
 impl Default for Shape {
@@ -32,133 +38,6 @@ impl Default for Shape {
         }
     }
 }
-
-/// Module `env`, names without `proxy_`: parameters (`i` is i32, `l` i64) and result.
-pub(crate) const ENV: &[(&str, &str)] = &[
-    ("log", "iii"),
-    ("get_log_level", "i"),
-    ("get_current_time_nanoseconds", "i"),
-    ("set_tick_period_milliseconds", "i"),
-    ("get_status", "iii"),
-    ("get_configuration", "ii"),
-    ("get_property", "iiii"),
-    ("set_property", "iiii"),
-    ("get_buffer_bytes", "iiiii"),
-    ("get_buffer_status", "iii"),
-    ("set_buffer_bytes", "iiiii"),
-    ("get_header_map_size", "ii"),
-    ("get_header_map_pairs", "iii"),
-    ("set_header_map_pairs", "iii"),
-    ("get_header_map_value", "iiiii"),
-    ("add_header_map_value", "iiiii"),
-    ("replace_header_map_value", "iiiii"),
-    ("remove_header_map_value", "iii"),
-    ("continue_stream", "i"),
-    ("close_stream", "i"),
-    ("continue_request", ""),
-    ("continue_response", ""),
-    ("clear_route_cache", ""),
-    ("send_local_response", "iiiiiiii"),
-    ("set_effective_context", "i"),
-    ("done", ""),
-    ("http_call", "iiiiiiiiii"),
-    ("grpc_call", "iiiiiiiiiiii"),
-    ("grpc_stream", "iiiiiiiii"),
-    ("grpc_send", "iiii"),
-    ("grpc_cancel", "i"),
-    ("grpc_close", "i"),
-    ("get_shared_data", "iiiii"),
-    ("set_shared_data", "iiiii"),
-    ("register_shared_queue", "iii"),
-    ("resolve_shared_queue", "iiiii"),
-    ("enqueue_shared_queue", "iii"),
-    ("dequeue_shared_queue", "iii"),
-    ("define_metric", "iiii"),
-    ("increment_metric", "il"),
-    ("record_metric", "il"),
-    ("get_metric", "ii"),
-    ("call_foreign_function", "iiiiii"),
-];
-
-/// WASI preview 1, all of which answers an i32 but `proc_exit`.
-pub(crate) const WASI: &[(&str, &str)] = &[
-    ("fd_write", "iiii"),
-    ("fd_pwrite", "iiili"),
-    ("fd_read", "iiii"),
-    ("fd_pread", "iiili"),
-    ("fd_seek", "ilii"),
-    ("fd_close", "i"),
-    ("fd_fdstat_get", "ii"),
-    ("fd_fdstat_set_flags", "ii"),
-    ("fd_fdstat_set_rights", "ill"),
-    ("fd_filestat_get", "ii"),
-    ("fd_prestat_get", "ii"),
-    ("fd_prestat_dir_name", "iii"),
-    ("fd_filestat_set_size", "il"),
-    ("fd_filestat_set_times", "illi"),
-    ("fd_allocate", "ill"),
-    ("fd_datasync", "i"),
-    ("fd_sync", "i"),
-    ("fd_advise", "illi"),
-    ("fd_tell", "ii"),
-    ("fd_readdir", "iiili"),
-    ("fd_renumber", "ii"),
-    ("path_open", "iiiiillii"),
-    ("path_filestat_get", "iiiii"),
-    ("path_create_directory", "iii"),
-    ("path_remove_directory", "iii"),
-    ("path_unlink_file", "iii"),
-    ("path_rename", "iiiiii"),
-    ("path_filestat_set_times", "iiiilli"),
-    ("path_link", "iiiiiii"),
-    ("path_symlink", "iiiii"),
-    ("path_readlink", "iiiiii"),
-    ("environ_sizes_get", "ii"),
-    ("environ_get", "ii"),
-    ("args_sizes_get", "ii"),
-    ("args_get", "ii"),
-    ("clock_time_get", "ili"),
-    ("clock_res_get", "ii"),
-    ("random_get", "ii"),
-    ("sched_yield", ""),
-    ("poll_oneoff", "iiii"),
-    ("proc_exit", "i"),
-    ("sock_accept", "iii"),
-    ("sock_recv", "iiiiii"),
-    ("sock_send", "iiiii"),
-    ("sock_shutdown", "ii"),
-];
-
-/// Exports of the host's choosing: parameters, and the answer that lets things go on.
-pub(crate) const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
-    ("context_create", 2, None),
-    ("vm_start", 2, Some(1)),
-    ("configure", 2, Some(1)),
-    ("tick", 1, None),
-    ("queue_ready", 2, None),
-    ("foreign_function", 3, None),
-    ("new_connection", 1, Some(0)),
-    ("downstream_data", 3, Some(0)),
-    ("upstream_data", 3, Some(0)),
-    ("downstream_connection_close", 2, None),
-    ("upstream_connection_close", 2, None),
-    ("request_headers", 3, Some(0)),
-    ("request_body", 3, Some(0)),
-    ("request_trailers", 2, Some(0)),
-    ("request_metadata", 2, Some(0)),
-    ("response_headers", 3, Some(0)),
-    ("response_body", 3, Some(0)),
-    ("response_trailers", 2, Some(0)),
-    ("response_metadata", 2, Some(0)),
-    ("http_call_response", 5, None),
-    ("grpc_receive_initial_metadata", 3, None),
-    ("grpc_receive", 3, None),
-    ("grpc_receive_trailing_metadata", 3, None),
-    ("grpc_close", 3, None),
-    ("done", 1, Some(1)),
-    ("log", 1, None),
-    ("delete", 1, None),
-];
 
 const LIBRARY: &str = r#"
     (global $heap (mut i32) (i32.const 65536))
@@ -186,15 +65,32 @@ const LIBRARY: &str = r#"
     (func $show (call $text (i32.load (i32.const 16)) (i32.load (i32.const 20))))
 "#;
 
-/// The module of a source.
-pub(crate) fn module(source: &str, shape: Shape) -> String {
+/// The module of a source, as WAT.
+///
+/// # Panics
+/// When [`try_module`] has something to say: for tests, whose sources are right.
+#[must_use]
+pub fn module(source: &str, shape: Shape) -> String {
+    try_module(source, shape).unwrap_or_else(|problem| panic!("{problem}\n{source}"))
+}
+
+/// The module of a source, as WAT.
+///
+/// # Errors
+/// What is not in this language. What is wrong as WAT is for its parser to say.
+pub fn try_module(source: &str, shape: Shape) -> Result<String, String> {
     let mut texts = Texts::default();
     let (mut imported, mut fields) = (String::new(), String::new());
-    for block in blocks(source) {
+    let blocks = blocks(source);
+    let before = blocks.first().map_or(source, |(at, _)| &source[..*at]);
+    if !before.trim().is_empty() {
+        return Err(format!("text before the first block: {}", before.trim()));
+    }
+    for (_, block) in blocks {
         let (head, body) = block.split_once('\n').unwrap_or((block, ""));
-        let body = texts.expand(body);
+        let body = texts.expand(body)?;
         match head.trim().split_once(' ') {
-            Some(("on", name)) => fields.push_str(&callback(name.trim(), &body, shape.marker)),
+            Some(("on", name)) => fields.push_str(&callback(name.trim(), &body, shape.marker)?),
             None if head.trim() == "imports" => imported.push_str(&body),
             _ => fields.push_str(&body),
         }
@@ -215,7 +111,7 @@ pub(crate) fn module(source: &str, shape: Shape) -> String {
     module.push_str(&code);
     module.push_str(&texts.data);
     module.push(')');
-    module
+    Ok(module)
 }
 
 /// A declaration of every import that `code` calls.
@@ -244,7 +140,8 @@ fn imports(module: &mut String, code: &str) {
 }
 
 /// A function type in WAT.
-pub(crate) fn ty(params: &str, result: bool) -> String {
+#[must_use]
+pub fn ty(params: &str, result: bool) -> String {
     let mut text = String::from("(param");
     for param in params.chars() {
         text.push_str(if param == 'l' { " i64" } else { " i32" });
@@ -253,9 +150,9 @@ pub(crate) fn ty(params: &str, result: bool) -> String {
     text
 }
 
-fn callback(name: &str, body: &str, marker: &str) -> String {
+fn callback(name: &str, body: &str, marker: &str) -> Result<String, String> {
     let row = CALLBACKS.iter().find(|row| row.0 == name);
-    let (_, mut params, answer) = *row.unwrap_or_else(|| panic!("no callback {name}"));
+    let (_, mut params, answer) = *row.ok_or_else(|| format!("no callback {name}"))?;
     if marker.ends_with("0_1_0") && name.ends_with("_headers") {
         params = 2;
     }
@@ -269,11 +166,11 @@ fn callback(name: &str, body: &str, marker: &str) -> String {
         let _ = write!(text, "\n{body})");
     }
     text.push('\n');
-    text
+    Ok(text)
 }
 
-/// The source, cut in front of every line that begins a block.
-fn blocks(source: &str) -> Vec<&str> {
+/// The source, cut in front of every line that begins a block; with where that is.
+fn blocks(source: &str) -> Vec<(usize, &str)> {
     let mut starts = Vec::new();
     let mut at = 0;
     for line in source.split_inclusive('\n') {
@@ -287,7 +184,7 @@ fn blocks(source: &str) -> Vec<&str> {
     starts
         .iter()
         .zip(ends)
-        .map(|(start, end)| source[*start..end].trim_start())
+        .map(|(start, end)| (*start, source[*start..end].trim_start()))
         .collect()
 }
 
@@ -299,12 +196,12 @@ struct Texts {
 }
 
 impl Texts {
-    fn expand(&mut self, mut source: &str) -> String {
+    fn expand(&mut self, mut source: &str) -> Result<String, String> {
         let mut out = String::new();
         while let Some(start) = source.find("{\"") {
             short_forms(&source[..start], &mut out);
             let rest = &source[start + 2..];
-            let end = rest.find("\"}").expect("text has an end");
+            let end = rest.find("\"}").ok_or("a text has no end")?;
             let (text, at) = (&rest[..end], 4096 + self.used);
             let length = length(text);
             let _ = write!(out, "(i32.const {at}) (i32.const {length})");
@@ -313,7 +210,7 @@ impl Texts {
             source = &rest[end + 2..];
         }
         short_forms(source, &mut out);
-        out
+        Ok(out)
     }
 }
 
