@@ -17,7 +17,7 @@ use crate::error::Trap;
 use crate::exchange::{LocalReply, SharedExchange};
 use crate::plugin::Plugin;
 use crate::reply;
-use crate::stream::{Broken, Part, StreamContext};
+use crate::stream::{Broken, Context, Part, StreamContext};
 use crate::types::Way;
 use crate::vm::{RootId, Vm};
 
@@ -121,8 +121,8 @@ impl Chain {
             let FilterHandle { vm, root, plugin } = handle;
             let position = chain.filters.len();
             let exchange = chain.exchange.clone();
-            match StreamContext::create(vm, root, plugin.clone(), exchange, position) {
-                Ok(filter) => chain.filters.push(filter),
+            match Context::create(vm, root, plugin.clone(), exchange, position) {
+                Ok(context) => chain.filters.push(StreamContext::new(context)),
                 Err(trap) => {
                     let reason = FailureReason::Trap(trap);
                     chain.failure = Some(Failure { plugin, reason });
@@ -261,10 +261,10 @@ impl Chain {
                        step: fn(&mut StreamContext) -> Result<(), Trap>| {
             if let Err(trap) = step(filter) {
                 failures.push(Failure {
-                    plugin: filter.plugin.clone(),
+                    plugin: filter.context.plugin.clone(),
                     reason: FailureReason::Trap(trap),
                 });
-                filter.dead = true;
+                filter.context.dead = true;
             }
         };
         if !self.done_before_log {
@@ -273,12 +273,12 @@ impl Chain {
                 .for_each(|filter| run(filter, StreamContext::log));
         }
         for filter in &mut self.filters {
-            run(filter, StreamContext::done);
+            run(filter, |filter| filter.context.done());
             if self.done_before_log {
                 run(filter, StreamContext::log);
             }
-            run(filter, StreamContext::delete);
-            filter.forget();
+            run(filter, |filter| filter.context.delete());
+            filter.context.forget();
         }
         failures
     }

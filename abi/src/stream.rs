@@ -6,31 +6,20 @@
 mod context;
 mod part;
 
+pub(crate) use context::Context;
 pub(crate) use part::Broken;
 pub use part::Part;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use crate::callbacks::Callback;
 use crate::error::Trap;
-use crate::exchange::SharedExchange;
-use crate::plugin::Plugin;
 use crate::state::Access;
 use crate::types::{DataAction, HeadersAction, MapType, Way};
-use crate::vm::{RootId, StreamId, Vm};
 
 /// A filter in a chain.
 #[derive(Debug)]
 pub(crate) struct StreamContext {
-    pub(crate) vm: Rc<RefCell<Vm>>,
-    pub(crate) plugin: Rc<Plugin>,
-    id: StreamId,
-    exchange: SharedExchange,
-    position: usize,
+    pub(crate) context: Context,
     ways: [Direction; 2],
-    /// Its VM is gone for it: no callback of any kind any more.
-    pub(crate) dead: bool,
     /// It has seen the request's headers; without them it sees no response (section 6.1).
     started: bool,
 }
@@ -70,39 +59,24 @@ enum Trailers {
 // === impl StreamContext ===
 
 impl StreamContext {
-    pub(crate) fn create(
-        vm: Rc<RefCell<Vm>>,
-        root: RootId,
-        plugin: Rc<Plugin>,
-        exchange: SharedExchange,
-        position: usize,
-    ) -> Result<Self, Trap> {
-        let id = vm
-            .borrow_mut()
-            .create_stream(root, exchange.clone(), position)?;
-        let ways = [Direction::default(), Direction::default()];
-        Ok(Self {
-            vm,
-            plugin,
-            id,
-            exchange,
-            position,
-            ways,
-            dead: false,
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            context,
+            ways: [Direction::default(), Direction::default()],
             started: false,
-        })
+        }
     }
 
     /// Takes a part that comes from the filter before, and puts what may go on into `out`.
     pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Vec<Part>) -> Result<(), Broken> {
-        if self.dead || (way == Way::Response && !self.started) {
+        if self.context.dead || (way == Way::Response && !self.started) {
             out.push(part);
             return Ok(());
         }
         match part {
             Part::Headers { end } => self.headers(way, end, out),
             Part::Data { bytes, end } => {
-                self.with_window(way, |window| window.append(bytes));
+                self.context.with_window(way, |window| window.append(bytes));
                 if self.holds_everything(way) {
                     self.way(way).ended |= end;
                     return self.check_limit(way);
@@ -122,7 +96,7 @@ impl StreamContext {
 
     /// `proxy_continue_stream`: lets go of whatever is held that way.
     pub(crate) fn resume(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
-        if self.dead {
+        if self.context.dead {
             return Ok(());
         }
         if let Head::Held(action, end) = self.way(way).head {
@@ -137,11 +111,14 @@ impl StreamContext {
             // What came meanwhile is shown now, as one piece.
             let ended = self.way(way).ended;
             let trailers = self.way(way).trailers == Trailers::Waiting;
-            let waiting = self.with_window(way, |window| window.len()).unwrap_or(0);
+            let waiting = self
+                .context
+                .with_window(way, |window| window.len())
+                .unwrap_or(0);
             if waiting > 0 || (ended && !trailers) {
                 self.body(way, ended && !trailers, out)?;
             }
-            if trailers && !self.is_stopped() {
+            if trailers && !self.context.is_stopped() {
                 self.trailers(way, out)?;
             }
             return Ok(());
@@ -155,7 +132,7 @@ impl StreamContext {
 
     /// Whether the guest holds anything back.
     pub(crate) fn holds(&self) -> bool {
-        !self.dead
+        !self.context.dead
             && self.ways.iter().any(|way| {
                 matches!(way.head, Head::Held(..))
                     || way.paused.is_some()
@@ -170,43 +147,33 @@ impl StreamContext {
             direction.head,
             Head::Held(HeadersAction::StopAllAndWatermark, _)
         ) || direction.paused == Some(DataAction::StopAndWatermark);
-        if self.dead || !watermark {
+        if self.context.dead || !watermark {
             return true;
         }
-        let limit = self.plugin.body_limit;
-        self.with_window(way, |window| window.len() <= limit)
+        let limit = self.context.plugin.body_limit;
+        self.context
+            .with_window(way, |window| window.len() <= limit)
             .unwrap_or(true)
     }
 
     /// Whether the guest has changed any of the body that way.
     pub(crate) fn changed_body(&self, way: Way) -> bool {
-        self.with_window(way, |window| window.changed)
+        self.context
+            .with_window(way, |window| window.changed)
             .unwrap_or(false)
     }
 
     /// Whether the guest looks at bodies that way.
     pub(crate) fn sees_body(&self, way: Way) -> bool {
-        !self.dead && self.vm.borrow().exports(body_callback(way))
+        !self.context.dead && self.context.vm.borrow().exports(body_callback(way))
     }
 
     /// `proxy_on_log`, with all that is readable then.
     pub(crate) fn log(&mut self) -> Result<(), Trap> {
-        self.with_access(|access| {
+        self.context.with_access(|access| {
             *access = [Access::Read, Access::None, Access::Read, Access::Read];
         });
-        self.call(Callback::Log, [0; 2]).map(drop)
-    }
-
-    /// `proxy_on_done`; for a stream its answer does not matter.
-    pub(crate) fn done(&mut self) -> Result<(), Trap> {
-        self.call(Callback::Done, [0; 2]).map(drop)
-    }
-
-    /// `proxy_on_delete`; nothing may be called after it.
-    pub(crate) fn delete(&mut self) -> Result<(), Trap> {
-        let result = self.call(Callback::Delete, [0; 2]).map(drop);
-        self.forget();
-        result
+        self.context.log()
     }
 
     /// An answer goes around this filter: what it holds of the response is forgotten, and
@@ -214,13 +181,7 @@ impl StreamContext {
     pub(crate) fn bypass_response(&mut self) {
         self.started = false;
         self.ways[Way::Response as usize] = Direction::default();
-        self.with_window(Way::Response, std::mem::take);
-    }
-
-    /// The host's side of the context goes, without a word to the guest.
-    pub(crate) fn forget(&mut self) {
-        self.dead = true;
-        self.vm.borrow_mut().state().streams.remove(&self.id.0);
+        self.context.with_window(Way::Response, std::mem::take);
     }
 
     fn headers(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
@@ -229,11 +190,11 @@ impl StreamContext {
             Way::Request => (MapType::RequestHeaders, Callback::RequestHeaders),
             Way::Response => (MapType::ResponseHeaders, Callback::ResponseHeaders),
         };
-        self.set_access(map, Access::Write);
-        let count = self.map_len(map);
-        let value = self.call(callback, [count, u32::from(end)])?;
-        let real_stop = self.plugin.allow_on_headers_stop_iteration;
-        let action = if self.is_stopped() {
+        self.context.set_access(map, Access::Write);
+        let count = self.context.map_len(map);
+        let value = self.context.call(callback, [count, u32::from(end)])?;
+        let real_stop = self.context.plugin.allow_on_headers_stop_iteration;
+        let action = if self.context.is_stopped() {
             HeadersAction::StopAllAndWatermark
         } else {
             HeadersAction::from_wire(value, real_stop)
@@ -250,9 +211,9 @@ impl StreamContext {
     fn body(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
         let slot = way as usize;
         let (size, exported) = {
-            let mut vm = self.vm.borrow_mut();
+            let mut vm = self.context.vm.borrow_mut();
             let exported = vm.exports(body_callback(way));
-            let Some(stream) = vm.state().streams.get_mut(&self.id.0) else {
+            let Some(stream) = vm.state().streams.get_mut(&self.context.id.0) else {
                 return Ok(());
             };
             stream.windows[slot].open = true;
@@ -261,14 +222,16 @@ impl StreamContext {
         };
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let value = if exported {
-            self.call(body_callback(way), [size, u32::from(end)])
+            self.context
+                .call(body_callback(way), [size, u32::from(end)])
         } else {
             Ok(0)
         };
-        self.with_window(way, |window| window.open = false);
-        self.with_stream(|stream| stream.may_create_trailers[slot] = false);
+        self.context.with_window(way, |window| window.open = false);
+        self.context
+            .with_stream(|stream| stream.may_create_trailers[slot] = false);
         let value = value?;
-        let action = if self.is_stopped() {
+        let action = if self.context.is_stopped() {
             DataAction::StopNoBuffer
         } else {
             DataAction::from_wire(value)
@@ -279,10 +242,11 @@ impl StreamContext {
             DataAction::Continue => self.release(way, out),
             DataAction::StopAndBuffer => return self.check_limit(way),
             DataAction::StopAndWatermark => {
-                self.with_window(way, |window| window.hide());
+                self.context.with_window(way, |window| window.hide());
             }
             DataAction::StopNoBuffer => {
-                self.with_window(way, |window| window.drop_visible());
+                self.context
+                    .with_window(way, |window| window.drop_visible());
             }
         }
         Ok(())
@@ -290,11 +254,11 @@ impl StreamContext {
 
     fn trailers(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
         let (map, callback) = trailers_of(way);
-        self.set_access(map, Access::Write);
+        self.context.set_access(map, Access::Write);
         self.way(way).trailers = Trailers::Shown;
-        let count = self.map_len(map);
-        let value = self.call(callback, [count, 0])?;
-        if value == 0 && !self.is_stopped() {
+        let count = self.context.map_len(map);
+        let value = self.context.call(callback, [count, 0])?;
+        if value == 0 && !self.context.is_stopped() {
             self.release(way, out);
         } else {
             self.way(way).trailers = Trailers::Held;
@@ -308,7 +272,7 @@ impl StreamContext {
             Way::Request => MapType::RequestHeaders,
             Way::Response => MapType::ResponseHeaders,
         };
-        self.close_map(map);
+        self.context.close_map(map);
         out.push(Part::Headers { end });
     }
 
@@ -321,6 +285,7 @@ impl StreamContext {
             }
         }
         let bytes = self
+            .context
             .with_window(way, crate::window::Window::take)
             .unwrap_or_default();
         let (map, _) = trailers_of(way);
@@ -334,13 +299,14 @@ impl StreamContext {
             && !arrived
             && !waiting
             && self
+                .context
                 .exchange
                 .borrow()
                 .map(map)
                 .is_some_and(|trailers| !trailers.is_empty());
         if arrived || created {
             self.way(way).trailers = Trailers::Shown;
-            self.close_map(map);
+            self.context.close_map(map);
             if !bytes.is_empty() {
                 out.push(Part::Data { bytes, end: false });
             }
@@ -351,6 +317,10 @@ impl StreamContext {
                 end: ended && !waiting,
             });
         }
+    }
+
+    const fn way(&mut self, way: Way) -> &mut Direction {
+        &mut self.ways[way as usize]
     }
 
     /// Headers are held so that the body must not be shown.
@@ -371,8 +341,11 @@ impl StreamContext {
             direction.head,
             Head::Held(HeadersAction::StopAllAndBuffer, _)
         ) || direction.paused == Some(DataAction::StopAndBuffer);
-        let limit = self.plugin.body_limit;
-        let length = self.with_window(way, |window| window.len()).unwrap_or(0);
+        let limit = self.context.plugin.body_limit;
+        let length = self
+            .context
+            .with_window(way, |window| window.len())
+            .unwrap_or(0);
         if buffers && length > limit {
             Err(Broken::TooLarge(way))
         } else {

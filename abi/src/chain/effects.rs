@@ -12,10 +12,10 @@ use bytes::Bytes;
 impl Chain {
     pub(super) fn broken(&mut self, index: usize, broken: Broken) {
         let filter = &mut self.filters[index];
-        let plugin = filter.plugin.clone();
+        let plugin = filter.context.plugin.clone();
         let (reason, answer) = match broken {
             Broken::Trap(trap) => {
-                filter.forget();
+                filter.context.forget();
                 // What it asked for before it crashed is void.
                 self.exchange
                     .borrow_mut()

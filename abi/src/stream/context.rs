@@ -1,19 +1,81 @@
-//! What a filter's machine asks of its VM and of its exchange. Each borrow ends before the
-//! next call into a guest.
+//! What a filter's machine asks of its VM and of its exchange, whatever travels through
+//! it. Each borrow ends before the next call into a guest.
 
-use super::{Direction, StreamContext};
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::callbacks::Callback;
 use crate::error::Trap;
-use crate::exchange::Effect;
+use crate::exchange::{Effect, SharedExchange};
 use crate::headers::Headers;
+use crate::plugin::Plugin;
 use crate::state::{Access, Stream};
 use crate::types::{MapType, Way};
+use crate::vm::{RootId, StreamId, Vm};
 use crate::window::Window;
 
-impl StreamContext {
+/// A stream context of a guest, as the host holds it.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) vm: Rc<RefCell<Vm>>,
+    pub(crate) plugin: Rc<Plugin>,
+    pub(super) id: StreamId,
+    pub(crate) exchange: SharedExchange,
+    position: usize,
+    /// Its VM is gone for it: no callback of any kind any more.
+    pub(crate) dead: bool,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// Opens one for the filter at `position` of its chain.
+    pub(crate) fn create(
+        vm: Rc<RefCell<Vm>>,
+        root: RootId,
+        plugin: Rc<Plugin>,
+        exchange: SharedExchange,
+        position: usize,
+    ) -> Result<Self, Trap> {
+        let id = vm
+            .borrow_mut()
+            .create_stream(root, exchange.clone(), position)?;
+        Ok(Self {
+            vm,
+            plugin,
+            id,
+            exchange,
+            position,
+            dead: false,
+        })
+    }
+
+    /// `proxy_on_log`.
+    pub(crate) fn log(&mut self) -> Result<(), Trap> {
+        self.call(Callback::Log, [0; 2]).map(drop)
+    }
+
+    /// `proxy_on_done`; for a stream its answer does not matter.
+    pub(crate) fn done(&mut self) -> Result<(), Trap> {
+        self.call(Callback::Done, [0; 2]).map(drop)
+    }
+
+    /// `proxy_on_delete`; nothing may be called after it.
+    pub(crate) fn delete(&mut self) -> Result<(), Trap> {
+        let result = self.call(Callback::Delete, [0; 2]).map(drop);
+        self.forget();
+        result
+    }
+
+    /// The host's side of the context goes, without a word to the guest.
+    pub(crate) fn forget(&mut self) {
+        self.dead = true;
+        self.vm.borrow_mut().state().streams.remove(&self.id.0);
+    }
+
     /// The guest has answered or closed the stream itself: its return value does not count
     /// (section 3.1, forced stop).
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.exchange
             .borrow()
             .effects
@@ -24,7 +86,7 @@ impl StreamContext {
             })
     }
 
-    pub(super) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {
+    pub(crate) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {
         if self.dead {
             return Ok(0);
         }
@@ -34,7 +96,7 @@ impl StreamContext {
             .call(callback, id, [id, args[0], args[1], 0, 0])
     }
 
-    pub(super) fn close_map(&self, map: MapType) {
+    pub(crate) fn close_map(&self, map: MapType) {
         let request = matches!(map, MapType::RequestHeaders | MapType::RequestTrailers);
         let mut vm = self.vm.borrow_mut();
         let state = vm.state();
@@ -44,15 +106,15 @@ impl StreamContext {
         }
     }
 
-    pub(super) fn set_access(&self, map: MapType, access: Access) {
+    pub(crate) fn set_access(&self, map: MapType, access: Access) {
         self.with_access(|maps| maps[map as usize] = access);
     }
 
-    pub(super) fn with_access(&self, apply: impl FnOnce(&mut [Access; 4])) {
+    pub(crate) fn with_access(&self, apply: impl FnOnce(&mut [Access; 4])) {
         self.with_stream(|stream| apply(&mut stream.access));
     }
 
-    pub(super) fn with_stream<R>(&self, apply: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+    pub(crate) fn with_stream<R>(&self, apply: impl FnOnce(&mut Stream) -> R) -> Option<R> {
         self.vm
             .borrow_mut()
             .state()
@@ -61,7 +123,7 @@ impl StreamContext {
             .map(apply)
     }
 
-    pub(super) fn with_window<R>(
+    pub(crate) fn with_window<R>(
         &self,
         way: Way,
         apply: impl FnOnce(&mut Window) -> R,
@@ -69,12 +131,8 @@ impl StreamContext {
         self.with_stream(|stream| apply(stream.window(way)))
     }
 
-    pub(super) fn map_len(&self, map: MapType) -> u32 {
+    pub(crate) fn map_len(&self, map: MapType) -> u32 {
         let length = self.exchange.borrow().map(map).map_or(0, Headers::len);
         u32::try_from(length).unwrap_or(u32::MAX)
-    }
-
-    pub(super) const fn way(&mut self, way: Way) -> &mut Direction {
-        &mut self.ways[way as usize]
     }
 }
