@@ -32,6 +32,7 @@ macro_rules! for_each_callback {
             GrpcReceive "proxy_on_grpc_receive" 3,
             GrpcReceiveTrailingMetadata "proxy_on_grpc_receive_trailing_metadata" 3,
             GrpcClose "proxy_on_grpc_close" 3,
+            RedisCallResponse "proxy_on_redis_call_response" 4,
             Done "proxy_on_done" 1 => i32,
             Log "proxy_on_log" 1,
             Delete "proxy_on_delete" 1,

@@ -29,6 +29,11 @@ pub trait Host {
     /// Fills `out` with random bytes.
     fn random(&self, out: &mut [u8]);
 
+    /// Whether there is a cluster of that name: what guests may call (section 2.11).
+    fn knows_cluster(&self, _name: &[u8]) -> bool {
+        false
+    }
+
     /// A root has asked for something: [`crate::Vm::take_root_effects`] has it once the
     /// running call has returned.
     fn root_effect(&self) {}

@@ -34,6 +34,7 @@
 //! | [`Chain`] | stream | the filters in order, and what they hold back |
 
 pub mod callbacks;
+pub mod callout;
 pub mod chain;
 pub mod codec;
 pub mod compat;
@@ -59,6 +60,7 @@ mod vm;
 mod window;
 
 pub use callbacks::Callback;
+pub use callout::{Callout, GrpcEvent, HttpOutcome, Target, Token};
 pub use chain::{Chain, Failure, FailureReason, FilterHandle};
 pub use compat::Compat;
 pub use error::{LoadError, Trap, TrapKind};

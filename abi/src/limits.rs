@@ -15,6 +15,9 @@ pub struct Limits {
     pub table: usize,
     /// Deepest recursion, in frames. Default 10,000.
     pub frames: usize,
+    /// Most callouts of one root under way at a time; one more answers INTERNAL_FAILURE.
+    /// Default 64.
+    pub callouts: usize,
 }
 
 // === impl Limits ===
@@ -36,6 +39,7 @@ impl Default for Limits {
             memory: 64 << 20,
             table: 10_000,
             frames: 10_000,
+            callouts: 64,
         }
     }
 }

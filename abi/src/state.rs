@@ -7,11 +7,15 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::callbacks::Callback;
+use crate::callout::{Callout, Callouts, RedisClient, Token};
 use crate::exchange::{Effect, SharedExchange};
+use crate::headers::Headers;
 use crate::host::{Host, Origin};
 use crate::plugin::{Plugin, VmSettings};
-use crate::types::{LogLevel, MapType, Way};
+use crate::types::{BufferType, LogLevel, MapType, Way};
 use crate::version::AbiVersion;
 use crate::vm::RootId;
 use crate::window::Window;
@@ -39,6 +43,10 @@ pub struct HostState {
     next_id: u32,
     /// What roots asked the embedder for.
     pub(crate) root_effects: Vec<RootEffect>,
+    /// What roots wait for from others.
+    pub(crate) callouts: Callouts,
+    /// What can be read in the running callback, and in no other.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 /// A root context.
@@ -50,6 +58,12 @@ pub(crate) struct Root {
     pub(crate) ending: bool,
     /// `proxy_on_done` answered false and `proxy_done` has not been called since.
     pub(crate) pending_done: bool,
+    /// What `proxy_get_status` answers. The code stays until the next one (section 6.9).
+    pub(crate) status: u32,
+    /// Only inside the callback that has it.
+    pub(crate) status_message: Bytes,
+    /// Clusters it has called `proxy_redis_init` for.
+    pub(crate) redis: Vec<Bytes>,
 }
 
 /// A stream context: this filter's part in one exchange.
@@ -66,6 +80,30 @@ pub(crate) struct Stream {
     pub(crate) windows: [Window; 2],
     /// It has sent its local response; the first one counts (section 6.3).
     replied: bool,
+}
+
+/// What came for a root, while the callback that tells it runs.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    /// The root it is for.
+    pub(crate) root: u32,
+    /// Its maps and buffers.
+    pub(crate) content: Content,
+}
+
+/// What a callback of a root has to read.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Maps 6 and 7, buffer 4.
+    Response(Headers, Bytes, Option<Headers>),
+    /// Map 4.
+    InitialMetadata(Headers),
+    /// Map 5.
+    TrailingMetadata(Headers),
+    /// Buffer 5.
+    GrpcMessage(Bytes),
+    /// Buffer 9.
+    RedisResponse(Bytes),
 }
 
 /// What may be done with a map now.
@@ -96,6 +134,48 @@ pub enum RootEffect {
         /// The root context.
         root: RootId,
     },
+    /// Begin a callout; see [`crate::callout`] for this and what follows.
+    Call {
+        /// The root context.
+        root: RootId,
+        /// Its name from now on.
+        token: Token,
+        /// What to send, and to whom.
+        call: Box<Callout>,
+    },
+    /// Send a message on a gRPC stream.
+    Send {
+        /// The root context.
+        root: RootId,
+        /// The stream.
+        token: Token,
+        /// Without its frame.
+        message: Bytes,
+        /// It is the last one.
+        end: bool,
+    },
+    /// Nothing more will be sent on a gRPC stream; what comes is still wanted.
+    HalfClose {
+        /// The root context.
+        root: RootId,
+        /// The stream.
+        token: Token,
+    },
+    /// Nobody wants to hear of that callout any more: reset it. Comes for each callout of
+    /// a root that goes, too.
+    Cancel {
+        /// The root context, which may be gone.
+        root: RootId,
+        /// The callout.
+        token: Token,
+    },
+    /// Speak to a cluster of Redis servers like this.
+    RedisClient {
+        /// The root context.
+        root: RootId,
+        /// What it wants.
+        client: Box<RedisClient>,
+    },
 }
 
 // === impl HostState ===
@@ -116,6 +196,8 @@ impl HostState {
             streams: IdMap::default(),
             next_id: 0,
             root_effects: Vec::new(),
+            callouts: Callouts::default(),
+            delivery: None,
         }
     }
 
@@ -157,6 +239,14 @@ impl HostState {
         self.roots.get_mut(&id).map(|root| (id, root))
     }
 
+    /// What the running callback has to read, if it is for the root of the context
+    /// hostcalls act on.
+    pub(crate) fn content(&mut self) -> Option<&Content> {
+        let (root, _) = self.root()?;
+        let delivery = self.delivery.as_ref()?;
+        (delivery.root == root).then_some(&delivery.content)
+    }
+
     /// The plugin a context belongs to; contexts of the VM itself have none.
     pub(crate) fn plugin_of(&self, id: u32) -> Option<&Rc<Plugin>> {
         let id = self.streams.get(&id).map_or(id, |stream| stream.root);
@@ -165,9 +255,20 @@ impl HostState {
 
     /// Forgets a root and what it has asked for.
     pub(crate) fn remove_root(&mut self, id: u32) {
+        let root = RootId(id);
         self.roots.remove(&id);
-        self.root_effects
-            .retain(|effect| effect.root() != RootId(id));
+        let mut unheard = Vec::new();
+        self.root_effects.retain(|effect| {
+            if let RootEffect::Call { token, .. } = effect {
+                unheard.push(*token);
+            }
+            effect.root() != root
+        });
+        for token in self.callouts.close_root(id) {
+            if !unheard.contains(&token) {
+                self.push_root_effect(RootEffect::Cancel { root, token });
+            }
+        }
     }
 
     /// Queues what a guest asked of the stream it acts on. From a context that is no
@@ -252,6 +353,32 @@ impl Root {
             configuring: true,
             ending: false,
             pending_done: false,
+            status: 0,
+            status_message: Bytes::new(),
+            redis: Vec::new(),
+        }
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    pub(crate) fn map(&self, map: MapType) -> Option<&Headers> {
+        match (self, map) {
+            (Self::Response(headers, ..), MapType::HttpCallResponseHeaders) => Some(headers),
+            (Self::Response(.., trailers), MapType::HttpCallResponseTrailers) => trailers.as_ref(),
+            (Self::InitialMetadata(metadata), MapType::GrpcInitialMetadata)
+            | (Self::TrailingMetadata(metadata), MapType::GrpcTrailingMetadata) => Some(metadata),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn buffer(&self, buffer: BufferType) -> Option<&Bytes> {
+        match (self, buffer) {
+            (Self::Response(_, body, _), BufferType::HttpCallResponseBody) => Some(body),
+            (Self::GrpcMessage(message), BufferType::GrpcMessage) => Some(message),
+            (Self::RedisResponse(reply), BufferType::RedisCallResponse) => Some(reply),
+            _ => None,
         }
     }
 }
@@ -263,7 +390,13 @@ impl RootEffect {
     #[must_use]
     pub const fn root(&self) -> RootId {
         match self {
-            Self::Tick { root, .. } | Self::Done { root } => *root,
+            Self::Tick { root, .. }
+            | Self::Done { root }
+            | Self::Call { root, .. }
+            | Self::Send { root, .. }
+            | Self::HalfClose { root, .. }
+            | Self::Cancel { root, .. }
+            | Self::RedisClient { root, .. } => *root,
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct RecordingHost {
     pub now: Cell<Duration>,
     /// Lowest level wanted.
     pub level: Cell<LogLevel>,
+    /// Names of the clusters there are.
+    pub clusters: RefCell<Vec<String>>,
 }
 
 /// A guest on the interpreter, with one root.
@@ -64,6 +66,7 @@ impl Default for RecordingHost {
             notices: RefCell::default(),
             now: Cell::new(Duration::from_secs(1_700_000_000)),
             level: Cell::new(LogLevel::Trace),
+            clusters: RefCell::default(),
         }
     }
 }
@@ -97,6 +100,11 @@ impl Host for RecordingHost {
         for (index, byte) in out.iter_mut().enumerate() {
             *byte = u8::try_from(index * 37 % 251).unwrap_or(0);
         }
+    }
+
+    fn knows_cluster(&self, name: &[u8]) -> bool {
+        let clusters = self.clusters.borrow();
+        clusters.iter().any(|cluster| cluster.as_bytes() == name)
     }
 }
 

@@ -66,6 +66,8 @@ pub enum BufferType {
     PluginConfiguration,
     /// 8
     CallData,
+    /// 9
+    RedisCallResponse,
 }
 
 /// What the header-map calls speak of.
@@ -171,6 +173,7 @@ impl BufferType {
             6 => Self::VmConfiguration,
             7 => Self::PluginConfiguration,
             8 => Self::CallData,
+            9 => Self::RedisCallResponse,
             _ => return None,
         })
     }

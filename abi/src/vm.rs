@@ -4,6 +4,8 @@
 //! is before and cleans up after. A VM in which a call trapped is marked; whoever owns it
 //! puts a new one in its place, and streams that began on it may finish on it.
 
+mod deliver;
+
 use std::rc::Rc;
 
 use crate::callbacks::Callback;
@@ -146,9 +148,14 @@ impl Vm {
     /// # Errors
     /// When the guest traps.
     pub fn tick(&mut self, root: RootId) -> Result<(), Trap> {
+        self.call_root(Callback::Tick, root, [root.0, 0, 0, 0, 0])
+    }
+
+    /// Calls a root that is still there on behalf of nobody's stream.
+    fn call_root(&mut self, callback: Callback, root: RootId, args: [u32; 5]) -> Result<(), Trap> {
         if self.instance.state().roots.contains_key(&root.0) {
-            let ticked = self.call(Callback::Tick, root.0, [root.0, 0, 0, 0, 0]);
-            if let Err(trap) = ticked {
+            let called = self.call(callback, root.0, args);
+            if let Err(trap) = called {
                 self.fail_held_streams(root, &trap);
                 return Err(trap);
             }

@@ -263,6 +263,12 @@ impl Plugins {
                             report_trap(&name, &trap, "-");
                         }
                     }
+                    // Guests are told of no cluster yet, so these do not come.
+                    RootEffect::Call { .. }
+                    | RootEffect::Send { .. }
+                    | RootEffect::HalfClose { .. }
+                    | RootEffect::Cancel { .. }
+                    | RootEffect::RedisClient { .. } => {}
                 }
             }
         }

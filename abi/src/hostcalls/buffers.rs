@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::callbacks::Callback;
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::HostState;
 use crate::types::{BufferType, Status, Way};
@@ -14,7 +15,7 @@ pub(crate) fn get_buffer_bytes<C: GuestCaller>(
     value: u32,
     value_len: u32,
 ) -> Outcome {
-    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    let buffer = buffer_type(caller.state(), buffer)?;
     let range = |bytes: &[u8]| {
         let start = (start as usize).min(bytes.len());
         let end = start.saturating_add(max as usize).min(bytes.len());
@@ -47,8 +48,8 @@ pub(crate) fn get_buffer_status<C: GuestCaller>(
     len: u32,
     flags: u32,
 ) -> Outcome {
-    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
     let state = caller.state();
+    let buffer = buffer_type(state, buffer)?;
     let length = match body(buffer) {
         Some(way) => state
             .stream()
@@ -69,7 +70,7 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
     value: u32,
     value_len: u32,
 ) -> Outcome {
-    let buffer = BufferType::from_wire(buffer).ok_or(Status::BadArgument)?;
+    let buffer = buffer_type(caller.state(), buffer)?;
     guest::charge_bytes(caller, value_len as usize)?;
     let (memory, state) = caller.split();
     let data = guest::bytes(memory, value, value_len)?;
@@ -100,6 +101,16 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
     Ok(())
 }
 
+/// Buffer 9 is of section 13 alone: elsewhere there is no such number.
+fn buffer_type(state: &HostState, buffer: u32) -> Result<BufferType, Status> {
+    BufferType::from_wire(buffer)
+        .filter(|buffer| {
+            *buffer != BufferType::RedisCallResponse
+                || state.callback == Some(Callback::RedisCallResponse)
+        })
+        .ok_or(Status::BadArgument)
+}
+
 /// The body a buffer type stands for.
 const fn body(buffer: BufferType) -> Option<Way> {
     match buffer {
@@ -109,12 +120,19 @@ const fn body(buffer: BufferType) -> Option<Way> {
     }
 }
 
+/// A buffer of what a root is being told.
+fn delivered(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
+    state.content()?.buffer(buffer).cloned()
+}
+
 /// A buffer nobody can edit, if it is there now.
 fn fixed(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
     match buffer {
         // As in Envoy: never "not found", only empty.
-        BufferType::DownstreamData | BufferType::UpstreamData | BufferType::GrpcMessage => {
-            Some(Bytes::new())
+        BufferType::DownstreamData | BufferType::UpstreamData => Some(Bytes::new()),
+        BufferType::GrpcMessage => Some(delivered(state, buffer).unwrap_or_default()),
+        BufferType::HttpCallResponseBody | BufferType::RedisCallResponse => {
+            delivered(state, buffer)
         }
         BufferType::VmConfiguration => Some(state.settings.configuration.clone()),
         BufferType::PluginConfiguration => match state.root() {

@@ -195,6 +195,9 @@ fn pairs(headers: &Headers) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + C
 
 /// Looks at a map; `None` where there is none to look at.
 fn read<R>(state: &mut HostState, map: MapType, look: impl FnOnce(&Headers) -> R) -> Option<R> {
+    if map as usize >= MapType::GrpcInitialMetadata as usize {
+        return state.content()?.map(map).map(look);
+    }
     let stream = state.stream()?;
     if stream.access(map) == Access::None {
         return None;

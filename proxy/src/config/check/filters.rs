@@ -96,6 +96,7 @@ fn limits(table: &Object<'_>) -> (Limits, usize) {
         memory: table.size("memory"),
         table: table.count("table"),
         frames: table.count("frames"),
+        callouts: table.count("callouts"),
     };
     (limits, table.size("body"))
 }

@@ -138,6 +138,15 @@ pub static LIMITS: Table = Table {
             "Deepest recursion, in frames.",
         ),
         field(
+            "callouts",
+            Kind::Integer {
+                min: 0,
+                max: 100_000,
+            },
+            Default("64"),
+            "Most callouts of this filter under way at a time, on each worker.",
+        ),
+        field(
             "body",
             Kind::Size {
                 min: 0,

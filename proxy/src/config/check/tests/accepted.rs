@@ -222,6 +222,7 @@ fn filters_mean_what_they_say() {
         (add.limits.memory, add.limits.table, add.limits.frames),
         (16 << 20, 500, 600)
     );
+    assert_eq!(add.limits.callouts, 70);
     assert_eq!(add.body_limit, 10_000_000);
     let mut compat = Compat::ENVOY;
     compat.splice_body = true;
