@@ -17,6 +17,10 @@ pub trait Host {
     /// malformed argument): worth one line, not one per request.
     fn notice(&self, origin: &Origin<'_>, message: fmt::Arguments<'_>);
 
+    /// A guest was refused what its [`crate::Capabilities`] do not allow: a hostcall by its
+    /// name, or what a hostcall was asked for. Comes as often as the guest tries.
+    fn refused(&self, origin: &Origin<'_>, capability: &str);
+
     /// Records below this level are not worth sending.
     fn log_level(&self) -> LogLevel;
 

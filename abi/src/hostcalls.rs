@@ -10,6 +10,7 @@ pub(crate) mod env;
 pub(crate) mod headers;
 pub(crate) mod later;
 pub(crate) mod log;
+mod number;
 pub(crate) mod properties;
 pub(crate) mod stream;
 pub(crate) mod wasi;
@@ -18,6 +19,8 @@ use crate::error::TrapKind;
 use crate::guest::{Failure, GuestCaller, HostTrap, Outcome};
 use crate::types::Status;
 use crate::version::AbiVersion;
+
+pub(crate) use number::{Hostcall, Hostcalls, is_restrictable, names};
 
 /// Expands `$expand!` with the functions of module `env`:
 /// `"name" (parameters) -> result = function, when;`
@@ -180,17 +183,14 @@ pub(crate) fn belongs_to(name: &str, version: AbiVersion) -> bool {
 }
 
 /// Runs one hostcall, or refuses it where it is not allowed.
-///
-/// `refusal` is what a guest gets for a call that is not allowed where we are lenient.
 pub(crate) fn enter<C: GuestCaller, A: Answer<R>, R: Refusable>(
     caller: &mut C,
-    name: &'static str,
-    when: When,
-    refusal: u32,
+    hostcall: &Hostcall,
     call: impl FnOnce(&mut C) -> A,
 ) -> Result<R, HostTrap> {
     caller.charge(COST)?;
     let state = caller.state();
+    let Hostcall { name, when, .. } = *hostcall;
     if (state.starting && when > When::Starting) || (state.allocating && when > When::Always) {
         let place = if state.allocating {
             "its allocator"
@@ -207,7 +207,11 @@ pub(crate) fn enter<C: GuestCaller, A: Answer<R>, R: Refusable>(
         state.notice(format_args!(
             "{name} called inside {place}: answered as not implemented"
         ));
-        return Ok(R::refused(refusal));
+        return Ok(R::refused(hostcall.unavailable));
+    }
+    if !state.hostcalls.contains(hostcall.number) {
+        state.refuse(name);
+        return Ok(R::refused(hostcall.forbidden));
     }
     call(caller).answer()
 }

@@ -35,6 +35,7 @@
 
 pub mod callbacks;
 pub mod callout;
+pub mod capabilities;
 pub mod chain;
 pub mod codec;
 pub mod compat;
@@ -61,6 +62,7 @@ mod window;
 
 pub use callbacks::Callback;
 pub use callout::{Callout, GrpcEvent, HttpOutcome, Target, Token};
+pub use capabilities::Capabilities;
 pub use chain::{Chain, Failure, FailureReason, FilterHandle};
 pub use compat::Compat;
 pub use error::{LoadError, Trap, TrapKind};

@@ -1,5 +1,7 @@
 //! What one configured filter is to its VM.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// A module with one configuration: becomes one root context in a VM.
@@ -31,6 +33,8 @@ pub struct VmSettings {
     pub limits: crate::Limits,
     /// Switches.
     pub compat: crate::Compat,
+    /// What the guests may do.
+    pub capabilities: Arc<crate::Capabilities>,
 }
 
 impl Default for Plugin {

@@ -14,6 +14,7 @@ use crate::callout::{Callout, Callouts, RedisClient, Token};
 use crate::exchange::{Effect, SharedExchange};
 use crate::headers::Headers;
 use crate::host::{Host, Origin};
+use crate::hostcalls::Hostcalls;
 use crate::plugin::{Plugin, VmSettings};
 use crate::types::{BufferType, LogLevel, MapType, Way};
 use crate::version::AbiVersion;
@@ -25,6 +26,8 @@ pub struct HostState {
     pub(crate) host: Rc<dyn Host>,
     pub(crate) settings: Rc<VmSettings>,
     pub(crate) version: AbiVersion,
+    /// What the guest may call; a copy, because every hostcall looks at it.
+    pub(crate) hostcalls: Hostcalls,
     /// Before the first context: only a few hostcalls are allowed (section 1.4).
     pub(crate) starting: bool,
     /// Inside the guest's allocator: fewer still (section 1.5).
@@ -184,6 +187,7 @@ impl HostState {
     pub(crate) fn new(host: Rc<dyn Host>, settings: Rc<VmSettings>, version: AbiVersion) -> Self {
         Self {
             host,
+            hostcalls: settings.capabilities.hostcalls,
             settings,
             version,
             starting: true,
@@ -322,6 +326,12 @@ impl HostState {
         if self.is_wanted(level) {
             self.with_origin(|host, origin| host.log(origin, level, message));
         }
+    }
+
+    /// The guest has asked for something its capabilities do not allow.
+    #[cold]
+    pub(crate) fn refuse(&self, capability: &str) {
+        self.with_origin(|host, origin| host.refused(origin, capability));
     }
 
     /// A remark of ours.

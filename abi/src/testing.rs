@@ -29,6 +29,8 @@ pub struct RecordingHost {
     pub logs: RefCell<Vec<String>>,
     /// Remarks of the host.
     pub notices: RefCell<Vec<String>>,
+    /// What guests were refused, as `plugin: capability`.
+    pub refusals: RefCell<Vec<String>>,
     /// Now, since the epoch and on the monotonic clock alike.
     pub now: Cell<Duration>,
     /// Lowest level wanted.
@@ -64,6 +66,7 @@ impl Default for RecordingHost {
         Self {
             logs: RefCell::default(),
             notices: RefCell::default(),
+            refusals: RefCell::default(),
             now: Cell::new(Duration::from_secs(1_700_000_000)),
             level: Cell::new(LogLevel::Trace),
             clusters: RefCell::default(),
@@ -81,6 +84,12 @@ impl Host for RecordingHost {
 
     fn notice(&self, _origin: &Origin<'_>, message: fmt::Arguments<'_>) {
         self.notices.borrow_mut().push(message.to_string());
+    }
+
+    fn refused(&self, origin: &Origin<'_>, capability: &str) {
+        self.refusals
+            .borrow_mut()
+            .push(format!("{}: {capability}", origin.plugin));
     }
 
     fn log_level(&self) -> LogLevel {

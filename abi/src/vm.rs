@@ -9,6 +9,7 @@ mod deliver;
 use std::rc::Rc;
 
 use crate::callbacks::Callback;
+use crate::capabilities::Callbacks;
 use crate::engine::{Code, Instance};
 use crate::error::{LoadError, Trap};
 use crate::exchange::{Effect, SharedExchange};
@@ -20,6 +21,8 @@ use crate::version::AbiVersion;
 /// A running guest, owned by one worker.
 pub struct Vm {
     instance: Box<dyn Instance>,
+    /// What may be called of what it exports.
+    callbacks: Callbacks,
     failed: bool,
 }
 
@@ -45,11 +48,13 @@ impl Vm {
         host: Rc<dyn Host>,
     ) -> Result<Self, LoadError> {
         let limits = settings.limits.clone();
+        let callbacks = settings.capabilities.callbacks;
         let state = HostState::new(host, settings, version);
         let mut instance = code.instantiate(state, &limits)?;
         instance.state().starting = false;
         Ok(Self {
             instance,
+            callbacks,
             failed: false,
         })
     }
@@ -123,13 +128,17 @@ impl Vm {
         }
     }
 
-    /// Calls `callback` on behalf of context `id`. Exports that are missing answer 0.
+    /// Calls `callback` on behalf of context `id`. Exports that are missing, or that it has
+    /// no capability for, answer 0.
     pub(crate) fn call(
         &mut self,
         callback: Callback,
         id: u32,
         args: [u32; 5],
     ) -> Result<u32, Trap> {
+        if !self.callbacks.contains(callback) {
+            return Ok(0);
+        }
         let state = self.instance.state();
         state.current = id;
         state.effective = 0;
@@ -249,7 +258,7 @@ impl Vm {
     }
 
     pub(crate) fn exports(&self, callback: Callback) -> bool {
-        self.instance.exports(callback)
+        self.callbacks.contains(callback) && self.instance.exports(callback)
     }
 
     pub(crate) fn state(&mut self) -> &mut HostState {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::{Compat, Limits};
+use cofferdam_abi::{Capabilities, Compat, Limits};
 
 pub use check::{Diagnostic, load};
 
@@ -254,6 +254,8 @@ pub struct PluginConfig {
     pub body_limit: usize,
     /// Where we part from Envoy, switch by switch.
     pub compat: Compat,
+    /// What it may do.
+    pub capabilities: Arc<Capabilities>,
     /// Header callbacks answering 1 hold headers only. Default false, as Envoy.
     pub allow_on_headers_stop_iteration: bool,
     /// Names added to `Trailer` on HTTP/1.1, so that this filter's trailers can be sent.

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::{Host, LogLevel, Origin};
+
+use crate::refusals::Refusals;
 
 /// The target of guests' records in the program's log, for filters such as
 /// `--log info,filter=debug`.
@@ -19,6 +21,7 @@ pub(crate) struct WorkerHost {
     pub(crate) effects: Cell<bool>,
     /// While a configuration is being verified, records are kept for its error message.
     captured: Option<RefCell<Vec<String>>>,
+    refusals: RefCell<Refusals>,
 }
 
 // === impl WorkerHost ===
@@ -30,6 +33,7 @@ impl WorkerHost {
             level: enabled_level(),
             effects: Cell::new(false),
             captured: None,
+            refusals: RefCell::default(),
         }
     }
 
@@ -83,6 +87,21 @@ impl Host for WorkerHost {
 
     fn notice(&self, origin: &Origin<'_>, message: fmt::Arguments<'_>) {
         tracing::debug!(filter = origin.plugin, vm = origin.vm_id, "{message}");
+    }
+
+    fn refused(&self, origin: &Origin<'_>, capability: &str) {
+        let mut refusals = self.refusals.borrow_mut();
+        if let Some(attempts) = refusals.count(origin.plugin, capability, Instant::now()) {
+            let (filter, vm) = (origin.plugin, origin.vm_id);
+            let capability = printable(capability.as_bytes());
+            tracing::warn!(
+                filter,
+                vm,
+                %capability,
+                attempts,
+                "filter was refused what its capabilities do not allow"
+            );
+        }
     }
 
     fn log_level(&self) -> LogLevel {

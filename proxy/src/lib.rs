@@ -17,6 +17,7 @@ mod listener;
 mod modules;
 mod plugins;
 mod pump;
+mod refusals;
 pub mod route;
 mod serve;
 pub mod telemetry;

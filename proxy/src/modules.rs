@@ -108,6 +108,7 @@ impl Loaded {
             environment: self.config.environment.clone(),
             limits: self.config.limits.clone(),
             compat: self.config.compat,
+            capabilities: self.config.capabilities.clone(),
         }
     }
 

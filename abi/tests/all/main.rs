@@ -8,6 +8,7 @@
 mod world;
 
 mod buffers;
+mod capabilities;
 mod chains;
 mod contexts;
 mod hostile;

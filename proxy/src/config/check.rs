@@ -7,6 +7,7 @@
 
 mod access_log;
 mod action;
+mod capabilities;
 mod chain;
 mod clusters;
 mod compat;
@@ -125,8 +126,8 @@ fn check(
 fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let root = root.object(&fields::ROOT)?;
     let compat = compat::read(root.get("compat").as_ref(), Compat::default());
-    let filters = filters::read(&root.list("filters"), context, compat);
     let clusters = clusters::read(&root.list("clusters"), context);
+    let filters = filters::read(&root.list("filters"), context, compat);
     let mut chains = chain::Chains::new(&filters);
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
     Some(Config {

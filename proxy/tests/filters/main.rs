@@ -3,6 +3,7 @@
 
 mod bodies;
 mod buffering;
+mod capabilities;
 mod chains;
 mod crossings;
 mod drain;

@@ -6,7 +6,8 @@ use super::Data;
 use crate::error::LoadError;
 use crate::guest::Failure;
 use crate::hostcalls::{
-    self, When, buffers, configuration, env, headers, log, properties, stream, wasi,
+    self, Hostcall, When, buffers, configuration, env, headers, later, log, properties, stream,
+    wasi,
 };
 use crate::module::{Import, Support, may_return_nothing};
 use crate::types::Status;
@@ -19,8 +20,9 @@ macro_rules! define_env {
                     "env",
                     $name,
                     |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
-                        hostcalls::enter(&mut caller, $name, When::$when, Status::Unimplemented as u32,
-                            |caller| $path(caller $(, $arg)*)).map_err(wasmi::Error::host)
+                        const CALL: Hostcall = Hostcall::env($name, When::$when);
+                        hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
+                            .map_err(wasmi::Error::host)
                     },
                 ).map(drop).map_err(wasmi::Error::from)),)*
                 _ => None,
@@ -33,15 +35,14 @@ hostcalls::for_each_env_call!(define_env);
 macro_rules! define_wasi {
     ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
         fn define_wasi(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), wasmi::Error>> {
-            /// WASI's NOSYS.
-            const REFUSAL: u32 = 52;
             match import.name.as_str() {
                 $($name => Some(linker.func_wrap(
                     &import.module,
                     $name,
                     |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
-                        hostcalls::enter(&mut caller, $name, When::$when, REFUSAL,
-                            |caller| $path(caller $(, $arg)*)).map_err(wasmi::Error::host)
+                        const CALL: Hostcall = Hostcall::wasi($name, When::$when);
+                        hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
+                            .map_err(wasmi::Error::host)
                     },
                 ).map(drop).map_err(wasmi::Error::from)),)*
                 _ => None,
@@ -81,31 +82,24 @@ fn define_without_result(
     import: &Import,
 ) -> Option<Result<(), wasmi::Error>> {
     let request = import.name == "proxy_continue_request";
-    let name = if request {
-        "proxy_continue_request"
+    let hostcall = if request {
+        Hostcall::env("proxy_continue_request", When::Running)
     } else {
-        "proxy_continue_response"
+        Hostcall::env("proxy_continue_response", When::Running)
     };
     Some(
         linker
             .func_wrap(
                 "env",
-                name,
+                hostcall.name,
                 move |mut caller: Caller<'_, Data>| -> Result<(), wasmi::Error> {
-                    let refusal = Status::Unimplemented as u32;
-                    hostcalls::enter::<_, _, u32>(
-                        &mut caller,
-                        name,
-                        When::Running,
-                        refusal,
-                        |caller| {
-                            if request {
-                                stream::continue_request(caller)
-                            } else {
-                                stream::continue_response(caller)
-                            }
-                        },
-                    )
+                    hostcalls::enter::<_, _, u32>(&mut caller, &hostcall, |caller| {
+                        if request {
+                            stream::continue_request(caller)
+                        } else {
+                            stream::continue_response(caller)
+                        }
+                    })
                     .map(drop)
                     .map_err(wasmi::Error::host)
                 },
@@ -125,23 +119,20 @@ fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi:
         import.ty.params().iter().map(convert),
         import.ty.results().iter().map(convert),
     );
+    let row = later::LATER.iter().find(|row| row.name == import.name);
+    let hostcall = Hostcall::env(row.map_or("", |row| row.name), When::Running);
     linker
         .func_new(
             "env",
             &import.name,
             ty,
-            |mut caller: Caller<'_, Data>, _params, results| {
-                let refusal = Status::Unimplemented as u32;
-                hostcalls::enter::<_, _, u32>(
-                    &mut caller,
-                    "a hostcall",
-                    When::Running,
-                    refusal,
-                    |_| Err(Failure::Status(Status::Unimplemented)),
-                )
+            move |mut caller: Caller<'_, Data>, _params, results| {
+                let answer: u32 = hostcalls::enter(&mut caller, &hostcall, |_| {
+                    Err(Failure::Status(Status::Unimplemented))
+                })
                 .map_err(wasmi::Error::host)?;
                 if let Some(result) = results.first_mut() {
-                    *result = Val::I32((Status::Unimplemented as u32).cast_signed());
+                    *result = Val::I32(answer.cast_signed());
                 }
                 Ok(())
             },

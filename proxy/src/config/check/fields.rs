@@ -12,7 +12,7 @@ use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Absent, Field, Kind, Table};
 
 pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
-pub use filter::{FILTER, LIMITS, MODULE};
+pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TLS};
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 

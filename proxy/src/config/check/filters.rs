@@ -1,12 +1,13 @@
 //! `filters`: modules and how they run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use cofferdam_abi::{Compat, Limits};
+use cofferdam_abi::{Capabilities, Compat, Limits};
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, Names, compat, fields, headers};
+use super::{Context, Names, capabilities, compat, fields, headers};
 use crate::config::yaml::{Node, Object, quote};
 use crate::config::{OnFailure, PluginConfig};
 
@@ -58,6 +59,11 @@ fn plugin(
     let compat = compat::read(filter.get("compat").as_ref(), base);
     let root_id = filter.text("root_id").unwrap_or("").to_owned();
     let vm_id = filter.text("vm_id").unwrap_or("").to_owned();
+    let capabilities = filter
+        .table("capabilities")
+        .map_or_else(Capabilities::default, |table| {
+            capabilities::read(&table, &vm_id)
+        });
     let on_failure = match filter.choice("on_failure") {
         "open" => OnFailure::Open,
         "reload" => OnFailure::Reload,
@@ -82,6 +88,7 @@ fn plugin(
         limits,
         body_limit,
         compat,
+        capabilities: Arc::new(capabilities),
         allow_on_headers_stop_iteration: stop_iteration,
         trailers,
     })

@@ -65,6 +65,12 @@ pub static FILTER: Table = Table {
             "Where this proxy parts from Envoy for this filter.",
         ),
         field(
+            "capabilities",
+            Kind::Table(&CAPABILITIES),
+            Means("everything but callouts to URLs"),
+            "What the guest may do; what it is refused is logged with a count.",
+        ),
+        field(
             "allow_on_headers_stop_iteration",
             Kind::Boolean,
             Default("false"),
@@ -95,6 +101,32 @@ pub static MODULE: Table = Table {
             Kind::Text("64 hexadecimal digits"),
             Means("not checked"),
             "What the file's SHA-256 must be.",
+        ),
+    ],
+};
+
+/// `filters[].capabilities`.
+pub static CAPABILITIES: Table = Table {
+    name: "filters[].capabilities",
+    doc: "What one guest may do. Filters share a VM only if they may do the same.",
+    fields: &[
+        field(
+            "hostcalls",
+            Kind::Other("list of names such as `proxy_log` and `fd_write`", &[]),
+            Means("all"),
+            "The functions it may call, by their names on the wire. The others answer INTERNAL_FAILURE, those of WASI NOTCAPABLE.",
+        ),
+        field(
+            "callbacks",
+            Kind::Other("list of names such as `proxy_on_log`", &[]),
+            Means("all"),
+            "The callbacks it gets; the others are as if it did not export them.",
+        ),
+        field(
+            "shared",
+            Kind::Other("list of VM ids", &[]),
+            Means("all"),
+            "Whose shared queues it may look for, besides those of its own `vm_id`.",
         ),
     ],
 };

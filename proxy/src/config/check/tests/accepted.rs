@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cofferdam_abi::{Compat, Limits};
+use cofferdam_abi::{Callback, Capabilities, Compat, Limits};
 
 use super::super::filters::DEFAULT_BODY;
 use super::{FULL, Folder, accept, with, with_route};
@@ -230,6 +230,22 @@ fn filters_mean_what_they_say() {
     compat.reject_smuggling = true;
     assert_eq!(add.compat, compat);
     assert!(add.allow_on_headers_stop_iteration);
+    let allowed = &add.capabilities;
+    for (name, is_allowed) in [
+        ("proxy_log", true),
+        ("fd_write", true),
+        ("fd_close", false),
+        ("proxy_done", false),
+    ] {
+        assert_eq!(allowed.allows_hostcall(name), is_allowed, "{name}");
+    }
+    assert!(allowed.allows_callback(Callback::Log) && !allowed.allows_callback(Callback::Done));
+    assert!(
+        allowed.allows_shared(b"other") && allowed.allows_shared(b"shared"),
+        "and its own"
+    );
+    assert!(!allowed.allows_shared(b"third"));
+    assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
     assert_eq!(add.position, "test.yaml:50:5");
