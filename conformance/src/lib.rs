@@ -5,8 +5,10 @@
 //! drives them, and prints both sides. It knows the proxy only as a program with a
 //! configuration file and a socket, so nothing in here can share a mistake with it.
 //!
-//! Three commands are built from these modules: `bench-plain` ([`plain`], [`idle`]),
-//! `raw-http` ([`raw`]) and `bench-instructions` ([`instructions`]).
+//! Four commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
+//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]) and
+//! `bench-instructions` ([`instructions`]). Only the suite's in-process column uses code of
+//! ours, the host crate, by its public face.
 
 pub mod args;
 pub mod error;
@@ -20,6 +22,7 @@ pub mod process;
 pub mod raw;
 pub mod scratch;
 pub mod stats;
+pub mod suite;
 pub mod tool;
 
 pub use error::{Error, Result};
