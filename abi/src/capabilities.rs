@@ -6,6 +6,7 @@
 //! what it may not do itself.
 
 use crate::callbacks::Callback;
+use crate::callout::Target;
 use crate::hostcalls::{self, Hostcalls};
 
 /// What the guests of one VM may do. The default is everything but callouts to URLs.
@@ -13,6 +14,8 @@ use crate::hostcalls::{self, Hostcalls};
 pub struct Capabilities {
     pub(crate) hostcalls: Hostcalls,
     pub(crate) callbacks: Callbacks,
+    /// Whom it may call; `None` is every cluster.
+    callouts: Option<Vec<Target>>,
     /// The VM ids whose queues may be resolved; `None` is any.
     shared: Option<Vec<String>>,
 }
@@ -56,6 +59,11 @@ impl Capabilities {
             .fold(Callbacks(0), |set, callback| set.with(*callback));
     }
 
+    /// Allows callouts to these targets only.
+    pub fn restrict_callouts(&mut self, targets: Vec<Target>) {
+        self.callouts = Some(targets);
+    }
+
     /// Allows the queues of these VM ids only.
     pub fn restrict_shared(&mut self, vm_ids: Vec<String>) {
         self.shared = Some(vm_ids);
@@ -75,6 +83,15 @@ impl Capabilities {
         self.callbacks.contains(callback)
     }
 
+    /// Whether it may be called.
+    #[must_use]
+    pub fn allows_callout(&self, target: &Target) -> bool {
+        match &self.callouts {
+            Some(allowed) => allowed.contains(target),
+            None => matches!(target, Target::Cluster(_)),
+        }
+    }
+
     /// Whether the queues of that VM id may be resolved.
     #[must_use]
     pub fn allows_shared(&self, vm_id: &[u8]) -> bool {
@@ -89,6 +106,7 @@ impl Default for Capabilities {
         Self {
             hostcalls: Hostcalls::ALL,
             callbacks: Callbacks(u64::MAX),
+            callouts: None,
             shared: None,
         }
     }
@@ -120,6 +138,29 @@ mod tests {
             assert!(capabilities.allows_callback(*callback), "{callback:?}");
         }
         assert!(capabilities.allows_shared(b"any"));
+    }
+
+    #[test]
+    fn callouts_go_to_clusters_unless_others_are_listed() {
+        let url = |text| Target::parse_url(text).expect("a URL");
+        let (one, other) = (
+            Target::Cluster("one".into()),
+            Target::Cluster("other".into()),
+        );
+        let mut capabilities = Capabilities::default();
+        assert!(capabilities.allows_callout(&one) && capabilities.allows_callout(&other));
+        assert!(!capabilities.allows_callout(&url("https://api")));
+        capabilities.restrict_callouts(vec![one.clone(), url("https://api")]);
+        assert!(capabilities.allows_callout(&one) && !capabilities.allows_callout(&other));
+        assert!(capabilities.allows_callout(&url("https://API:443")));
+        for text in [
+            "http://api:443",
+            "https://api:8443",
+            "https://api.x",
+            "api:443",
+        ] {
+            assert!(!capabilities.allows_callout(&url(text)), "{text}");
+        }
     }
 
     #[test]

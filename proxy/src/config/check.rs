@@ -127,7 +127,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let root = root.object(&fields::ROOT)?;
     let compat = compat::read(root.get("compat").as_ref(), Compat::default());
     let clusters = clusters::read(&root.list("clusters"), context);
-    let filters = filters::read(&root.list("filters"), context, compat);
+    let filters = filters::read(&root.list("filters"), context, compat, &clusters.names);
     let mut chains = chain::Chains::new(&filters);
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
     Some(Config {

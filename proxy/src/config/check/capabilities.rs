@@ -1,12 +1,13 @@
 //! `filters[].capabilities`: names are the host's own lists, so that a slip of the finger
 //! is told here and takes nothing away unseen.
 
-use cofferdam_abi::Capabilities;
+use cofferdam_abi::{Capabilities, Target};
 
+use super::Names;
 use crate::config::yaml::{Node, Object, did_you_mean, quote};
 
 /// What `table` allows the filter whose VM has that id.
-pub(super) fn read(table: &Object<'_>, vm_id: &str) -> Capabilities {
+pub(super) fn read(table: &Object<'_>, clusters: &Names, vm_id: &str) -> Capabilities {
     let mut capabilities = Capabilities::default();
     if let Some(node) = table.get("hostcalls") {
         let known: Vec<_> = Capabilities::hostcall_names().collect();
@@ -15,6 +16,11 @@ pub(super) fn read(table: &Object<'_>, vm_id: &str) -> Capabilities {
     if let Some(node) = table.get("callbacks") {
         let known: Vec<_> = Capabilities::callback_names().collect();
         capabilities.restrict_callbacks(&names(&node, "callback", &known));
+    }
+    if let Some(node) = table.get("callouts") {
+        let listed = node.list().unwrap_or_default();
+        let target = |node| target(node, clusters);
+        capabilities.restrict_callouts(listed.iter().filter_map(target).collect());
     }
     if let Some(node) = table.get("shared") {
         let listed = node.list().unwrap_or_default();
@@ -26,6 +32,26 @@ pub(super) fn read(table: &Object<'_>, vm_id: &str) -> Capabilities {
         capabilities.restrict_shared(ids);
     }
     capabilities
+}
+
+/// `cluster:NAME`, or a URL without a path.
+fn target(node: &Node<'_>, clusters: &Names) -> Option<Target> {
+    let text = node.filled()?;
+    if let Some(name) = text.strip_prefix("cluster:") {
+        clusters.find(name, node)?;
+        return Some(Target::Cluster(name.to_owned().into()));
+    }
+    let target = if text.contains("://") {
+        Target::parse_url(text)
+    } else {
+        None
+    };
+    if target.is_none() {
+        let help = "write cluster:NAME, https://HOST or http://HOST, each host with or without \
+                    :PORT, and no path";
+        node.wrong(format!("{} names no target", quote(text)), help);
+    }
+    target
 }
 
 /// A list of some of the `known` names of `what`.

@@ -20,7 +20,12 @@ pub(super) struct Filters {
 }
 
 /// Reads all definitions; `base` is the file's own `compat`.
-pub(super) fn read(nodes: &[Node<'_>], context: &Context<'_>, base: Compat) -> Filters {
+pub(super) fn read(
+    nodes: &[Node<'_>],
+    context: &Context<'_>,
+    base: Compat,
+    clusters: &Names,
+) -> Filters {
     let mut names = Names::new("filter");
     let mut built = Vec::new();
     for node in nodes {
@@ -31,7 +36,7 @@ pub(super) fn read(nodes: &[Node<'_>], context: &Context<'_>, base: Compat) -> F
             names.add(name, &node, built.len());
             Some(name)
         });
-        built.push(object.and_then(|object| plugin(&object, name, context, base)));
+        built.push(object.and_then(|object| plugin(&object, name, context, base, clusters)));
     }
     Filters { names, built }
 }
@@ -41,6 +46,7 @@ fn plugin(
     name: Option<&str>,
     context: &Context<'_>,
     base: Compat,
+    clusters: &Names,
 ) -> Option<PluginConfig> {
     let module = filter
         .table("module")
@@ -62,7 +68,7 @@ fn plugin(
     let capabilities = filter
         .table("capabilities")
         .map_or_else(Capabilities::default, |table| {
-            capabilities::read(&table, &vm_id)
+            capabilities::read(&table, clusters, &vm_id)
         });
     let on_failure = match filter.choice("on_failure") {
         "open" => OnFailure::Open,

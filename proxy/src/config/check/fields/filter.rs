@@ -123,6 +123,15 @@ pub static CAPABILITIES: Table = Table {
             "The callbacks it gets; the others are as if it did not export them.",
         ),
         field(
+            "callouts",
+            Kind::Other(
+                "list of `cluster:NAME`, `https://HOST` and `http://HOST`, each host with or without a port",
+                &[],
+            ),
+            Means("every cluster, no URL"),
+            "Whom it may call. An entry allows that cluster, or that scheme, host and port, with any path.",
+        ),
+        field(
             "shared",
             Kind::Other("list of VM ids", &[]),
             Means("all"),

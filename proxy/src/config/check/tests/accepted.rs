@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cofferdam_abi::{Callback, Capabilities, Compat, Limits};
+use cofferdam_abi::{Callback, Capabilities, Compat, Limits, Target};
 
 use super::super::filters::DEFAULT_BODY;
 use super::{FULL, Folder, accept, with, with_route};
@@ -245,6 +245,11 @@ fn filters_mean_what_they_say() {
         "and its own"
     );
     assert!(!allowed.allows_shared(b"third"));
+    let url = |text| Target::parse_url(text).expect("a URL");
+    assert!(allowed.allows_callout(&Target::Cluster("backend".into())));
+    assert!(!allowed.allows_callout(&Target::Cluster("canary".into())));
+    assert!(allowed.allows_callout(&url("https://api.example.com:443")));
+    assert!(!allowed.allows_callout(&url("http://api.example.com")));
     assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
