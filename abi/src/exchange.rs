@@ -1,4 +1,4 @@
-//! What one HTTP exchange lends to the filters of its chain.
+//! What one HTTP exchange, or one TCP connection, lends to the filters of its chain.
 //!
 //! Every filter of a chain lives in a VM of its own but sees the same headers, so the
 //! exchange is shared by reference count within its worker. Nothing borrows it across a
@@ -30,6 +30,8 @@ pub struct Exchange {
     pub response_headers: Option<Headers>,
     /// Map 3.
     pub response_trailers: Option<Headers>,
+    /// There are no messages: it is a TCP connection.
+    pub(crate) tcp: bool,
     /// Everything only the embedder knows.
     pub attributes: Box<dyn Attributes>,
     /// What filters stored by `proxy_set_property`, by raw path.
@@ -71,6 +73,19 @@ pub struct LocalReply {
     pub grpc_status: i32,
 }
 
+// === impl Effect ===
+
+impl Effect {
+    /// Whether a stream of that kind can do it; asking another for it is harmless.
+    pub(crate) const fn concerns(&self, tcp: bool) -> bool {
+        match self {
+            Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
+            Self::LocalReply(_) => !tcp,
+            Self::RootFailed(_) => true,
+        }
+    }
+}
+
 // === impl Exchange ===
 
 impl Exchange {
@@ -79,6 +94,17 @@ impl Exchange {
     pub fn new(request_headers: Headers, attributes: Box<dyn Attributes>) -> Self {
         Self {
             request_headers: Some(request_headers),
+            tcp: false,
+            ..Self::connection(attributes)
+        }
+    }
+
+    /// What a TCP connection has: properties, and no messages.
+    #[must_use]
+    pub fn connection(attributes: Box<dyn Attributes>) -> Self {
+        Self {
+            request_headers: None,
+            tcp: true,
             request_trailers: None,
             response_headers: None,
             response_trailers: None,

@@ -32,6 +32,7 @@
 //! | [`Plugin`] | configuration | what becomes a root context |
 //! | [`Exchange`] | stream | maps and properties all filters of a chain share |
 //! | [`Chain`] | stream | the filters in order, and what they hold back |
+//! | [`TcpChain`] | connection | the same where there is no HTTP |
 
 pub mod callbacks;
 pub mod callout;
@@ -53,6 +54,7 @@ pub mod property;
 mod reply;
 mod state;
 mod stream;
+pub mod tcp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod types;
@@ -75,6 +77,7 @@ pub use plugin::{Plugin, VmSettings};
 pub use property::{Attributes, Value};
 pub use state::{HostState, RootEffect};
 pub use stream::Part;
-pub use types::{LogLevel, Way};
+pub use tcp::TcpChain;
+pub use types::{LogLevel, Peer, Way};
 pub use version::AbiVersion;
 pub use vm::{RootId, StreamId, Vm};

@@ -73,6 +73,8 @@ pub(crate) struct Root {
 pub(crate) struct Stream {
     pub(crate) root: u32,
     pub(crate) exchange: SharedExchange,
+    /// It is a TCP connection's: no messages, other buffers.
+    pub(crate) tcp: bool,
     /// The filter's position in its chain.
     pub(crate) position: usize,
     /// What may be done with maps 0 to 3 now.
@@ -276,11 +278,13 @@ impl HostState {
     }
 
     /// Queues what a guest asked of the stream it acts on. From a context that is no
-    /// stream there is nothing to do (section 2.5).
+    /// stream, or none of that kind, there is nothing to do (section 2.5).
     pub(crate) fn push_effect(&mut self, effect: Effect) {
         let id = self.context();
         let outside = id != self.current;
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && effect.concerns(stream.tcp)
+        {
             let reply = matches!(effect, Effect::LocalReply(_));
             if reply && std::mem::replace(&mut stream.replied, true) {
                 return self.notice(format_args!("a second local response is ignored"));
@@ -415,8 +419,10 @@ impl RootEffect {
 
 impl Stream {
     pub(crate) fn new(root: u32, exchange: SharedExchange, position: usize) -> Self {
+        let tcp = exchange.borrow().tcp;
         Self {
             root,
+            tcp,
             exchange,
             position,
             access: [Access::None; 4],

@@ -104,6 +104,18 @@ pub enum StreamType {
     Upstream,
 }
 
+/// Who closed a connection, as close callbacks are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Peer {
+    /// 0: it cannot be told.
+    Unknown = 0,
+    /// 1: this proxy.
+    Local = 1,
+    /// 2: who is at the other end.
+    Remote = 2,
+}
+
 /// Which way a message travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -212,6 +224,12 @@ impl StreamType {
             3 => Self::Upstream,
             _ => return None,
         })
+    }
+
+    /// Whether it is of a TCP connection, not of an HTTP stream.
+    #[must_use]
+    pub const fn is_tcp(self) -> bool {
+        matches!(self, Self::Downstream | Self::Upstream)
     }
 }
 

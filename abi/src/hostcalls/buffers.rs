@@ -22,8 +22,9 @@ pub(crate) fn get_buffer_bytes<C: GuestCaller>(
         start..end
     };
     // A body is copied from its window straight into the guest.
-    if let Some(way) = body(buffer) {
-        let Some(stream) = caller.state().stream() else {
+    if let Some((way, tcp)) = body(buffer) {
+        let stream = caller.state().stream();
+        let Some(stream) = stream.filter(|stream| stream.tcp == tcp) else {
             return guest::give(caller, value, value_len, &[]);
         };
         let length = range(stream.window(way).visible()).len();
@@ -51,8 +52,10 @@ pub(crate) fn get_buffer_status<C: GuestCaller>(
     let state = caller.state();
     let buffer = buffer_type(state, buffer)?;
     let length = match body(buffer) {
-        Some(way) => state
+        // As in Envoy: never "not found", only empty.
+        Some((way, tcp)) => state
             .stream()
+            .filter(|stream| stream.tcp == tcp)
             .map_or(0, |stream| stream.window(way).visible().len()),
         None => fixed(state, buffer).ok_or(Status::NotFound)?.len(),
     };
@@ -77,15 +80,9 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
     let splice = state.settings.compat.splice_body;
     // What a guest could hold itself, the host may hold for it.
     let most = state.settings.limits.memory;
-    let way = match buffer {
-        BufferType::RequestBody => Way::Request,
-        BufferType::ResponseBody => Way::Response,
-        BufferType::DownstreamData | BufferType::UpstreamData => {
-            return Err(Status::NotFound.into());
-        }
-        _ => return Err(Status::BadArgument.into()),
-    };
-    let window = state.stream().ok_or(Status::NotFound)?.window(way);
+    let (way, tcp) = body(buffer).ok_or(Status::BadArgument)?;
+    let stream = state.stream().filter(|stream| stream.tcp == tcp);
+    let window = stream.ok_or(Status::NotFound)?.window(way);
     if !window.is_editable() {
         return Err(Status::NotFound.into());
     }
@@ -111,11 +108,13 @@ fn buffer_type(state: &HostState, buffer: u32) -> Result<BufferType, Status> {
         .ok_or(Status::BadArgument)
 }
 
-/// The body a buffer type stands for.
-const fn body(buffer: BufferType) -> Option<Way> {
+/// The body, or the way of a TCP connection (`true`), a buffer type stands for.
+const fn body(buffer: BufferType) -> Option<(Way, bool)> {
     match buffer {
-        BufferType::RequestBody => Some(Way::Request),
-        BufferType::ResponseBody => Some(Way::Response),
+        BufferType::RequestBody => Some((Way::Request, false)),
+        BufferType::ResponseBody => Some((Way::Response, false)),
+        BufferType::DownstreamData => Some((Way::Request, true)),
+        BufferType::UpstreamData => Some((Way::Response, true)),
         _ => None,
     }
 }
@@ -129,7 +128,6 @@ fn delivered(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
 fn fixed(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
     match buffer {
         // As in Envoy: never "not found", only empty.
-        BufferType::DownstreamData | BufferType::UpstreamData => Some(Bytes::new()),
         BufferType::GrpcMessage => Some(delivered(state, buffer).unwrap_or_default()),
         BufferType::HttpCallResponseBody | BufferType::RedisCallResponse => {
             delivered(state, buffer)

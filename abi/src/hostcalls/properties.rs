@@ -97,6 +97,9 @@ fn lookup(state: &mut HostState, raw: &[u8], path: &[&[u8]]) -> Option<Value> {
     let old_names = state.settings.compat.old_property_names;
     let stream = state.stream()?;
     let exchange = stream.exchange.borrow();
+    if exchange.tcp && matches!(path, [b"request" | b"response", ..]) {
+        return None;
+    }
     if let Some(found) = from_headers(&exchange, path) {
         return found;
     }

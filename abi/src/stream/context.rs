@@ -51,12 +51,12 @@ impl Context {
     }
 
     /// `proxy_on_log`.
-    pub(crate) fn log(&mut self) -> Result<(), Trap> {
+    pub(crate) fn log(&self) -> Result<(), Trap> {
         self.call(Callback::Log, [0; 2]).map(drop)
     }
 
     /// `proxy_on_done`; for a stream its answer does not matter.
-    pub(crate) fn done(&mut self) -> Result<(), Trap> {
+    pub(crate) fn done(&self) -> Result<(), Trap> {
         self.call(Callback::Done, [0; 2]).map(drop)
     }
 

@@ -22,6 +22,7 @@ mod properties;
 mod start;
 mod stream_control;
 mod stuck;
+mod tcp;
 mod traps;
 mod wasi;
 

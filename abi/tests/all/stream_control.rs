@@ -359,7 +359,7 @@ each_engine! {
             (local $n i32)
             (drop (!set_effective_context #2))
             (loop $again
-                (drop (!continue_stream #0)) (drop (!close_stream #2))
+                (drop (!continue_stream #0)) (drop (!close_stream #0))
                 (local.set $n (i32.add (local.get $n) #1))
                 (br_if $again (i32.lt_u (local.get $n) #10000)))");
         let mut chain = guest.chain();
