@@ -1,11 +1,11 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as check reference setup bench-plain bench-instructions
+.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
-	@echo 'make test                 the whole suite, with guests in Rust, Go, AssemblyScript'
+	@echo 'make test                 the whole suite, with guests in Rust, Go, AssemblyScript, C++'
 	@echo 'make check                formatting and lints'
 	@echo 'make reference            proxy/REFERENCE.md, printed by the proxy itself'
 	@echo 'make guests               wasm guests only, into target/guests'
@@ -19,7 +19,7 @@ run: guests-rust
 test:
 	@.ci/test.sh
 
-guests: guests-rust guests-go guests-as
+guests: guests-rust guests-go guests-as guests-cpp
 
 guests-rust: setup
 	@filters/build.sh
@@ -29,6 +29,9 @@ guests-go:
 
 guests-as:
 	@examples/guests-as/build.sh
+
+guests-cpp:
+	@conformance/guests/cpp/build.sh
 
 check:
 	@.ci/check.sh

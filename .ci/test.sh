@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole suite: guests in three languages, the workspace's tests, the guest library's.
+# The whole suite: guests in four languages, the workspace's tests, the guest library's.
 # Ends with one line, `N passed, N failed`, over all of them.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,6 +7,7 @@
 "$root/filters/build.sh"
 "$root/examples/guests-go/build.sh"
 "$root/examples/guests-as/build.sh"
+"$root/conformance/guests/cpp/build.sh"
 
 cd "$root"
 log=$(mktemp)

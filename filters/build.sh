@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds every Rust guest, the filters here and those of examples/guests, into target/guests.
+# Builds every Rust guest (the filters here, the examples, the conformance suite's) into
+# target/guests.
 #
 # A guest needs a standard library for wasm32-wasip1. The first of these ways that works:
 #   1. that target of the installed toolchain
@@ -86,7 +87,7 @@ fi
 
 # Not from inside a workspace: the configuration there would be applied twice.
 cd "$root"
-for workspace in filters examples/guests; do
+for workspace in filters examples/guests conformance/guests; do
     "${cargo[@]}" build "${flags[@]}" --manifest-path "$root/$workspace/Cargo.toml"
     for manifest in "$root/$workspace"/*/Cargo.toml; do
         crate=$(basename "$(dirname "$manifest")")

@@ -1,0 +1,3 @@
+module cofferdam.example/go-guest
+
+go 1.24
