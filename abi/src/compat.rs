@@ -33,6 +33,9 @@ pub struct Compat {
     pub lenient_start: bool,
     /// `on_failure` as this host defines it; off: as Envoy, the VM stays failed.
     pub recover_after_trap: bool,
+    /// What a guest writes to its outputs becomes a record when its line ends; off: every
+    /// write is one.
+    pub whole_lines: bool,
 }
 
 /// One switch: its name in a configuration, the words for its two positions, and how to
@@ -62,6 +65,7 @@ impl Compat {
         link_union: true,
         lenient_start: true,
         recover_after_trap: true,
+        whole_lines: true,
     };
 
     /// What the real Envoy was measured to do.
@@ -79,6 +83,7 @@ impl Compat {
         link_union: false,
         lenient_start: false,
         recover_after_trap: false,
+        whole_lines: false,
     };
 
     /// What the specification's text says.
@@ -96,6 +101,7 @@ impl Compat {
         link_union: false,
         lenient_start: false,
         recover_after_trap: false,
+        whole_lines: true,
     };
 
     /// Names a preset may have.
@@ -160,7 +166,7 @@ const fn on_off(name: &'static str, field: fn(&mut Compat) -> &mut bool) -> Swit
     }
 }
 
-static SWITCHES: [Switch; 13] = [
+static SWITCHES: [Switch; 14] = [
     on_off("response_phase_request_maps", |c| {
         &mut c.response_phase_request_maps
     }),
@@ -212,6 +218,12 @@ static SWITCHES: [Switch; 13] = [
         on: "on_failure",
         off: "envoy",
         field: |c| &mut c.recover_after_trap,
+    },
+    Switch {
+        name: "output",
+        on: "lines",
+        off: "writes",
+        field: |c| &mut c.whole_lines,
     },
 ];
 

@@ -49,6 +49,7 @@ pub mod host;
 mod hostcalls;
 pub mod limits;
 pub mod module;
+mod output;
 pub mod plugin;
 pub mod property;
 mod reply;

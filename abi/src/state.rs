@@ -15,6 +15,7 @@ use crate::exchange::{Effect, SharedExchange};
 use crate::headers::Headers;
 use crate::host::{Host, Origin};
 use crate::hostcalls::Hostcalls;
+use crate::output::Output;
 use crate::plugin::{Plugin, VmSettings};
 use crate::types::{BufferType, LogLevel, MapType, Way};
 use crate::version::AbiVersion;
@@ -32,6 +33,8 @@ pub struct HostState {
     pub(crate) starting: bool,
     /// Inside the guest's allocator: fewer still (section 1.5).
     pub(crate) allocating: bool,
+    /// Written by the guest, not logged yet.
+    output: Output,
     /// What the guest last gave to `proc_exit`.
     pub(crate) exit_code: Option<u32>,
     /// The export being run, for messages and for what is readable when.
@@ -194,6 +197,7 @@ impl HostState {
             version,
             starting: true,
             allocating: false,
+            output: Output::default(),
             exit_code: None,
             callback: None,
             current: 0,
@@ -332,6 +336,26 @@ impl HostState {
         }
     }
 
+    /// What the guest writes to an output of that level.
+    pub(crate) fn write(&mut self, level: LogLevel, text: &[u8]) {
+        if !self.settings.compat.whole_lines {
+            return self.log(level, text.strip_suffix(b"\n").unwrap_or(text));
+        }
+        if self.is_wanted(level) {
+            let mut output = std::mem::take(&mut self.output);
+            output.write(level, text, |record| self.log(level, record));
+            self.output = output;
+        }
+    }
+
+    /// Logs what waits for the end of its line: the guest's call is over, or it has more to
+    /// say that must not come first.
+    pub(crate) fn flush_output(&mut self) {
+        if !self.output.is_empty() {
+            std::mem::take(&mut self.output).flush(|level, record| self.log(level, record));
+        }
+    }
+
     /// The guest has asked for something its capabilities do not allow.
     #[cold]
     pub(crate) fn refuse(&self, capability: &str) {
@@ -341,6 +365,13 @@ impl HostState {
     /// A remark of ours.
     pub(crate) fn notice(&self, message: std::fmt::Arguments<'_>) {
         self.with_origin(|host, origin| host.notice(origin, message));
+    }
+}
+
+impl Drop for HostState {
+    /// A guest that never started may have said why.
+    fn drop(&mut self) {
+        self.flush_output();
     }
 }
 

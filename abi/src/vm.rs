@@ -52,6 +52,7 @@ impl Vm {
         let state = HostState::new(host, settings, version);
         let mut instance = code.instantiate(state, &limits)?;
         instance.state().starting = false;
+        instance.state().flush_output();
         Ok(Self {
             instance,
             callbacks,
@@ -145,6 +146,7 @@ impl Vm {
         state.callback = Some(callback);
         let result = self.instance.call(callback, args);
         let state = self.instance.state();
+        state.flush_output();
         state.current = 0;
         state.effective = 0;
         state.callback = None;

@@ -8,7 +8,9 @@ pub(crate) fn log<C: GuestCaller>(caller: &mut C, level: u32, text: u32, len: u3
     guest::charge_bytes(caller, len as usize)?;
     charge_record(caller, level)?;
     let (memory, state) = caller.split();
-    state.log(level, guest::bytes(memory, text, len)?);
+    let text = guest::bytes(memory, text, len)?;
+    state.flush_output();
+    state.log(level, text);
     Ok(())
 }
 

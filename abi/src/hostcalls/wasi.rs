@@ -75,7 +75,7 @@ pub(crate) fn fd_write<C: GuestCaller>(
         }
         guest::bytes(memory, out, 4)?;
         if !text.is_empty() {
-            state.log(level, text.strip_suffix(b"\n").unwrap_or(&text));
+            state.write(level, &text);
         }
         guest::write_u32(memory, out, total)?;
         Ok(SUCCESS)

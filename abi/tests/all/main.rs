@@ -18,6 +18,7 @@ mod loading;
 mod local_reply;
 mod log_time;
 mod maps;
+mod output;
 mod properties;
 mod start;
 mod stream_control;

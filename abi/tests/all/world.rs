@@ -96,7 +96,26 @@ impl Engine {
 
     /// A guest of a whole module.
     pub(crate) fn wat(self, setup: Setup, wat: &str) -> Result<Guest, LoadError> {
+        self.start(setup, wat).1
+    }
+
+    /// Likewise, with the host that a guest which does not start leaves behind.
+    pub(crate) fn start(
+        self,
+        setup: Setup,
+        wat: &str,
+    ) -> (Rc<RecordingHost>, Result<Guest, LoadError>) {
         let host = Rc::new(RecordingHost::default());
+        let started = self.start_on(&host, setup, wat);
+        (host, started)
+    }
+
+    fn start_on(
+        self,
+        host: &Rc<RecordingHost>,
+        setup: Setup,
+        wat: &str,
+    ) -> Result<Guest, LoadError> {
         let (code, module) = self.compile(&setup.settings, wat)?;
         let mut vm = Vm::start(
             &*code,
@@ -107,7 +126,7 @@ impl Engine {
         let plugin = Rc::new(setup.plugin);
         let root = vm.create_root(plugin.clone())?;
         Ok(Guest {
-            host,
+            host: host.clone(),
             vm: Rc::new(RefCell::new(vm)),
             root,
             plugin,
