@@ -83,6 +83,12 @@ impl Capabilities {
         self.callbacks.contains(callback)
     }
 
+    /// Whom it may call, where that is restricted.
+    #[must_use]
+    pub fn callouts(&self) -> Option<&[Target]> {
+        self.callouts.as_deref()
+    }
+
     /// Whether it may be called.
     #[must_use]
     pub fn allows_callout(&self, target: &Target) -> bool {

@@ -6,6 +6,7 @@
 
 mod deliver;
 
+use std::any::Any;
 use std::rc::Rc;
 
 use crate::callbacks::Callback;
@@ -24,6 +25,8 @@ pub struct Vm {
     /// What may be called of what it exports.
     callbacks: Callbacks,
     failed: bool,
+    /// What goes with it; the instance goes first.
+    kept: Vec<Box<dyn Any>>,
 }
 
 /// A root context of a VM.
@@ -57,6 +60,7 @@ impl Vm {
             instance,
             callbacks,
             failed: false,
+            kept: Vec::new(),
         })
     }
 
@@ -240,6 +244,11 @@ impl Vm {
     /// Whether roots have asked for anything.
     pub fn has_root_effects(&mut self) -> bool {
         !self.instance.state().root_effects.is_empty()
+    }
+
+    /// Keeps something of the embedder's, to be dropped when the VM is.
+    pub fn keep(&mut self, thing: Box<dyn Any>) {
+        self.kept.push(thing);
     }
 
     /// Whether a call has trapped.

@@ -46,12 +46,13 @@ pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
     let Unusable {
         mut problems,
         plugins,
+        clusters,
     } = match check::load_parts(path) {
         Ok(config) => return Prepared::new(config),
         Err(unusable) => unusable,
     };
     // Filters cannot mend a file that is wrong, but all there is to mend is said at once.
-    problems.extend(modules::load(&plugins).err().unwrap_or_default());
+    problems.extend(modules::load(&plugins, &clusters).err().unwrap_or_default());
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(problems)
 }
@@ -120,7 +121,7 @@ impl Prepared {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
-        let loaded = modules::load(&config.plugins)?;
+        let loaded = modules::load(&config.plugins, &config.clusters)?;
         Ok(Self {
             config: Arc::new(config),
             loaded,

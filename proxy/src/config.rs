@@ -30,6 +30,8 @@ pub struct Config {
     pub plugins: Vec<Arc<PluginConfig>>,
     /// Upstreams; routes hold indexes into this list.
     pub clusters: Vec<Arc<Cluster>>,
+    /// How filters call other services.
+    pub callouts: Arc<Callouts>,
     /// Worker threads, 1..=256. Default: the number of usable cores.
     pub workers: usize,
     /// How long in-flight requests may go on after SIGTERM. Default 30 s.
@@ -291,6 +293,35 @@ pub struct Cluster {
     pub idle_timeout: Duration,
     /// Active checks by Pingora's background service, if any.
     pub health_check: Option<HealthCheck>,
+}
+
+/// Calls that filters make themselves.
+#[derive(Debug, Clone)]
+pub struct Callouts {
+    /// Verifies servers that are named by `https://` URL, with both versions of HTTP on
+    /// offer. `None` where no filter may call one.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// For servers named by URL, name resolution apart. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long a pooled connection to a server named by URL may sit unused. Default 55 s.
+    pub idle_timeout: Duration,
+    /// Longest body of a response, in bytes. Default 1 MiB.
+    pub body: usize,
+    /// Longest gRPC message of a response, and half of what may wait to be sent on one
+    /// stream, in bytes. Default 4 MiB.
+    pub message: usize,
+}
+
+impl Default for Callouts {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(55),
+            body: 1 << 20,
+            message: 4 << 20,
+        }
+    }
 }
 
 /// One server of a cluster.

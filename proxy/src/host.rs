@@ -2,21 +2,29 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::{Host, LogLevel, Origin};
 
+use crate::config::Cluster;
 use crate::refusals::Refusals;
 
 /// The target of guests' records in the program's log, for filters such as
 /// `--log info,filter=debug`.
 pub(crate) const LOG_TARGET: &str = "filter";
 
+/// Which clusters there are, with their positions in the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct ClusterNames(HashMap<String, usize>);
+
 /// One worker's host.
 pub(crate) struct WorkerHost {
     rng: RefCell<fastrand::Rng>,
     level: LogLevel,
+    clusters: Arc<ClusterNames>,
     /// A root has asked for something (see [`Host::root_effect`]).
     pub(crate) effects: Cell<bool>,
     /// While a configuration is being verified, records are kept for its error message.
@@ -24,13 +32,31 @@ pub(crate) struct WorkerHost {
     refusals: RefCell<Refusals>,
 }
 
+// === impl ClusterNames ===
+
+impl ClusterNames {
+    pub(crate) fn new(clusters: &[Arc<Cluster>]) -> Self {
+        let named = clusters.iter().enumerate();
+        Self(
+            named
+                .map(|(index, cluster)| (cluster.name.clone(), index))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
+        self.0.get(std::str::from_utf8(name).ok()?).copied()
+    }
+}
+
 // === impl WorkerHost ===
 
 impl WorkerHost {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clusters: Arc<ClusterNames>) -> Self {
         Self {
             rng: RefCell::new(fastrand::Rng::new()),
             level: enabled_level(),
+            clusters,
             effects: Cell::new(false),
             captured: None,
             refusals: RefCell::default(),
@@ -38,11 +64,11 @@ impl WorkerHost {
     }
 
     /// A host that keeps what guests say instead of writing it.
-    pub(crate) fn capturing() -> Self {
+    pub(crate) fn capturing(clusters: Arc<ClusterNames>) -> Self {
         Self {
             captured: Some(RefCell::default()),
             level: LogLevel::Warn,
-            ..Self::new()
+            ..Self::new(clusters)
         }
     }
 
@@ -124,6 +150,10 @@ impl Host for WorkerHost {
 
     fn root_effect(&self) {
         self.effects.set(true);
+    }
+
+    fn knows_cluster(&self, name: &[u8]) -> bool {
+        self.clusters.find(name).is_some()
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod app;
+mod callout;
 pub mod config;
 mod connection;
 pub mod demo;

@@ -8,8 +8,8 @@ use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::{AbiVersion, LoadError, Module, Plugin, Vm, VmSettings};
 
-use crate::config::{Diagnostic, PluginConfig};
-use crate::host::{WorkerHost, thread_time};
+use crate::config::{Cluster, Diagnostic, PluginConfig};
+use crate::host::{ClusterNames, WorkerHost, thread_time};
 
 /// One plugin of the configuration with its code.
 #[derive(Debug)]
@@ -24,7 +24,11 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 /// One diagnostic for each plugin that cannot run, with what its guest said.
-pub(crate) fn load(plugins: &[Arc<PluginConfig>]) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
+pub(crate) fn load(
+    plugins: &[Arc<PluginConfig>],
+    clusters: &[Arc<Cluster>],
+) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
+    let clusters = Arc::new(ClusterNames::new(clusters));
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     let mut engines = HashMap::new();
@@ -56,7 +60,7 @@ pub(crate) fn load(plugins: &[Arc<PluginConfig>]) -> Result<Vec<Arc<Loaded>>, Ve
                     digest: module.digest,
                 };
                 if unsound.is_empty() {
-                    problems.extend(plugin.try_start());
+                    problems.extend(plugin.try_start(&clusters));
                 }
                 for problem in unsound {
                     problems.push(diagnostic(
@@ -123,8 +127,8 @@ impl Loaded {
         }
     }
 
-    fn try_start(&self) -> Option<Diagnostic> {
-        let host = Rc::new(WorkerHost::capturing());
+    fn try_start(&self, clusters: &Arc<ClusterNames>) -> Option<Diagnostic> {
+        let host = Rc::new(WorkerHost::capturing(clusters.clone()));
         let started = Vm::start(
             &*self.code,
             self.version,

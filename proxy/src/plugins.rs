@@ -17,11 +17,12 @@ use cofferdam_abi::{
 };
 use tokio::task::AbortHandle;
 
-use crate::config::OnFailure;
+use crate::callout::Callouts;
+use crate::config::{Config, OnFailure};
 use crate::facts::Facts;
 use crate::flow::Filters;
 use crate::headers::Invalid;
-use crate::host::WorkerHost;
+use crate::host::{ClusterNames, WorkerHost};
 use crate::modules::Loaded;
 use crate::worker::Worker;
 
@@ -36,6 +37,8 @@ pub(crate) struct Plugins {
     /// VMs that streams keep until they have ended.
     crashed: RefCell<Vec<Weak<RefCell<Vm>>>>,
     timers: RefCell<HashMap<(usize, RootId), Timer>>,
+    clusters: Arc<ClusterNames>,
+    pub(crate) callouts: Rc<Callouts>,
 }
 
 /// What makes two VMs the same one.
@@ -79,7 +82,8 @@ pub(crate) struct Refused {
 // === impl Plugins ===
 
 impl Plugins {
-    pub(crate) fn new(loaded: &[Arc<Loaded>]) -> Self {
+    pub(crate) fn new(loaded: &[Arc<Loaded>], config: &Config) -> Self {
+        let clusters = Arc::new(ClusterNames::new(&config.clusters));
         let slots = loaded
             .iter()
             .map(|loaded| Slot {
@@ -93,12 +97,19 @@ impl Plugins {
             })
             .collect();
         Self {
-            host: Rc::new(WorkerHost::new()),
+            host: Rc::new(WorkerHost::new(clusters.clone())),
             slots,
             vms: RefCell::default(),
             crashed: RefCell::default(),
             timers: RefCell::default(),
+            clusters,
+            callouts: Callouts::new(config.callouts.clone()),
         }
+    }
+
+    /// The position of the cluster of that name.
+    pub(crate) fn cluster(&self, name: &[u8]) -> Option<usize> {
+        self.clusters.find(name)
     }
 
     /// Starts everything, so that the first request finds it running.
@@ -233,6 +244,7 @@ impl Plugins {
                     self.host.clone(),
                 )?;
                 let vm = Rc::new(RefCell::new(vm));
+                self.callouts.attach(&vm);
                 vms.push((slot.key.clone(), vm.clone()));
                 vm
             }
@@ -255,22 +267,32 @@ impl Plugins {
                 Err(_) => continue,
             };
             for effect in effects {
-                match effect {
-                    RootEffect::Tick { root, period } => self.set_timer(worker, &vm, root, period),
-                    RootEffect::Done { root } => {
-                        let name = vm.borrow_mut().plugin_name(root);
-                        if let Err(trap) = vm.borrow_mut().delete_root(root) {
-                            report_trap(&name, &trap, "-");
-                        }
-                    }
-                    // Guests are told of no cluster yet, so these do not come.
-                    RootEffect::Call { .. }
-                    | RootEffect::Send { .. }
-                    | RootEffect::HalfClose { .. }
-                    | RootEffect::Cancel { .. }
-                    | RootEffect::RedisClient { .. } => {}
+                self.carry_out(worker, &vm, effect);
+            }
+        }
+    }
+
+    fn carry_out(&self, worker: &Rc<Worker>, vm: &Rc<RefCell<Vm>>, effect: RootEffect) {
+        match effect {
+            RootEffect::Tick { root, period } => self.set_timer(worker, vm, root, period),
+            RootEffect::Done { root } => {
+                let name = vm.borrow_mut().plugin_name(root);
+                if let Err(trap) = vm.borrow_mut().delete_root(root) {
+                    report_trap(&name, &trap, "-");
                 }
             }
+            RootEffect::Call { root, token, call } => {
+                self.callouts.begin(worker, vm, root, token, *call);
+            }
+            RootEffect::Send {
+                root,
+                token,
+                message,
+                end,
+            } => self.callouts.send(worker, vm, root, token, &message, end),
+            RootEffect::HalfClose { token, .. } => self.callouts.half_close(vm, token),
+            RootEffect::Cancel { token, .. } => self.callouts.cancel(vm, token),
+            RootEffect::RedisClient { .. } => {}
         }
     }
 
@@ -361,7 +383,7 @@ pub(crate) fn report(failure: &Failure, request: &str) {
     }
 }
 
-fn report_trap(filter: &str, trap: &Trap, request: &str) {
+pub(crate) fn report_trap(filter: &str, trap: &Trap, request: &str) {
     tracing::error!(
         filter,
         callback = trap.callback,

@@ -1,9 +1,10 @@
 //! Upstreams of one worker: which endpoint, over which connection.
 //!
-//! Backends, discovery and health are `pingora-load-balancing`'s and are shared
+//! Backends, discovery and health of clusters are `pingora-load-balancing`'s and are shared
 //! ([`Backends`]); a worker selects on a snapshot of them that it renews when their
 //! generation has moved, and keeps connections of its own. Nothing here crosses threads
-//! but one relaxed load per request.
+//! but one relaxed load per request. A server that a filter names by its URL is an upstream
+//! too, whose addresses are [what its name was resolved to](Upstream::resolve).
 
 pub(crate) mod backends;
 pub(crate) mod body;
@@ -26,7 +27,8 @@ pub(crate) use connect::{ConnectError, Lease};
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) cluster: Arc<Cluster>,
-    backends: Arc<Backends>,
+    /// `None` for one whose addresses are given by [`Upstream::resolve`].
+    backends: Option<Arc<Backends>>,
     snapshot: RefCell<Snapshot>,
 }
 
@@ -47,7 +49,7 @@ struct Endpoint {
 // === impl Upstream ===
 
 impl Upstream {
-    pub(crate) fn new(cluster: Arc<Cluster>, backends: Arc<Backends>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, backends: Option<Arc<Backends>>) -> Self {
         Self {
             cluster,
             backends,
@@ -55,13 +57,28 @@ impl Upstream {
         }
     }
 
+    /// The same servers over connections apart, spoken to as `cluster` says.
+    pub(crate) fn beside(&self, cluster: Cluster) -> Self {
+        Self::new(Arc::new(cluster), self.backends.clone())
+    }
+
+    /// The addresses of a server that is known by its name; connections to those that stay
+    /// are kept.
+    pub(crate) fn resolve(&self, addresses: &[SocketAddr]) {
+        let usable: Vec<_> = addresses.iter().map(|address| (*address, 1)).collect();
+        let mut snapshot = self.snapshot.borrow_mut();
+        snapshot.renew(&usable, self.cluster.idle_timeout);
+    }
+
     /// The next endpoint: smooth weighted round robin, so that 5:1:1 is not five in a row.
     pub(crate) fn select(&self) -> Option<Rc<Pool>> {
         let mut snapshot = self.snapshot.borrow_mut();
-        let generation = self.backends.generation();
-        if snapshot.generation != Some(generation) {
-            snapshot.renew(&self.backends.usable(), self.cluster.idle_timeout);
-            snapshot.generation = Some(generation);
+        if let Some(backends) = &self.backends {
+            let generation = backends.generation();
+            if snapshot.generation != Some(generation) {
+                snapshot.renew(&backends.usable(), self.cluster.idle_timeout);
+                snapshot.generation = Some(generation);
+            }
         }
         snapshot.next()
     }

@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     config: Arc<Config>,
     listeners: Vec<ListenerState>,
     pub(crate) plugins: Plugins,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Rc<Upstream>>,
     pub(crate) names: Rc<Names>,
     pub(crate) rng: RefCell<fastrand::Rng>,
     pub(crate) date: RefCell<DateCache>,
@@ -117,6 +117,7 @@ pub(crate) fn run(
     for upstream in &worker.upstreams {
         upstream.close_idle();
     }
+    worker.plugins.callouts.close_idle();
     if let Some(sink) = &worker.sink {
         sink.flush();
     }
@@ -161,11 +162,13 @@ impl Worker {
             .clusters
             .iter()
             .zip(&shared.backends)
-            .map(|(cluster, backends)| Upstream::new(cluster.clone(), backends.clone()))
+            .map(|(cluster, backends)| {
+                Rc::new(Upstream::new(cluster.clone(), Some(backends.clone())))
+            })
             .collect();
         Rc::new(Self {
             listeners,
-            plugins: Plugins::new(&shared.loaded),
+            plugins: Plugins::new(&shared.loaded, &config),
             upstreams,
             names: Rc::new(Names::new(config.clone())),
             rng: RefCell::new(fastrand::Rng::new()),
@@ -183,7 +186,7 @@ impl Worker {
     }
 
     /// The upstream of the cluster at that position of the configuration.
-    pub(crate) fn upstream(&self, index: usize) -> &Upstream {
+    pub(crate) fn upstream(&self, index: usize) -> &Rc<Upstream> {
         &self.upstreams[index]
     }
 

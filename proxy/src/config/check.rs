@@ -7,6 +7,7 @@
 
 mod access_log;
 mod action;
+mod callouts;
 mod capabilities;
 mod chain;
 mod clusters;
@@ -31,7 +32,7 @@ use cofferdam_abi::Compat;
 
 pub use super::yaml::Diagnostic;
 use super::yaml::{MAX_FILE_BYTES, Node, Position, Problems, did_you_mean, parse, quote};
-use super::{Config, PluginConfig};
+use super::{Cluster, Config, PluginConfig};
 use files::Files;
 use host::Resolver;
 
@@ -51,6 +52,8 @@ pub struct Unusable {
     /// The plugins that are as they should be: there may still be more wrong with them,
     /// and whoever mends the file wants to know that at once.
     pub plugins: Vec<Arc<PluginConfig>>,
+    /// The clusters that are: a plugin may want to know them when it is started.
+    pub clusters: Vec<Arc<Cluster>>,
 }
 
 /// As [`load`], for a caller that goes on with what is good.
@@ -65,10 +68,10 @@ pub fn load_parts(path: &Path) -> Result<Config, Unusable> {
         Err((position, what, help)) => {
             let problems = Problems::new(&file);
             problems.add(position, "$", &what, help);
-            let plugins = Vec::new();
             Err(Unusable {
                 problems: problems.into_sorted(),
-                plugins,
+                plugins: Vec::new(),
+                clusters: Vec::new(),
             })
         }
     }
@@ -115,10 +118,16 @@ fn check(
     };
     match config {
         Some(config) if problems.is_empty() => Ok(config),
-        config => Err(Unusable {
-            problems: problems.into_sorted(),
-            plugins: config.map_or_else(Vec::new, |config| config.plugins),
-        }),
+        config => {
+            let (plugins, clusters) = config
+                .map(|config| (config.plugins, config.clusters))
+                .unwrap_or_default();
+            Err(Unusable {
+                problems: problems.into_sorted(),
+                plugins,
+                clusters,
+            })
+        }
     }
 }
 
@@ -130,10 +139,13 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let filters = filters::read(&root.list("filters"), context, compat, &clusters.names);
     let mut chains = chain::Chains::new(&filters);
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
+    let plugins = chains.into_plugins();
+    let callouts = callouts::read(&root, &plugins, context);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
-        plugins: chains.into_plugins(),
+        plugins,
         clusters: clusters.built.into_iter().map(Arc::new).collect(),
+        callouts: Arc::new(callouts),
         workers: match root.get("workers") {
             Some(_) => root.count("workers"),
             None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256)),

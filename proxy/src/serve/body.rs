@@ -162,7 +162,8 @@ impl ResponseBody {
                     });
                 }
             }
-            BodyError::Timeout => {}
+            // A response's body is not a call's.
+            BodyError::Timeout | BodyError::Cancelled(_) => {}
         }
         facts.overrule(&Bytes::from(error.to_string().replace(' ', "_")));
     }

@@ -10,6 +10,7 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::callout::CallBody;
 use crate::flow::{Broken, Flow};
 use crate::pump::{Pump, Stopped};
 use crate::serve::linger;
@@ -31,6 +32,8 @@ pub(crate) enum UpstreamBody {
     },
     /// Through filters.
     Filtered(Filtered),
+    /// Of a filter's own call.
+    Call(CallBody),
 }
 
 /// A body that comes out of a chain of filters, with the framing it must keep.
@@ -59,6 +62,8 @@ pub(crate) enum BodyError {
     Length,
     /// A timer of the exchange ran out.
     Timeout,
+    /// A filter's call was given up.
+    Cancelled(h2::Error),
 }
 
 // === impl UpstreamBody ===
@@ -70,6 +75,7 @@ impl UpstreamBody {
             Self::Empty => None,
             Self::Plain { body, .. } => Some(body),
             Self::Filtered(mut filtered) => filtered.pump.take_source(),
+            Self::Call(_) => None,
         }
     }
 }
@@ -97,6 +103,7 @@ impl Body for UpstreamBody {
             Self::Empty => true,
             Self::Plain { body, .. } => body.is_end_stream(),
             Self::Filtered(filtered) => filtered.ended,
+            Self::Call(body) => body.is_end_stream(),
         }
     }
 
@@ -105,6 +112,7 @@ impl Body for UpstreamBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Plain { body, .. } => body.size_hint(),
             Self::Filtered(filtered) => filtered.size_hint(),
+            Self::Call(body) => body.size_hint(),
         }
     }
 }
@@ -149,6 +157,7 @@ impl UpstreamBody {
                     },
                 })
             }
+            Self::Call(body) => body.poll_frame(cx),
             Self::Filtered(filtered) => {
                 let frame = std::task::ready!(filtered.poll_frame(cx));
                 let flow = &filtered.pump.flow;
@@ -292,8 +301,17 @@ impl std::fmt::Display for BodyError {
                 f.write_str("filters changed the body's length after its headers had left")
             }
             Self::Timeout => f.write_str("a timeout of the route ran out"),
+            Self::Cancelled(_) => f.write_str("the call was given up"),
         }
     }
 }
 
-impl std::error::Error for BodyError {}
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // Tells the codec which code resets the stream.
+            Self::Cancelled(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}

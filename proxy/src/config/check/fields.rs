@@ -1,6 +1,7 @@
 //! Every key a configuration may have, described once: the walk takes its allowed keys,
 //! ranges and defaults from here, and the reference is printed from here.
 
+mod callouts;
 mod cluster;
 mod filter;
 mod listener;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Absent, Field, Kind, Table};
 
+pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TLS};
@@ -38,6 +40,12 @@ pub static ROOT: Table = Table {
             Kind::Tables(&CLUSTER),
             Means("no upstreams"),
             "Every upstream that a route may name.",
+        ),
+        field(
+            "callouts",
+            Kind::Table(&CALLOUTS),
+            Means("the defaults"),
+            "How filters call other services.",
         ),
         field(
             "compat",

@@ -115,6 +115,21 @@ fn a_filter_and_a_cluster_have_the_documented_defaults() {
 }
 
 #[test]
+fn calls_of_filters_have_the_documented_defaults_and_settings() {
+    let callouts = accept(&with("callouts: {}")).callouts;
+    assert!(callouts.tls.is_none(), "nobody may call a server by URL");
+    assert_eq!(callouts.connect_timeout, 5 * SECOND);
+    assert_eq!(callouts.idle_timeout, 55 * SECOND);
+    assert_eq!((callouts.body, callouts.message), (1 << 20, 4 << 20));
+    let callouts = accept(FULL).callouts;
+    let client = callouts.tls.as_ref().expect("authorities");
+    assert_eq!(client.alpn_protocols, [&b"h2"[..], b"http/1.1"]);
+    assert_eq!(callouts.connect_timeout, 2 * SECOND);
+    assert_eq!(callouts.idle_timeout, 9 * SECOND);
+    assert_eq!((callouts.body, callouts.message), (2 << 20, 64 << 10));
+}
+
+#[test]
 fn listeners_mean_what_they_say() {
     let folder = Folder::new();
     let config = folder.check(FULL).expect("accepted");

@@ -1,0 +1,220 @@
+//! What filters ask of other services: HTTP calls, gRPC calls and streams.
+//!
+//! A guest asks and is called back, so each call is a task of the worker's own: it finds the
+//! upstream, talks to it over the worker's pools, and hands what comes to the guest while
+//! no other guest code runs. A call belongs to the root context that asked, not to the
+//! stream in which it did; it is given up when the guest says so, when its root ends, when
+//! its VM goes, and when the worker ends.
+
+mod body;
+mod grpc;
+mod http;
+mod remote;
+mod send;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cofferdam_abi::callout::{Callout, GrpcEvent, Token};
+use cofferdam_abi::{RootId, Trap, Vm};
+use tokio::task::AbortHandle;
+
+use crate::config;
+use crate::plugins::report_trap;
+use crate::worker::Worker;
+use remote::Remotes;
+
+pub(crate) use body::{CallBody, Feed};
+
+/// All calls of one worker.
+#[derive(Debug)]
+pub(crate) struct Callouts {
+    settings: Arc<config::Callouts>,
+    remotes: Remotes,
+    /// By the address of the VM and the token: emptied as calls end, and by [`Abandons`].
+    live: RefCell<HashMap<(usize, Token), Call>>,
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Call {
+    task: AbortHandle,
+    /// Where the messages of a gRPC stream go.
+    feed: Option<Feed>,
+}
+
+/// Who asked, as the task knows it.
+struct Caller {
+    worker: Rc<Worker>,
+    vm: Weak<RefCell<Vm>>,
+    root: RootId,
+    token: Token,
+}
+
+/// Kept by a VM: when it goes there is nobody left to answer.
+struct Abandons {
+    callouts: Weak<Callouts>,
+    vm: usize,
+}
+
+// === impl Callouts ===
+
+impl Callouts {
+    pub(crate) fn new(settings: Arc<config::Callouts>) -> Rc<Self> {
+        Rc::new(Self {
+            remotes: Remotes::new(settings.clone()),
+            settings,
+            live: RefCell::default(),
+        })
+    }
+
+    /// Ends the calls of a new VM with it.
+    pub(crate) fn attach(self: &Rc<Self>, vm: &Rc<RefCell<Vm>>) {
+        let abandons = Abandons {
+            callouts: Rc::downgrade(self),
+            vm: Rc::as_ptr(vm).addr(),
+        };
+        vm.borrow_mut().keep(Box::new(abandons));
+    }
+
+    /// Begins a call. Its answer never comes before this has returned.
+    pub(crate) fn begin(
+        &self,
+        worker: &Rc<Worker>,
+        vm: &Rc<RefCell<Vm>>,
+        root: RootId,
+        token: Token,
+        callout: Callout,
+    ) {
+        let caller = Caller {
+            worker: worker.clone(),
+            vm: Rc::downgrade(vm),
+            root,
+            token,
+        };
+        let mut feed = None;
+        let task = match callout {
+            Callout::Http(call) => tokio::task::spawn_local(async move {
+                let outcome = http::perform(&caller.worker, &call).await;
+                caller.end(|vm, token| vm.http_call_response(token, outcome));
+            }),
+            Callout::Grpc(mut call) => match call.message.take() {
+                Some(message) => tokio::task::spawn_local(async move {
+                    grpc::call(&caller, call, message).await;
+                }),
+                None => {
+                    let feed = feed.insert(Feed::default()).clone();
+                    tokio::task::spawn_local(async move {
+                        grpc::stream(&caller, call, feed).await;
+                    })
+                }
+            },
+            Callout::Redis(_) => return,
+        };
+        let task = task.abort_handle();
+        let key = (Rc::as_ptr(vm).addr(), token);
+        self.live.borrow_mut().insert(key, Call { task, feed });
+    }
+
+    /// Sends a message on a gRPC stream.
+    pub(crate) fn send(
+        &self,
+        worker: &Rc<Worker>,
+        vm: &Rc<RefCell<Vm>>,
+        root: RootId,
+        token: Token,
+        message: &Bytes,
+        end: bool,
+    ) {
+        let Some(feed) = self.feed(vm, token) else {
+            return;
+        };
+        let waiting = grpc::framed(message).map(|frame| feed.push(frame));
+        if waiting.is_none_or(|waiting| waiting / 2 > self.settings.message) {
+            // The server does not read. What waits would grow without end.
+            self.cancel(vm, token);
+            let caller = Caller {
+                worker: worker.clone(),
+                vm: Rc::downgrade(vm),
+                root,
+                token,
+            };
+            tokio::task::spawn_local(async move {
+                caller.end(|vm, token| vm.grpc_event(token, grpc::overrun()));
+            });
+        } else if end {
+            feed.end();
+        }
+    }
+
+    /// Nothing more is sent on a gRPC stream.
+    pub(crate) fn half_close(&self, vm: &Rc<RefCell<Vm>>, token: Token) {
+        if let Some(feed) = self.feed(vm, token) {
+            feed.end();
+        }
+    }
+
+    /// Gives a call up; its answer is not wanted any more.
+    pub(crate) fn cancel(&self, vm: &Rc<RefCell<Vm>>, token: Token) {
+        if let Some(call) = self.forget(Rc::as_ptr(vm).addr(), token) {
+            call.task.abort();
+        }
+    }
+
+    /// Closes every connection of its own that is not in use.
+    pub(crate) fn close_idle(&self) {
+        self.remotes.close_idle();
+    }
+
+    fn feed(&self, vm: &Rc<RefCell<Vm>>, token: Token) -> Option<Feed> {
+        let live = self.live.borrow();
+        live.get(&(Rc::as_ptr(vm).addr(), token))?.feed.clone()
+    }
+
+    fn forget(&self, vm: usize, token: Token) -> Option<Call> {
+        self.live.borrow_mut().remove(&(vm, token))
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Hands over what has come on a gRPC stream.
+    fn hear(&self, event: GrpcEvent) {
+        self.tell(|vm| vm.grpc_event(self.token, event));
+    }
+
+    /// Hands over the last there is to tell.
+    fn end(&self, give: impl FnOnce(&mut Vm, Token) -> Result<(), Trap>) {
+        let callouts = &self.worker.plugins.callouts;
+        callouts.forget(self.vm.as_ptr().addr(), self.token);
+        self.tell(|vm| give(vm, self.token));
+    }
+
+    /// Nobody runs guest code now: tasks have their turn between calls. What the guest does
+    /// with it is seen to before anything else happens.
+    fn tell(&self, give: impl FnOnce(&mut Vm) -> Result<(), Trap>) {
+        let Some(vm) = self.vm.upgrade() else { return };
+        let told = give(&mut vm.borrow_mut());
+        if let Err(trap) = told {
+            report_trap(&vm.borrow_mut().plugin_name(self.root), &trap, "-");
+        }
+        self.worker.plugins.after_calls(&self.worker);
+    }
+}
+
+impl Drop for Abandons {
+    fn drop(&mut self) {
+        let Some(callouts) = self.callouts.upgrade() else {
+            return;
+        };
+        let gone = |(vm, _): &(usize, Token), _: &mut Call| *vm == self.vm;
+        let calls: Vec<_> = (callouts.live.borrow_mut()).extract_if(gone).collect();
+        for (_, call) in calls {
+            call.task.abort();
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Servers that calls reach over connections of their own: those that a filter names by
+//! URL, and clusters that speak HTTP/1.1 to routes and HTTP/2 to gRPC.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_abi::callout::Target;
+
+use crate::config::{Callouts, Cluster, Protocol, UpstreamTls};
+use crate::tls;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// How long a name's addresses are good for: the system's resolver does not tell.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// All of one worker.
+#[derive(Debug)]
+pub(super) struct Remotes {
+    settings: Arc<Callouts>,
+    /// Never more than the clusters and URLs of the configuration.
+    known: RefCell<HashMap<Key, Rc<Remote>>>,
+}
+
+/// Where to, and whether HTTP/2 is a must.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    place: Place,
+    http2: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Cluster(usize),
+    Url { tls: bool, host: String, port: u16 },
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Remote {
+    upstream: Rc<Upstream>,
+    resolved: Cell<Option<Instant>>,
+    /// One at a time asks the resolver.
+    resolving: tokio::sync::Mutex<()>,
+}
+
+// === impl Remotes ===
+
+impl Remotes {
+    pub(super) fn new(settings: Arc<Callouts>) -> Self {
+        Self {
+            settings,
+            known: RefCell::default(),
+        }
+    }
+
+    /// The upstream that `target` names, with its addresses known; `http2` where nothing
+    /// else will do.
+    ///
+    /// # Errors
+    /// Why there is none, in words for the log and for the guest.
+    pub(super) async fn find(
+        &self,
+        worker: &Worker,
+        target: &Target,
+        http2: bool,
+    ) -> Result<Rc<Upstream>, String> {
+        match target {
+            Target::Cluster(name) => {
+                let index = worker
+                    .plugins
+                    .cluster(name)
+                    .ok_or_else(|| format!("there is no cluster {}", name.escape_ascii()))?;
+                let own = worker.upstream(index);
+                if !http2 || own.cluster.protocol == Protocol::Http2 {
+                    return Ok(own.clone());
+                }
+                let place = Place::Cluster(index);
+                let make = || Ok(own.beside(speaking_http2(&own.cluster)));
+                Ok(self.known(Key { place, http2 }, make)?.upstream.clone())
+            }
+            Target::Url { tls, host, port } => {
+                let place = Place::Url {
+                    tls: *tls,
+                    host: host.clone(),
+                    port: *port,
+                };
+                let make = || self.by_url(*tls, host, *port, http2);
+                let remote = self.known(Key { place, http2 }, make)?;
+                remote.resolve(host, *port).await?;
+                Ok(remote.upstream.clone())
+            }
+        }
+    }
+
+    /// Closes every connection that is not in use.
+    pub(super) fn close_idle(&self) {
+        for remote in self.known.borrow().values() {
+            remote.upstream.close_idle();
+        }
+    }
+
+    fn known(
+        &self,
+        key: Key,
+        make: impl FnOnce() -> Result<Upstream, String>,
+    ) -> Result<Rc<Remote>, String> {
+        if let Some(remote) = self.known.borrow().get(&key) {
+            return Ok(remote.clone());
+        }
+        let remote = Rc::new(Remote {
+            upstream: Rc::new(make()?),
+            resolved: Cell::new(None),
+            resolving: tokio::sync::Mutex::new(()),
+        });
+        self.known.borrow_mut().insert(key, remote.clone());
+        Ok(remote)
+    }
+
+    fn by_url(&self, tls: bool, host: &str, port: u16, http2: bool) -> Result<Upstream, String> {
+        let tls = match (tls, &self.settings.tls) {
+            (false, _) => None,
+            (true, Some(client)) => Some(UpstreamTls {
+                server_name: tls::server_name(host).map_err(|error| error.to_string())?,
+                client: client.clone(),
+            }),
+            (true, None) => return Err("no certificate authorities to verify it with".to_owned()),
+        };
+        let protocol = match &tls {
+            Some(_) => Protocol::Auto,
+            None => Protocol::Http1,
+        };
+        let cluster = Cluster {
+            name: if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            },
+            endpoints: Vec::new(),
+            protocol,
+            tls,
+            connect_timeout: self.settings.connect_timeout,
+            idle_timeout: self.settings.idle_timeout,
+            health_check: None,
+        };
+        let cluster = if http2 {
+            speaking_http2(&cluster)
+        } else {
+            cluster
+        };
+        Ok(Upstream::new(Arc::new(cluster), None))
+    }
+}
+
+// === impl Remote ===
+
+impl Remote {
+    /// Sees to it that its addresses are known. Addresses that were good once stay in use
+    /// while the resolver has nothing better to say.
+    async fn resolve(&self, host: &str, port: u16) -> Result<(), String> {
+        let is_fresh = || (self.resolved.get()).is_some_and(|at| at.elapsed() < FRESH);
+        if is_fresh() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.resolving.lock().await;
+        if is_fresh() {
+            return Ok(());
+        }
+        // On a thread for such things: the system's resolver blocks.
+        let found = tokio::time::timeout(
+            self.upstream.cluster.connect_timeout,
+            tokio::net::lookup_host((host, port)),
+        )
+        .await;
+        let addresses = match found {
+            Ok(Ok(addresses)) => of_one_family(addresses.collect()),
+            _ if self.resolved.get().is_some() => return Ok(()),
+            Ok(Err(error)) => return Err(format!("{host} cannot be resolved: {error}")),
+            Err(_) => return Err(format!("{host} was not resolved in time")),
+        };
+        self.upstream.resolve(&addresses);
+        self.resolved.set(Some(Instant::now()));
+        Ok(())
+    }
+}
+
+/// As for the endpoints of clusters: IPv4, and IPv6 where there is nothing else.
+fn of_one_family(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    if addresses.iter().any(SocketAddr::is_ipv4) {
+        addresses.retain(SocketAddr::is_ipv4);
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// The same servers where only HTTP/2 will do.
+fn speaking_http2(cluster: &Cluster) -> Cluster {
+    let mut cluster = cluster.clone();
+    cluster.protocol = Protocol::Http2;
+    if let Some(tls) = &mut cluster.tls {
+        let mut client = (*tls.client).clone();
+        client.alpn_protocols = vec![tls::H2.to_vec()];
+        tls.client = Arc::new(client);
+    }
+    cluster
+}
