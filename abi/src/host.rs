@@ -3,8 +3,10 @@
 //! sequences without a runtime.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::shared::{QueueNotifier, Shared};
 use crate::types::LogLevel;
 
 /// The embedder, as seen by every VM of one worker.
@@ -41,6 +43,20 @@ pub trait Host {
     /// A root has asked for something: [`crate::Vm::take_root_effects`] has it once the
     /// running call has returned.
     fn root_effect(&self) {}
+
+    /// What VMs share with those of other threads: the same for all of them.
+    fn shared(&self) -> &Arc<Shared> {
+        Shared::of_process()
+    }
+
+    /// Carries news of shared queues to this worker. Without one, nobody is told.
+    fn queue_notifier(&self) -> Option<Arc<dyn QueueNotifier>> {
+        None
+    }
+
+    /// Shared data has lost entries to its bounds: [`Shared::take_evictions`] knows how
+    /// many. Worth one line a minute.
+    fn evicted(&self) {}
 }
 
 /// Who a log record is from.

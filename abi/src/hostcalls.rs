@@ -10,8 +10,11 @@ pub(crate) mod env;
 pub(crate) mod headers;
 pub(crate) mod later;
 pub(crate) mod log;
+pub(crate) mod metrics;
 mod number;
 pub(crate) mod properties;
+pub(crate) mod shared_data;
+pub(crate) mod shared_queue;
 pub(crate) mod stream;
 pub(crate) mod wasi;
 
@@ -52,6 +55,16 @@ macro_rules! for_each_env_call {
             "proxy_send_local_response" (code: u32, details: u32, details_len: u32, body: u32, body_len: u32, headers: u32, headers_len: u32, grpc: u32) -> u32 = stream::send_local_response, Running;
             "proxy_set_effective_context" (context: u32) -> u32 = stream::set_effective_context, Running;
             "proxy_done" () -> u32 = stream::done, Running;
+            "proxy_get_shared_data" (key: u32, key_len: u32, value: u32, value_len: u32, cas: u32) -> u32 = shared_data::get_shared_data, Running;
+            "proxy_set_shared_data" (key: u32, key_len: u32, value: u32, value_len: u32, cas: u32) -> u32 = shared_data::set_shared_data, Running;
+            "proxy_register_shared_queue" (name: u32, name_len: u32, out: u32) -> u32 = shared_queue::register_shared_queue, Running;
+            "proxy_resolve_shared_queue" (vm_id: u32, vm_id_len: u32, name: u32, name_len: u32, out: u32) -> u32 = shared_queue::resolve_shared_queue, Running;
+            "proxy_enqueue_shared_queue" (queue: u32, item: u32, item_len: u32) -> u32 = shared_queue::enqueue_shared_queue, Running;
+            "proxy_dequeue_shared_queue" (queue: u32, item: u32, item_len: u32) -> u32 = shared_queue::dequeue_shared_queue, Running;
+            "proxy_define_metric" (kind: u32, name: u32, name_len: u32, out: u32) -> u32 = metrics::define_metric, Running;
+            "proxy_increment_metric" (metric: u32, by: u64) -> u32 = metrics::increment_metric, Running;
+            "proxy_record_metric" (metric: u32, value: u64) -> u32 = metrics::record_metric, Running;
+            "proxy_get_metric" (metric: u32, out: u32) -> u32 = metrics::get_metric, Running;
             "emscripten_notify_memory_growth" (memory: u32) -> () = env::notify_memory_growth, Always;
             "pthread_equal" (a: u32, b: u32) -> u32 = env::pthread_equal, Always;
             "abort" (message: u32, file: u32, line: u32, column: u32) -> () = env::abort, Always;

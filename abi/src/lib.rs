@@ -30,6 +30,7 @@
 //! | [`engine::Code`] | module × engine | compiled, shared by workers |
 //! | [`Vm`] | worker × VM settings × code | an instance and its contexts |
 //! | [`Plugin`] | configuration | what becomes a root context |
+//! | [`Shared`] | process | data, queues and metrics of all VMs |
 //! | [`Exchange`] | stream | maps and properties all filters of a chain share |
 //! | [`Chain`] | stream | the filters in order, and what they hold back |
 //! | [`TcpChain`] | connection | the same where there is no HTTP |
@@ -53,6 +54,7 @@ mod output;
 pub mod plugin;
 pub mod property;
 mod reply;
+pub mod shared;
 mod state;
 mod stream;
 pub mod tcp;
@@ -76,6 +78,7 @@ pub use limits::Limits;
 pub use module::Module;
 pub use plugin::{Plugin, VmSettings};
 pub use property::{Attributes, Value};
+pub use shared::Shared;
 pub use state::{HostState, RootEffect};
 pub use stream::Part;
 pub use tcp::TcpChain;

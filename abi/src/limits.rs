@@ -18,6 +18,9 @@ pub struct Limits {
     /// Most callouts of one root under way at a time; one more answers INTERNAL_FAILURE.
     /// Default 64.
     pub callouts: usize,
+    /// Most metrics a VM may define, and most names a plugin may be the first to define;
+    /// past it the guest is told (section 2.10). Default 1,000.
+    pub metrics: usize,
 }
 
 // === impl Limits ===
@@ -40,6 +43,7 @@ impl Default for Limits {
             table: 10_000,
             frames: 10_000,
             callouts: 64,
+            metrics: 1_000,
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::host::{Host, Origin};
 use crate::hostcalls::Hostcalls;
 use crate::output::Output;
 use crate::plugin::{Plugin, VmSettings};
+use crate::shared::{Defined, Space, VmId};
 use crate::types::{BufferType, LogLevel, MapType, Way};
 use crate::version::AbiVersion;
 use crate::vm::RootId;
@@ -53,6 +55,12 @@ pub struct HostState {
     pub(crate) callouts: Callouts,
     /// What can be read in the running callback, and in no other.
     pub(crate) delivery: Option<Delivery>,
+    /// Which of the process's VMs this is.
+    pub(crate) vm: VmId,
+    /// Data and queues of its VM id; held, so that they are there as long as the VM.
+    pub(crate) space: Arc<Space>,
+    /// The metrics it has defined.
+    pub(crate) metrics: Defined,
 }
 
 /// A root context.
@@ -190,7 +198,11 @@ pub enum RootEffect {
 
 impl HostState {
     pub(crate) fn new(host: Rc<dyn Host>, settings: Rc<VmSettings>, version: AbiVersion) -> Self {
+        let shared = host.shared();
         Self {
+            vm: shared.next_vm(),
+            space: shared.join(&settings.vm_id),
+            metrics: Defined::default(),
             host,
             hostcalls: settings.capabilities.hostcalls,
             settings,

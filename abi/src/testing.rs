@@ -5,6 +5,7 @@ pub mod guest;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::headers::Headers;
 use crate::host::{Host, Origin};
 use crate::module::Module;
 use crate::plugin::{Plugin, VmSettings};
+use crate::shared::{QueueNotifier, QueueReady, Shared};
 use crate::stream::Part;
 use crate::types::{LogLevel, Way};
 use crate::vm::{RootId, Vm};
@@ -37,7 +39,17 @@ pub struct RecordingHost {
     pub level: Cell<LogLevel>,
     /// Names of the clusters there are.
     pub clusters: RefCell<Vec<String>>,
+    /// Shared with nobody, unless another host is given the same.
+    pub shared: Arc<Shared>,
+    /// News of queues that nobody has been told yet.
+    pub queue_news: Arc<QueueNews>,
+    /// How often [`Host::evicted`] was called.
+    pub evicted: Cell<usize>,
 }
+
+/// News of queues, in the order they came.
+#[derive(Debug, Default)]
+pub struct QueueNews(Mutex<Vec<QueueReady>>);
 
 /// A guest on the interpreter, with one root.
 #[derive(Debug)]
@@ -70,7 +82,26 @@ impl Default for RecordingHost {
             now: Cell::new(Duration::from_secs(1_700_000_000)),
             level: Cell::new(LogLevel::Trace),
             clusters: RefCell::default(),
+            shared: Arc::default(),
+            queue_news: Arc::default(),
+            evicted: Cell::default(),
         }
+    }
+}
+
+// === impl QueueNews ===
+
+impl QueueNews {
+    /// All news so far, and forgets them.
+    pub fn take(&self) -> Vec<QueueReady> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl QueueNotifier for QueueNews {
+    fn ready(&self, ready: QueueReady) {
+        let mut news = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        news.push(ready);
     }
 }
 
@@ -114,6 +145,18 @@ impl Host for RecordingHost {
     fn knows_cluster(&self, name: &[u8]) -> bool {
         let clusters = self.clusters.borrow();
         clusters.iter().any(|cluster| cluster.as_bytes() == name)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn queue_notifier(&self) -> Option<Arc<dyn QueueNotifier>> {
+        Some(self.queue_news.clone())
+    }
+
+    fn evicted(&self) {
+        self.evicted.set(self.evicted.get() + 1);
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{LoadError, Trap};
 use crate::exchange::{Effect, SharedExchange};
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
+use crate::shared::VmId;
 use crate::state::{HostState, Root, RootEffect, Stream};
 use crate::version::AbiVersion;
 
@@ -176,6 +177,33 @@ impl Vm {
             }
         }
         Ok(())
+    }
+
+    /// `proxy_on_queue_ready`, for a [`crate::shared::QueueReady`] that names this VM; to
+    /// be called from the worker's own loop, never inside another call. A root that is gone
+    /// is not told, nor is a VM that has failed: the one in its place registers anew.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn queue_ready(&mut self, root: RootId, queue: u32) -> Result<(), Trap> {
+        let state = self.instance.state();
+        if let Some(queue) = state.host.shared().queue(queue) {
+            queue.told();
+        }
+        if self.failed || !state.roots.contains_key(&root.0) {
+            return Ok(());
+        }
+        let told = self.call(Callback::QueueReady, root.0, [root.0, queue, 0, 0, 0]);
+        if let Err(trap) = told {
+            self.fail_held_streams(root, &trap);
+            return Err(trap);
+        }
+        Ok(())
+    }
+
+    /// Which of the process's VMs this is.
+    pub fn id(&mut self) -> VmId {
+        self.instance.state().vm
     }
 
     /// Whatever a root's streams were waiting for will not come any more: those that hold

@@ -58,7 +58,26 @@ const CALLS: &[(&str, &[Arg])] = &[
         "send_local_response",
         &[Number("200"), Text("d"), Text("b"), Text(""), Number("-1")],
     ),
+    ("get_shared_data", &[Text("k"), Out(4), Out(4), Out(4)]),
+    ("set_shared_data", &[Text("k"), Text("v"), Number("0")]),
+    ("register_shared_queue", &[Text("q"), Out(4)]),
+    ("resolve_shared_queue", &[Text("vm"), Text("q"), Out(4)]),
+    ("enqueue_shared_queue", &[Number("1"), Text("i")]),
+    ("dequeue_shared_queue", &[Number("1"), Out(4), Out(4)]),
+    ("define_metric", &[Enum(2), Text("m"), Out(4)]),
+    ("increment_metric", &[Number("4"), Number("L")]),
+    ("record_metric", &[Number("4"), Number("L")]),
+    ("get_metric", &[Number("4"), Out(8)]),
 ];
+
+/// What those need to be there.
+const PREPARE: &str = "(drop (!set_shared_data {\"k\"} {\"v\"} #0))
+    (drop (!register_shared_queue {\"q\"} #512))
+    (local.set $a #9)
+    (loop $more
+        (drop (!enqueue_shared_queue #1 #0 #1))
+        (br_if $more (local.tee $a (i32.sub (local.get $a) #1))))
+    (drop (!define_metric #0 {\"m\"} #512))";
 
 /// WASI likewise: pointers only, and none with lengths of their own but these.
 const WASI: &[(&str, &[Arg])] = &[
@@ -109,7 +128,7 @@ fn call(name: &str, args: &[Arg], bad: Option<(usize, &str)>) -> String {
         text.push_str(&match arg {
             // The request's body and the request's headers.
             Enum(_) => "#0".to_owned(),
-            Number("L") => "(i64.const 0)".to_owned(),
+            Number("L") => "(i64.const 1)".to_owned(),
             Number(number) => format!("#{number}"),
             Text("") => "#0 #0".to_owned(),
             Text(text) => format!("{{\"{text}\"}}"),
@@ -127,10 +146,11 @@ fn answers(engine: Engine, calls: &[String]) -> Vec<String> {
         let says: String = some.iter().map(|call| format!("(!say {call})\n")).collect();
         let mut setup = Setup::real_stop();
         setup.plugin.name = "name".into();
+        setup.settings.vm_id = "vm".into();
         setup.settings.environment = vec![("A".into(), "b".into())];
         setup.plugin.configuration = "c".into();
         let guest = engine
-            .load(setup, &format!("on request_headers\n (drop (!add_header_map_value #0 {{\"x\"}} {{\"y\"}})) (return #1)\non request_body\n {says}"))
+            .load(setup, &format!("on request_headers\n (drop (!add_header_map_value #0 {{\"x\"}} {{\"y\"}})) {PREPARE} (return #1)\non request_body\n {says}"))
             .unwrap_or_else(|error| panic!("{error}"));
         let mut chain = guest.chain();
         chain.headers(Way::Request, false);

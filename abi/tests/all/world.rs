@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::testing::{self, Guest, RecordingHost};
-use cofferdam_abi::{Chain, Compat, LoadError, Module, Part, Plugin, Vm, VmSettings, Way};
+use cofferdam_abi::{Chain, Compat, LoadError, Module, Part, Plugin, Shared, Vm, VmSettings, Way};
 
 use crate::guest::{self, Shape};
 
@@ -34,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) plugin: Plugin,
     pub(crate) settings: VmSettings,
     pub(crate) shape: Shape,
+    /// What it shares; nothing with anybody unless given.
+    pub(crate) shared: Option<Arc<Shared>>,
 }
 
 impl Setup {
@@ -84,7 +87,12 @@ impl Setup {
 impl Engine {
     /// A guest of that source, with every default.
     pub(crate) fn guest(self, source: &str) -> Guest {
-        self.load(Setup::default(), source)
+        self.guest_of(Setup::default(), source)
+    }
+
+    /// A guest of that source that loads.
+    pub(crate) fn guest_of(self, setup: Setup, source: &str) -> Guest {
+        self.load(setup, source)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -105,7 +113,9 @@ impl Engine {
         setup: Setup,
         wat: &str,
     ) -> (Rc<RecordingHost>, Result<Guest, LoadError>) {
-        let host = Rc::new(RecordingHost::default());
+        let mut host = RecordingHost::default();
+        host.shared = setup.shared.clone().unwrap_or_default();
+        let host = Rc::new(host);
         let started = self.start_on(&host, setup, wat);
         (host, started)
     }

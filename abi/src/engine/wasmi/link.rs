@@ -6,8 +6,8 @@ use super::Data;
 use crate::error::LoadError;
 use crate::guest::Failure;
 use crate::hostcalls::{
-    self, Hostcall, When, buffers, configuration, env, headers, later, log, properties, stream,
-    wasi,
+    self, Hostcall, When, buffers, configuration, env, headers, later, log, metrics, properties,
+    shared_data, shared_queue, stream, wasi,
 };
 use crate::module::{Import, Support, may_return_nothing};
 use crate::types::Status;
