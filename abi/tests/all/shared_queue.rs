@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use cofferdam_abi::{Capabilities, Shared};
 use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::testing::Guest;
+use cofferdam_abi::{Capabilities, Shared};
 
 use crate::world::{Engine, Look, Setup};
 

@@ -109,6 +109,7 @@ fn limits(table: &Object<'_>) -> (Limits, usize) {
         memory: table.size("memory"),
         table: table.count("table"),
         frames: table.count("frames"),
+        metrics: table.count("metrics"),
         callouts: table.count("callouts"),
     };
     (limits, table.size("body"))

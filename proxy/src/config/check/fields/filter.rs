@@ -179,6 +179,15 @@ pub static LIMITS: Table = Table {
             "Deepest recursion, in frames.",
         ),
         field(
+            "metrics",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            Default("1000"),
+            "Most metrics a VM may define; one more is answered INTERNAL_FAILURE.",
+        ),
+        field(
             "callouts",
             Kind::Integer {
                 min: 0,
