@@ -1,7 +1,7 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup bench-plain bench-instructions
+.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
@@ -10,6 +10,7 @@ help:
 	@echo 'make reference            proxy/REFERENCE.md, printed by the proxy itself'
 	@echo 'make guests               wasm guests only, into target/guests'
 	@echo 'make setup                install or name what this machine lacks'
+	@echo 'make fuzz                 ten minutes per fuzz target (FUZZ_SECONDS=600)'
 	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
 	@echo 'make bench-instructions   instructions of one hook call and of one request'
 
@@ -41,6 +42,9 @@ reference:
 
 setup:
 	@.ci/setup.sh build
+
+fuzz:
+	@conformance/fuzz/run.sh $(or $(FUZZ_SECONDS),600)
 
 bench-plain:
 	@.ci/bench.sh plain

@@ -9,7 +9,7 @@ for tool in fmt clippy; do
         missing "cargo $tool is missing" "rustup component add rustfmt clippy"
 done
 only=${1-}
-outside=(sdk filters examples/guests conformance/guests)
+outside=(sdk filters examples/guests conformance/guests conformance/fuzz)
 host=$(rustc --version --verbose | sed -n 's/^host: //p')
 
 if [[ $only != clippy ]]; then
