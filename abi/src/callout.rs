@@ -55,6 +55,7 @@
 
 mod failure;
 mod live;
+mod service;
 mod target;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ use crate::headers::Headers;
 
 pub(crate) use failure::{BROKEN_CONNECTION, Told};
 pub(crate) use live::Callouts;
+pub(crate) use service::GrpcService;
 pub use target::Target;
 
 /// What a guest knows a callout by.

@@ -5,6 +5,7 @@
 //! link them; an engine that forgets one does not compile.
 
 pub(crate) mod buffers;
+pub(crate) mod callout;
 pub(crate) mod configuration;
 pub(crate) mod env;
 pub(crate) mod headers;
@@ -34,7 +35,7 @@ macro_rules! for_each_env_call {
             "proxy_get_log_level" (out: u32) -> u32 = log::log_level, Running;
             "proxy_get_current_time_nanoseconds" (out: u32) -> u32 = log::current_time, Running;
             "proxy_set_tick_period_milliseconds" (period: u32) -> u32 = stream::set_tick_period, Running;
-            "proxy_get_status" (code: u32, text: u32, len: u32) -> u32 = stream::get_status, Running;
+            "proxy_get_status" (code: u32, text: u32, len: u32) -> u32 = callout::get_status, Running;
             "proxy_get_configuration" (text: u32, len: u32) -> u32 = configuration::get_configuration, Running;
             "proxy_get_property" (path: u32, path_len: u32, value: u32, value_len: u32) -> u32 = properties::get_property, Running;
             "proxy_set_property" (path: u32, path_len: u32, value: u32, value_len: u32) -> u32 = properties::set_property, Running;
@@ -65,6 +66,14 @@ macro_rules! for_each_env_call {
             "proxy_increment_metric" (metric: u32, by: u64) -> u32 = metrics::increment_metric, Running;
             "proxy_record_metric" (metric: u32, value: u64) -> u32 = metrics::record_metric, Running;
             "proxy_get_metric" (metric: u32, out: u32) -> u32 = metrics::get_metric, Running;
+            "proxy_http_call" (upstream: u32, upstream_len: u32, headers: u32, headers_len: u32, body: u32, body_len: u32, trailers: u32, trailers_len: u32, timeout: u32, token: u32) -> u32 = callout::http::http_call, Running;
+            "proxy_grpc_call" (upstream: u32, upstream_len: u32, service: u32, service_len: u32, method: u32, method_len: u32, metadata: u32, metadata_len: u32, message: u32, message_len: u32, timeout: u32, token: u32) -> u32 = callout::grpc::grpc_call, Running;
+            "proxy_grpc_stream" (upstream: u32, upstream_len: u32, service: u32, service_len: u32, method: u32, method_len: u32, metadata: u32, metadata_len: u32, token: u32) -> u32 = callout::grpc::grpc_stream, Running;
+            "proxy_grpc_send" (token: u32, message: u32, message_len: u32, end: u32) -> u32 = callout::grpc::grpc_send, Running;
+            "proxy_grpc_cancel" (token: u32) -> u32 = callout::grpc::grpc_cancel, Running;
+            "proxy_grpc_close" (token: u32) -> u32 = callout::grpc::grpc_close, Running;
+            "proxy_redis_init" (upstream: u32, upstream_len: u32, user: u32, user_len: u32, password: u32, password_len: u32, timeout: u32) -> u32 = callout::redis::redis_init, Running;
+            "proxy_redis_call" (upstream: u32, upstream_len: u32, query: u32, query_len: u32, token: u32) -> u32 = callout::redis::redis_call, Running;
             "emscripten_notify_memory_growth" (memory: u32) -> () = env::notify_memory_growth, Always;
             "pthread_equal" (a: u32, b: u32) -> u32 = env::pthread_equal, Always;
             "abort" (message: u32, file: u32, line: u32, column: u32) -> () = env::abort, Always;

@@ -219,6 +219,8 @@ impl Module {
                         | "proxy_continue_response"
                         | "proxy_clear_route_cache"
                         | "proxy_set_effective_context"
+                        | "proxy_grpc_cancel"
+                        | "proxy_grpc_close"
                         | "proxy_done"
                 )
         })
@@ -303,12 +305,8 @@ fn check_type(row: &Signature, ty: &FuncType) -> Result<(), String> {
     let params: Vec<ValType> = row.params.iter().map(|wire| val_type(*wire)).collect();
     let result: Vec<ValType> = row.result.map(val_type).into_iter().collect();
     let lenient = may_return_nothing(row.name) && ty.results().is_empty();
-    // Old AssemblyScript SDKs leave out the metadata of gRPC calls.
-    let short = match row.name {
-        "proxy_grpc_call" => ty.params().len() == 10,
-        "proxy_grpc_stream" => ty.params().len() == 7,
-        _ => false,
-    } && ty.params().iter().all(|param| *param == ValType::I32);
+    let short = lacks_metadata(row.name, ty.params().len())
+        && ty.params().iter().all(|param| *param == ValType::I32);
     if (ty.params() == params || short) && (ty.results() == result || lenient) {
         return Ok(());
     }
@@ -318,6 +316,15 @@ fn check_type(row: &Signature, ty: &FuncType) -> Result<(), String> {
         show(ty),
         show(&offered)
     ))
+}
+
+/// Whether a gRPC call is imported as AssemblyScript's SDKs do: without the two parameters
+/// of its metadata (section 2.13).
+pub(crate) fn lacks_metadata(name: &str, params: usize) -> bool {
+    matches!(
+        (name, params),
+        ("proxy_grpc_call", 10) | ("proxy_grpc_stream", 7)
+    )
 }
 
 pub(crate) fn may_return_nothing(name: &str) -> bool {

@@ -314,11 +314,12 @@ impl HostState {
 
     /// Queues what a root asks of the embedder.
     pub(crate) fn push_root_effect(&mut self, effect: RootEffect) {
-        // The last timer asked for is the one to set.
-        if matches!(effect, RootEffect::Tick { .. }) {
-            let root = effect.root();
-            self.root_effects
-                .retain(|old| !matches!(old, RootEffect::Tick { .. }) || old.root() != root);
+        // The last timer, and the last client of a cluster, is the one meant.
+        if matches!(
+            effect,
+            RootEffect::Tick { .. } | RootEffect::RedisClient { .. }
+        ) {
+            self.root_effects.retain(|old| !old.is_replaced_by(&effect));
         }
         self.root_effects.push(effect);
         self.host.root_effect();
@@ -443,6 +444,17 @@ impl Content {
 // === impl RootEffect ===
 
 impl RootEffect {
+    fn is_replaced_by(&self, new: &Self) -> bool {
+        let same = match (self, new) {
+            (Self::Tick { .. }, Self::Tick { .. }) => true,
+            (Self::RedisClient { client: old, .. }, Self::RedisClient { client: new, .. }) => {
+                old.cluster == new.cluster
+            }
+            _ => false,
+        };
+        same && self.root() == new.root()
+    }
+
     /// The root context that asks.
     #[must_use]
     pub const fn root(&self) -> RootId {

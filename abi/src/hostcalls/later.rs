@@ -21,16 +21,8 @@ const fn i32s(count: usize) -> &'static [Wire] {
 /// Calls of sections 2 and 13 that this host does not have yet.
 pub(crate) static LATER: &[Signature] = &[
     row("proxy_clear_route_cache", &[]),
-    row("proxy_http_call", i32s(10)),
-    row("proxy_grpc_call", i32s(12)),
-    row("proxy_grpc_stream", i32s(9)),
-    row("proxy_grpc_send", i32s(4)),
-    row("proxy_grpc_cancel", i32s(1)),
-    row("proxy_grpc_close", i32s(1)),
     row("proxy_call_foreign_function", i32s(6)),
     row("envoy_resolve_dns", i32s(3)),
-    row("proxy_redis_init", i32s(7)),
-    row("proxy_redis_call", i32s(5)),
     row("proxy_inject_encoded_data_to_filter_chain", i32s(3)),
     row("proxy_get_upstream_hosts", i32s(2)),
     row("proxy_set_upstream_override_host", i32s(2)),

@@ -23,20 +23,6 @@ pub(crate) fn set_tick_period<C: GuestCaller>(caller: &mut C, period: u32) -> Ou
     Ok(())
 }
 
-/// Without callouts there is never anything but "no error yet".
-pub(crate) fn get_status<C: GuestCaller>(
-    caller: &mut C,
-    code: u32,
-    text: u32,
-    len: u32,
-) -> Outcome {
-    let (memory, _) = caller.split();
-    guest::bytes(memory, text, 4)?;
-    guest::bytes(memory, len, 4)?;
-    guest::write_u32(memory, code, 0)?;
-    guest::give(caller, text, len, &[])
-}
-
 pub(crate) fn continue_stream<C: GuestCaller>(caller: &mut C, stream: u32) -> Outcome {
     let stream = StreamType::from_wire(stream).ok_or(Status::BadArgument)?;
     if stream == StreamType::Upstream {

@@ -68,6 +68,41 @@ const CALLS: &[(&str, &[Arg])] = &[
     ("increment_metric", &[Number("4"), Number("L")]),
     ("record_metric", &[Number("4"), Number("L")]),
     ("get_metric", &[Number("4"), Out(8)]),
+    (
+        "http_call",
+        &[
+            Text("c"),
+            Text(REQUEST),
+            Text("b"),
+            Text(""),
+            Number("0"),
+            Out(4),
+        ],
+    ),
+    (
+        "grpc_call",
+        &[
+            Text("c"),
+            Text("s"),
+            Text("m"),
+            Text(""),
+            Text("b"),
+            Number("0"),
+            Out(4),
+        ],
+    ),
+    (
+        "grpc_stream",
+        &[Text("c"), Text("s"), Text("m"), Text(""), Out(4)],
+    ),
+    ("grpc_send", &[Number("6"), Text("b"), Number("0")]),
+    ("grpc_close", &[Number("6")]),
+    ("grpc_cancel", &[Number("6")]),
+    (
+        "redis_init",
+        &[Text("c"), Text("u"), Text("p"), Number("0")],
+    ),
+    ("redis_call", &[Text("c"), Text("q"), Out(4)]),
 ];
 
 /// What those need to be there.
@@ -77,7 +112,12 @@ const PREPARE: &str = "(drop (!set_shared_data {\"k\"} {\"v\"} #0))
     (loop $more
         (drop (!enqueue_shared_queue #1 #0 #1))
         (br_if $more (local.tee $a (i32.sub (local.get $a) #1))))
-    (drop (!define_metric #0 {\"m\"} #512))";
+    (drop (!define_metric #0 {\"m\"} #512))
+    (drop (!grpc_stream {\"c\"} #0 #0 #0 #0 #0 #0 #512))
+    (drop (!redis_init {\"c\"} #0 #0 #0 #0 #0))";
+
+/// The least a request has, as pairs.
+const REQUEST: &str = "\\03\\00\\00\\00\\07\\00\\00\\00\\03\\00\\00\\00\\05\\00\\00\\00\\01\\00\\00\\00\\0a\\00\\00\\00\\01\\00\\00\\00:method\\00GET\\00:path\\00/\\00:authority\\00a\\00";
 
 /// WASI likewise: pointers only, and none with lengths of their own but these.
 const WASI: &[(&str, &[Arg])] = &[
@@ -149,6 +189,8 @@ fn answers(engine: Engine, calls: &[String]) -> Vec<String> {
         setup.settings.vm_id = "vm".into();
         setup.settings.environment = vec![("A".into(), "b".into())];
         setup.plugin.configuration = "c".into();
+        setup.settings.limits.callouts = 200;
+        setup.clusters = vec!["c".into()];
         let guest = engine
             .load(setup, &format!("on request_headers\n (drop (!add_header_map_value #0 {{\"x\"}} {{\"y\"}})) {PREPARE} (return #1)\non request_body\n {says}"))
             .unwrap_or_else(|error| panic!("{error}"));

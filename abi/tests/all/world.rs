@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) shape: Shape,
     /// What it shares; nothing with anybody unless given.
     pub(crate) shared: Option<Arc<Shared>>,
+    /// The clusters there are.
+    pub(crate) clusters: Vec<String>,
 }
 
 impl Setup {
@@ -115,6 +117,7 @@ impl Engine {
     ) -> (Rc<RecordingHost>, Result<Guest, LoadError>) {
         let mut host = RecordingHost::default();
         host.shared = setup.shared.clone().unwrap_or_default();
+        host.clusters = setup.clusters.clone().into();
         let host = Rc::new(host);
         let started = self.start_on(&host, setup, wat);
         (host, started)

@@ -6,10 +6,10 @@ use super::Data;
 use crate::error::LoadError;
 use crate::guest::Failure;
 use crate::hostcalls::{
-    self, Hostcall, When, buffers, configuration, env, headers, later, log, metrics, properties,
-    shared_data, shared_queue, stream, wasi,
+    self, Hostcall, When, buffers, callout, configuration, env, headers, later, log, metrics,
+    properties, shared_data, shared_queue, stream, wasi,
 };
-use crate::module::{Import, Support, may_return_nothing};
+use crate::module::{Import, Support, lacks_metadata, may_return_nothing};
 use crate::types::Status;
 
 macro_rules! define_env {
@@ -63,6 +63,9 @@ pub(super) fn define(linker: &mut Linker<Data>, import: &Import) -> Result<(), L
         Support::Built if import.ty.results().is_empty() && may_return_nothing(&import.name) => {
             define_without_result(linker, import)
         }
+        Support::Built if lacks_metadata(&import.name, import.ty.params().len()) => {
+            define_without_metadata(linker, import)
+        }
         Support::Built if import.module == "env" => define_env(linker, import),
         Support::Built => define_wasi(linker, import),
         Support::Later => Some(define_later(linker, import)),
@@ -107,6 +110,82 @@ fn define_without_result(
             .map(drop)
             .map_err(wasmi::Error::from),
     )
+}
+
+/// gRPC calls without metadata.
+fn define_without_metadata(
+    linker: &mut Linker<Data>,
+    import: &Import,
+) -> Option<Result<(), wasmi::Error>> {
+    type Caller<'a> = wasmi::Caller<'a, Data>;
+    let defined = if import.name == "proxy_grpc_call" {
+        linker.func_wrap(
+            "env",
+            "proxy_grpc_call",
+            |mut caller: Caller<'_>,
+             upstream: u32,
+             upstream_len: u32,
+             service: u32,
+             service_len: u32,
+             method: u32,
+             method_len: u32,
+             message: u32,
+             message_len: u32,
+             timeout: u32,
+             token: u32| {
+                const CALL: Hostcall = Hostcall::env("proxy_grpc_call", When::Running);
+                hostcalls::enter::<_, _, u32>(&mut caller, &CALL, |caller| {
+                    callout::grpc::grpc_call(
+                        caller,
+                        upstream,
+                        upstream_len,
+                        service,
+                        service_len,
+                        method,
+                        method_len,
+                        0,
+                        0,
+                        message,
+                        message_len,
+                        timeout,
+                        token,
+                    )
+                })
+                .map_err(wasmi::Error::host)
+            },
+        )
+    } else {
+        linker.func_wrap(
+            "env",
+            "proxy_grpc_stream",
+            |mut caller: Caller<'_>,
+             upstream: u32,
+             upstream_len: u32,
+             service: u32,
+             service_len: u32,
+             method: u32,
+             method_len: u32,
+             token: u32| {
+                const CALL: Hostcall = Hostcall::env("proxy_grpc_stream", When::Running);
+                hostcalls::enter::<_, _, u32>(&mut caller, &CALL, |caller| {
+                    callout::grpc::grpc_stream(
+                        caller,
+                        upstream,
+                        upstream_len,
+                        service,
+                        service_len,
+                        method,
+                        method_len,
+                        0,
+                        0,
+                        token,
+                    )
+                })
+                .map_err(wasmi::Error::host)
+            },
+        )
+    };
+    Some(defined.map(drop).map_err(wasmi::Error::from))
 }
 
 fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi::Error> {
