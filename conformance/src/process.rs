@@ -151,6 +151,26 @@ impl Server {
         }
     }
 
+    /// Asks it to end (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// It has not ended within the limit.
+    pub fn terminate(&mut self, limit: Duration) -> Result<()> {
+        signal("TERM", &[self.pid()]);
+        if self.guard.wait(limit)?.is_some() {
+            return Ok(());
+        }
+        let (name, log) = (&self.name, self.log_end());
+        Err(Error::Failed(format!("{name} does not end{log}")))
+    }
+
+    /// Ends it at once: for what has nothing to say any more.
+    pub fn kill(&mut self) {
+        // One that is gone already is what was wanted.
+        let _ = self.guard.child.kill();
+        let _ = self.guard.child.wait();
+    }
+
     fn log_end(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);

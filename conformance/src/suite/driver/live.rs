@@ -1,0 +1,241 @@
+//! What the drivers of programs share: a process for each case, its steps over sockets, its
+//! records out of its log.
+//!
+//! A host in process does one thing after the other; a program does them when it gets to it.
+//! So whoever wants to see what came of something lets things settle first
+//! ([`Stage::settle`]): until the log, the client and the upstream have all been quiet for a
+//! moment.
+
+mod exchange;
+mod log;
+mod tcp;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) use exchange::message;
+pub(super) use log::Log;
+
+use crate::peers::{Peers, runtime};
+use crate::process::Server;
+use crate::scratch::Scratch;
+use crate::socket::Protocol;
+use crate::socket::upstream::Upstream;
+use crate::suite::case::Case;
+use crate::suite::outcome::{Outcome, Record, Seen};
+use crate::suite::step::{Http, Step};
+use crate::{Error, Result};
+
+/// How long a program may take to listen or to give up.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to end when asked.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// Nothing happened for this long: it has settled.
+const QUIET: Duration = Duration::from_millis(30);
+/// Nothing happened at all for this long: nothing will.
+const IDLE: Duration = Duration::from_millis(150);
+/// The most that settling may take: a guest with a timer is never quiet.
+const SETTLE_LIMIT: Duration = Duration::from_millis(500);
+
+/// What is different about a program.
+pub(super) trait Program {
+    /// Writes its configuration and starts it.
+    fn start(&self, place: &Place<'_>) -> Result<Server>;
+    /// The guests' records in its log.
+    fn records(&self, case: &Case, server: &Server, log: &[u8]) -> Vec<Record>;
+    /// Why it ended instead of listening, from its log.
+    fn refusal(&self, log: &[u8]) -> String;
+}
+
+/// Where a case is run.
+pub(super) struct Place<'a> {
+    pub(super) case: &'a Case,
+    /// A directory of the case's own.
+    pub(super) scratch: &'a Scratch,
+    /// Where it must listen, and where its administration may.
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// Name, address, and whether HTTP/2 is spoken.
+    pub(super) clusters: Vec<(&'static str, SocketAddr, bool)>,
+    /// The file its log must go to.
+    pub(super) log: PathBuf,
+}
+
+/// A started case.
+struct Stage {
+    listen: SocketAddr,
+    upstream: Upstream,
+    /// Exchanges of the upstream that belong to a step already.
+    claimed: std::sync::Mutex<Vec<usize>>,
+    log: Log,
+}
+
+/// Runs a case on a program.
+pub(super) fn run(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outcome> {
+    runtime().block_on(play(program, peers, case))
+}
+
+async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outcome> {
+    let failed = |error| Error::failed(&case.id, error);
+    let scratch = Scratch::new(&format!("case-{}", case.id))?;
+    let protocol = upstream_protocol(case);
+    let tcp = tcp::Upstream::start().await.map_err(failed)?;
+    let upstream = Upstream::start(protocol).await.map_err(failed)?;
+    let mut clusters = peers.clusters();
+    clusters.push(if case.tcp {
+        ("upstream", tcp.address(), false)
+    } else {
+        ("upstream", upstream.address(), protocol == Protocol::Http2)
+    });
+    let [listen, admin] = crate::scratch::free_ports()?;
+    let place = Place {
+        case,
+        scratch: &scratch,
+        listen: crate::scratch::loopback(listen),
+        admin: crate::scratch::loopback(admin),
+        clusters,
+        log: scratch.path().join("log"),
+    };
+    peers.web.take();
+    let mut server = program.start(&place)?;
+    let stage = Arc::new(Stage {
+        listen: place.listen,
+        upstream,
+        claimed: std::sync::Mutex::default(),
+        log: Log::new(place.log.clone()),
+    });
+    let mut outcome = Outcome::default();
+    if let Some(refused) = stage.listening(program, &mut server).await? {
+        outcome.refused = Some(refused);
+        return Ok(outcome);
+    }
+    // Its VMs have started, and said what they say then.
+    stage.settle(&[]).await;
+    for step in &case.steps {
+        if step.shutdown {
+            server.terminate(END_LIMIT)?;
+        } else {
+            stage.step(step, &tcp, &mut outcome).await?;
+        }
+    }
+    outcome.logs = program.records(case, &server, &stage.log.read());
+    outcome.peer = peers.web.take().iter().map(message).collect();
+    // What it says about its own end is of no interest, unless the case asked for it.
+    server.kill();
+    Ok(outcome)
+}
+
+/// HTTP/1.1 carries trailers only where both sides ask for them, in headers that a guest
+/// would see; so cases about trailers have an upstream that speaks HTTP/2.
+fn upstream_protocol(case: &Case) -> Protocol {
+    let exchanges = || case.steps.iter().flat_map(Step::exchanges);
+    let trailers = exchanges().any(|step| {
+        let asked = step
+            .request
+            .as_ref()
+            .is_some_and(|request| !request.trailers.is_empty() || request.http == Http::V2);
+        let answered = step
+            .upstream
+            .as_ref()
+            .is_some_and(|a| !a.trailers.is_empty());
+        let expected = step.expect.as_ref().is_some_and(|expect| {
+            !expect.trailers.is_empty()
+                || expect
+                    .saw
+                    .as_ref()
+                    .is_some_and(|saw| !saw.trailers.is_empty())
+        });
+        asked || answered || expected
+    });
+    if trailers {
+        Protocol::Http2
+    } else {
+        Protocol::Http1
+    }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// Waits until the program listens, or has ended with a reason.
+    async fn listening(
+        &self,
+        program: &impl Program,
+        server: &mut Server,
+    ) -> Result<Option<String>> {
+        let start = Instant::now();
+        loop {
+            // Asked first: a program that ended meanwhile no longer listens.
+            let running = server.check();
+            if log::listens(self.listen) {
+                return Ok(None);
+            }
+            if running.is_err() {
+                return Ok(Some(program.refusal(&self.log.read())));
+            }
+            if start.elapsed() > START_LIMIT {
+                let tail = program.refusal(&self.log.read());
+                return Err(Error::Failed(format!(
+                    "it neither listens nor ends: {tail}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn step(
+        self: &Arc<Self>,
+        step: &Step,
+        tcp: &tcp::Upstream,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let failed = |error| Error::failed("a step", error);
+        if let Some(wait) = step.wait {
+            tokio::time::sleep(wait.0).await;
+        }
+        if !step.connection.is_empty() {
+            let seen = tcp::connection(self, tcp, &step.connection).await;
+            outcome.steps.push(Seen::Connection(seen.map_err(failed)?));
+        }
+        if step.request.is_some() {
+            let seen = exchange::run(self, step).await.map_err(failed)?;
+            outcome.steps.push(Seen::Exchange(seen));
+        }
+        let mut running = Vec::new();
+        for member in &step.together {
+            let (stage, member) = (Arc::clone(self), member.clone());
+            running.push(tokio::spawn(
+                async move { exchange::run(&stage, &member).await },
+            ));
+            // In the order in which they are written, as in process.
+            self.settle(&[]).await;
+        }
+        for exchange in running {
+            let seen = exchange
+                .await
+                .map_err(|error| Error::failed("a step", error))?;
+            outcome.steps.push(Seen::Exchange(seen.map_err(failed)?));
+        }
+        self.settle(&[]).await;
+        Ok(())
+    }
+
+    /// Waits until whatever was begun has come to rest.
+    async fn settle(&self, more: &[&(dyn Fn() -> usize + Sync)]) {
+        let progress = || {
+            let more: usize = more.iter().map(|progress| progress()).sum();
+            (self.log.length(), self.upstream.progress() + more)
+        };
+        let (start, mut last) = (Instant::now(), progress());
+        let (mut since, mut quiet) = (start, IDLE);
+        while since.elapsed() < quiet && start.elapsed() < SETTLE_LIMIT {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            let now = progress();
+            if now != last {
+                (last, since, quiet) = (now, Instant::now(), QUIET);
+            }
+        }
+    }
+}
