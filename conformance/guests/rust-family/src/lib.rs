@@ -180,8 +180,8 @@ impl HttpContext for Stream {
             "grpc" => {
                 self.dispatch_grpc_call(
                     "grpc",
-                    "test.Echo",
-                    "Say",
+                    "conformance.Peer",
+                    "Echo",
                     vec![("x-family", b"rust")],
                     Some(b"hello"),
                     Duration::from_secs(2),
