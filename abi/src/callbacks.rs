@@ -93,6 +93,20 @@ impl Callback {
         }
     }
 
+    /// Whether it may be exported with that many `i32` too: some guests of 0.1.0 were built
+    /// by SDKs whose header callbacks are told about the end of the stream already.
+    #[must_use]
+    pub const fn also_takes(self, params: usize, version: AbiVersion) -> bool {
+        matches!(
+            (self, params, version),
+            (
+                Self::RequestHeaders | Self::ResponseHeaders,
+                3,
+                AbiVersion::V0_1_0
+            )
+        )
+    }
+
     /// Whether that version has it at all.
     #[must_use]
     pub const fn exists_in(self, version: AbiVersion) -> bool {

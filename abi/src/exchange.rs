@@ -53,6 +53,9 @@ pub enum Effect {
     Close(StreamType),
     /// `proxy_send_local_response`.
     LocalReply(LocalReply),
+    /// `proxy_inject_encoded_data_to_filter_chain`: there are bytes to be put into the
+    /// response behind this filter.
+    Inject,
     /// The root crashed in a callback of its own: a filter that holds its stream back will
     /// never let it go.
     RootFailed(Trap),
@@ -80,7 +83,7 @@ impl Effect {
     pub(crate) const fn concerns(&self, tcp: bool) -> bool {
         match self {
             Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
-            Self::LocalReply(_) => !tcp,
+            Self::LocalReply(_) | Self::Inject => !tcp,
             Self::RootFailed(_) => true,
         }
     }

@@ -8,6 +8,7 @@ pub(crate) mod buffers;
 pub(crate) mod callout;
 pub(crate) mod configuration;
 pub(crate) mod env;
+pub(crate) mod gateway;
 pub(crate) mod headers;
 pub(crate) mod later;
 pub(crate) mod log;
@@ -74,6 +75,9 @@ macro_rules! for_each_env_call {
             "proxy_grpc_close" (token: u32) -> u32 = callout::grpc::grpc_close, Running;
             "proxy_redis_init" (upstream: u32, upstream_len: u32, user: u32, user_len: u32, password: u32, password_len: u32, timeout: u32) -> u32 = callout::redis::redis_init, Running;
             "proxy_redis_call" (upstream: u32, upstream_len: u32, query: u32, query_len: u32, token: u32) -> u32 = callout::redis::redis_call, Running;
+            "proxy_inject_encoded_data_to_filter_chain" (body: u32, len: u32, end: u32) -> u32 = gateway::inject, Running;
+            "proxy_get_upstream_hosts" (hosts: u32, len: u32) -> u32 = gateway::upstream_hosts, Running;
+            "proxy_set_upstream_override_host" (address: u32, len: u32) -> u32 = gateway::override_host, Running;
             "emscripten_notify_memory_growth" (memory: u32) -> () = env::notify_memory_growth, Always;
             "pthread_equal" (a: u32, b: u32) -> u32 = env::pthread_equal, Always;
             "abort" (message: u32, file: u32, line: u32, column: u32) -> () = env::abort, Always;

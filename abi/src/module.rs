@@ -92,11 +92,9 @@ impl Module {
     /// something the host calls under another type.
     pub fn parse(bytes: Bytes) -> Result<Self, LoadError> {
         let raw = Raw::read(&bytes)?;
-        let version = raw
-            .functions
-            .iter()
-            .find_map(|(name, _)| AbiVersion::from_marker(name))
-            .ok_or_else(|| LoadError::Module(no_marker(&raw)))?;
+        let names = raw.functions.iter().map(|(name, _)| &name[..]);
+        let version =
+            AbiVersion::of_exports(names).ok_or_else(|| LoadError::Module(no_marker(&raw)))?;
         let module = Self {
             digest: Sha256::digest(&bytes).into(),
             version,
@@ -124,6 +122,9 @@ impl Module {
     #[must_use]
     pub fn problems(&self, compat: &Compat) -> Vec<LoadError> {
         let mut problems = Vec::new();
+        if !compat.link_union {
+            problems.extend(self.departures());
+        }
         for import in &self.imports {
             let problem = match &import.support {
                 Support::Missing(problem) => problem.clone(),
@@ -194,8 +195,50 @@ impl Module {
 
     /// How many parameters the module's export of that callback takes.
     #[must_use]
+    pub fn params(&self, callback: Callback) -> usize {
+        self.export(callback.name())
+            .map_or_else(|| callback.params(self.version), |ty| ty.params().len())
+    }
+
+    /// Whether the module exports that callback.
+    #[must_use]
     pub fn exports_callback(&self, callback: Callback) -> bool {
         self.callbacks.contains(&callback)
+    }
+
+    /// What of this module only we understand: other hosts refuse it.
+    fn departures(&self) -> Vec<LoadError> {
+        let mut problems = Vec::new();
+        if !self.version.is_standard() {
+            problems.push(LoadError::Module(format!(
+                "{} is no version of the specification (`compat.link: union` allows it)",
+                self.version.marker()
+            )));
+        }
+        for callback in &self.callbacks {
+            let params = callback.params(self.version);
+            if self.params(*callback) != params {
+                let wanted = signature(params, callback.returns());
+                problems.extend(self.expect(callback.name(), &wanted).err());
+            }
+        }
+        problems
+    }
+
+    fn export(&self, name: &str) -> Option<&FuncType> {
+        let mut exports = self.exports.iter();
+        exports.find(|(export, _)| export == name).map(|(_, ty)| ty)
+    }
+
+    /// That an export, if it is there, has the type it must have.
+    fn expect(&self, name: &str, wanted: &FuncType) -> Result<(), LoadError> {
+        match self.export(name) {
+            Some(ty) if ty != wanted => Err(LoadError::Export {
+                name: name.to_owned(),
+                problem: format!("its type is {}, must be {}", show(ty), show(wanted)),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn owns(&self, import: &Import) -> bool {
@@ -227,31 +270,17 @@ impl Module {
     }
 
     fn check_exports(&self) -> Result<(), LoadError> {
-        let expect = |name: &str, params: usize, result: bool| {
-            let Some((_, ty)) = self.exports.iter().find(|(export, _)| export == name) else {
-                return Ok(());
-            };
-            let wanted = FuncType::new(
-                std::iter::repeat_n(ValType::I32, params),
-                result.then_some(ValType::I32),
-            );
-            if *ty == wanted {
-                return Ok(());
-            }
-            Err(LoadError::Export {
-                name: name.to_owned(),
-                problem: format!("its type is {}, must be {}", show(ty), show(&wanted)),
-            })
-        };
         for callback in &self.callbacks {
-            expect(
-                callback.name(),
-                callback.params(self.version),
-                callback.returns(),
-            )?;
+            let found = self.params(*callback);
+            let params = if callback.also_takes(found, self.version) {
+                found
+            } else {
+                callback.params(self.version)
+            };
+            self.expect(callback.name(), &signature(params, callback.returns()))?;
         }
         for name in &self.allocators {
-            expect(name, 1, true)?;
+            self.expect(name, &signature(1, true))?;
         }
         for (name, params, result) in [
             ("_initialize", 0, false),
@@ -259,7 +288,7 @@ impl Module {
             ("main", 2, true),
             ("__main_void", 0, true),
         ] {
-            expect(name, params, result)?;
+            self.expect(name, &signature(params, result))?;
         }
         Ok(())
     }
@@ -342,6 +371,14 @@ const fn val_type(wire: Wire) -> ValType {
     }
 }
 
+/// So many `i32`, and one as the result where there is one.
+fn signature(params: usize, result: bool) -> FuncType {
+    FuncType::new(
+        std::iter::repeat_n(ValType::I32, params),
+        result.then_some(ValType::I32),
+    )
+}
+
 fn show(ty: &FuncType) -> String {
     let mut text = String::from("(");
     for (index, param) in ty.params().iter().enumerate() {
@@ -360,7 +397,7 @@ fn no_marker(raw: &Raw) -> String {
         .iter()
         .find(|(name, _)| name.starts_with("proxy_abi_version_"));
     match near {
-        Some((name, _)) => format!("{name} is no version this host speaks (0.1.0, 0.2.0, 0.2.1)"),
+        Some((name, _)) => format!("{name} is no version this host speaks (0.1.0, 0.2.0, 0.2.1, 0.2.100)"),
         None => "it exports no function proxy_abi_version_0_2_1 (or 0_2_0, 0_1_0): not a proxy-wasm module"
             .to_owned(),
     }

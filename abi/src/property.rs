@@ -33,6 +33,19 @@ pub trait Attributes {
     /// The value of `path`, if there is one now. `path` has at least one part; parts that
     /// are derived from header maps and the plugin itself never get here.
     fn attribute(&self, path: &[&[u8]]) -> Option<Value>;
+
+    /// The endpoints of the stream's cluster as `address:port`; `None` while it has none
+    /// (section 13).
+    fn upstream_hosts(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// Sends the stream to that endpoint, if its cluster has it when the time comes. Answers
+    /// whether `address` can be one (section 13).
+    fn override_upstream(&self, address: &str) -> bool {
+        let _ = address;
+        false
+    }
 }
 
 // === impl Value ===

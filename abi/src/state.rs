@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::callbacks::Callback;
 use crate::callout::{Callout, Callouts, RedisClient, Token};
@@ -94,8 +94,18 @@ pub(crate) struct Stream {
     /// stream only).
     pub(crate) may_create_trailers: [bool; 2],
     pub(crate) windows: [Window; 2],
+    /// What the guest wants put into the response, until it is.
+    pub(crate) injected: Option<Box<Injected>>,
     /// It has sent its local response; the first one counts (section 6.3).
     replied: bool,
+}
+
+/// Bytes a guest puts into a response (section 13).
+#[derive(Debug, Default)]
+pub(crate) struct Injected {
+    pub(crate) bytes: BytesMut,
+    /// The response ends with them.
+    pub(crate) end: bool,
 }
 
 /// What came for a root, while the callback that tells it runs.
@@ -483,6 +493,7 @@ impl Stream {
             access: [Access::None; 4],
             may_create_trailers: [false; 2],
             windows: [Window::default(), Window::default()],
+            injected: None,
             replied: false,
         }
     }

@@ -4,16 +4,20 @@
 //! Each way is a small machine of its own. The two never wait for each other.
 
 mod context;
+mod inject;
 mod part;
 
 pub(crate) use context::Context;
 pub(crate) use part::Broken;
 pub use part::Part;
 
+use bytes::Bytes;
+
 use crate::callbacks::Callback;
 use crate::error::Trap;
 use crate::state::Access;
 use crate::types::{DataAction, HeadersAction, MapType, Way};
+use crate::version::AbiVersion;
 
 /// A filter in a chain.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub(crate) struct StreamContext {
     ways: [Direction; 2],
     /// It has seen the request's headers; without them it sees no response (section 6.1).
     started: bool,
+    /// Header callbacks answering 1 hold the headers only.
+    real_stop: bool,
 }
 
 /// One way of one filter.
@@ -33,6 +39,10 @@ struct Direction {
     trailers: Trailers,
     /// The body has ended, by itself or by trailers.
     ended: bool,
+    /// The headers have gone ahead of what is held ([`inject`]).
+    head_left: bool,
+    /// The guest itself has put an end to it: what still comes is dropped ([`inject`]).
+    finished: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +70,13 @@ enum Trailers {
 
 impl StreamContext {
     pub(crate) fn new(context: Context) -> Self {
+        let version = context.vm.borrow_mut().state().version;
+        let asked_for = context.plugin.allow_on_headers_stop_iteration;
         Self {
             context,
             ways: [Direction::default(), Direction::default()],
             started: false,
+            real_stop: asked_for || version == AbiVersion::V0_2_100,
         }
     }
 
@@ -71,6 +84,9 @@ impl StreamContext {
     pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Vec<Part>) -> Result<(), Broken> {
         if self.context.dead || (way == Way::Response && !self.started) {
             out.push(part);
+            return Ok(());
+        }
+        if self.way(way).finished {
             return Ok(());
         }
         match part {
@@ -96,7 +112,7 @@ impl StreamContext {
 
     /// `proxy_continue_stream`: lets go of whatever is held that way.
     pub(crate) fn resume(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
-        if self.context.dead {
+        if self.context.dead || self.way(way).finished {
             return Ok(());
         }
         if let Head::Held(action, end) = self.way(way).head {
@@ -132,12 +148,7 @@ impl StreamContext {
 
     /// Whether the guest holds anything back.
     pub(crate) fn holds(&self) -> bool {
-        !self.context.dead
-            && self.ways.iter().any(|way| {
-                matches!(way.head, Head::Held(..))
-                    || way.paused.is_some()
-                    || way.trailers == Trailers::Held
-            })
+        !self.context.dead && self.ways.iter().any(Direction::holds_any)
     }
 
     /// Whether more of the body may be read that way.
@@ -193,11 +204,10 @@ impl StreamContext {
         self.context.set_access(map, Access::Write);
         let count = self.context.map_len(map);
         let value = self.context.call(callback, [count, u32::from(end)])?;
-        let real_stop = self.context.plugin.allow_on_headers_stop_iteration;
         let action = if self.context.is_stopped() {
             HeadersAction::StopAllAndWatermark
         } else {
-            HeadersAction::from_wire(value, real_stop)
+            HeadersAction::from_wire(value, self.real_stop)
         };
         self.way(way).ended = end;
         if action == HeadersAction::Continue {
@@ -231,12 +241,20 @@ impl StreamContext {
         self.context
             .with_stream(|stream| stream.may_create_trailers[slot] = false);
         let value = value?;
-        let action = if self.context.is_stopped() {
+        let asked = self.context.asked();
+        let action = if asked.stop {
             DataAction::StopNoBuffer
         } else {
             DataAction::from_wire(value)
         };
         self.way(way).ended |= end;
+        if asked.inject && way == Way::Response {
+            // Before the bytes that it was shown, as it was asked for before they went on.
+            self.inject(out);
+            if self.way(way).finished {
+                return Ok(());
+            }
+        }
         self.way(way).paused = (action != DataAction::Continue).then_some(action);
         match action {
             DataAction::Continue => self.release(way, out),
@@ -273,7 +291,14 @@ impl StreamContext {
             Way::Response => MapType::ResponseHeaders,
         };
         self.context.close_map(map);
-        out.push(Part::Headers { end });
+        if !std::mem::replace(&mut self.way(way).head_left, true) {
+            out.push(Part::Headers { end });
+        } else if end {
+            out.push(Part::Data {
+                bytes: Bytes::new(),
+                end,
+            });
+        }
     }
 
     /// Everything held that way goes on.
@@ -351,6 +376,17 @@ impl StreamContext {
         } else {
             Ok(())
         }
+    }
+}
+
+// === impl Direction ===
+
+impl Direction {
+    /// Whether the guest holds any of it back.
+    fn holds_any(&self) -> bool {
+        matches!(self.head, Head::Held(..))
+            || self.paused.is_some()
+            || self.trailers == Trailers::Held
     }
 }
 

@@ -50,6 +50,7 @@ impl Chain {
                 }
                 Effect::Close(_) => {}
                 Effect::LocalReply(reply) => self.local_reply(&reply, By::Guest),
+                Effect::Inject => self.inject(position),
                 Effect::RootFailed(trap) => {
                     let holds = self.filters.get(position).is_some_and(StreamContext::holds);
                     if holds {
@@ -67,6 +68,31 @@ impl Chain {
             .effects
             .iter()
             .any(|(_, effect)| matches!(effect, Effect::LocalReply(_) | Effect::Close(_)))
+    }
+
+    /// Section 13. Injected bytes go whether or not anybody reads them, so what waits is
+    /// bounded as what a filter holds.
+    fn inject(&mut self, position: usize) {
+        if self.reset || self.response_complete {
+            return;
+        }
+        let Some(filter) = self.filters.get_mut(position) else {
+            return;
+        };
+        let limit = filter.context.plugin.body_limit;
+        let mut passed = Vec::new();
+        filter.inject(&mut passed);
+        self.pass_on(Way::Response, position, passed, Ok(()));
+        let waiting =
+            self.out[Way::Response as usize]
+                .iter()
+                .fold(0, |sum: usize, part| match part {
+                    Part::Data { bytes, .. } => sum.saturating_add(bytes.len()),
+                    _ => sum,
+                });
+        if waiting > limit {
+            self.broken(position, Broken::TooLarge(Way::Response));
+        }
     }
 
     fn resume(&mut self, way: Way, position: usize) {

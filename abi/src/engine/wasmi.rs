@@ -139,7 +139,7 @@ impl Wasmi {
             callbacks: module
                 .callbacks
                 .iter()
-                .map(|callback| (*callback, callback.params(module.version)))
+                .map(|callback| (*callback, module.params(*callback)))
                 .collect(),
             fuel_per_ms: self.fuel_per_ms,
         }))

@@ -23,9 +23,6 @@ pub(crate) static LATER: &[Signature] = &[
     row("proxy_clear_route_cache", &[]),
     row("proxy_call_foreign_function", i32s(6)),
     row("envoy_resolve_dns", i32s(3)),
-    row("proxy_inject_encoded_data_to_filter_chain", i32s(3)),
-    row("proxy_get_upstream_hosts", i32s(2)),
-    row("proxy_set_upstream_override_host", i32s(2)),
 ];
 
 /// Whether `name` is of section 13, which no numbered version of the ABI has.

@@ -26,6 +26,15 @@ pub(crate) struct Context {
     pub(crate) dead: bool,
 }
 
+/// See [`Context::asked`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// An answer of its own, or the end.
+    pub(crate) stop: bool,
+    /// Bytes in the response.
+    pub(crate) inject: bool,
+}
+
 // === impl Context ===
 
 impl Context {
@@ -76,14 +85,20 @@ impl Context {
     /// The guest has answered or closed the stream itself: its return value does not count
     /// (section 3.1, forced stop).
     pub(crate) fn is_stopped(&self) -> bool {
-        self.exchange
-            .borrow()
-            .effects
-            .iter()
-            .any(|(position, effect)| {
-                *position == self.position
-                    && matches!(effect, Effect::LocalReply(_) | Effect::Close(_))
-            })
+        self.asked().stop
+    }
+
+    /// What the guest has asked of this stream in the call that is just over.
+    pub(crate) fn asked(&self) -> Asked {
+        let exchange = self.exchange.borrow();
+        let mut asked = Asked::default();
+        for (position, effect) in &exchange.effects {
+            if *position == self.position {
+                asked.stop |= matches!(effect, Effect::LocalReply(_) | Effect::Close(_));
+                asked.inject |= matches!(effect, Effect::Inject);
+            }
+        }
+        asked
     }
 
     pub(crate) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {

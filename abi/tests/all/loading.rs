@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use cofferdam_abi::module::Entry;
 use cofferdam_abi::testing::Guest;
-use cofferdam_abi::{AbiVersion, Compat, LoadError, Module};
+use cofferdam_abi::{AbiVersion, Compat, LoadError, Module, Way};
 
 use crate::guest::{self, Shape, ty};
-use crate::world::{Engine, Look, PRESETS, Setup};
+use crate::world::{Drive, Engine, Look, PRESETS, Setup};
 
 /// Why a module is refused.
 fn refusal(engine: Engine, setup: Setup, wat: &str) -> String {
@@ -112,6 +112,37 @@ each_engine! {
         assert_eq!(refusal(engine, Setup::default(), wat),
             "export proxy_on_request_headers: its type is (i32, i32) -> i32, \
              must be (i32, i32, i32) -> i32");
+    }
+
+    fn header_callbacks_of_0_1_0_take_two_or_three_numbers(engine) {
+        for name in ["request_headers", "response_headers"] {
+            let wat = |marker: &str, params: &str| format!("(module
+                (import \"env\" \"proxy_set_tick_period_milliseconds\" (func $tick (param i32) (result i32)))
+                (memory (export \"memory\") 1) (func (export \"{marker}\"))
+                (func (export \"proxy_on_{name}\") (param {params}) (result i32)
+                    (drop (call $tick (i32.add (i32.const 40) (local.get {}))))
+                    i32.const 0))", params.matches("i32").count() - 1);
+            for (params, last) in [("i32 i32", 46), ("i32 i32 i32", 41)] {
+                let guest = engine.wat(Setup::default(), &wat("proxy_abi_version_0_1_0", params)).expect(params);
+                let mut chain = guest.chain();
+                chain.headers(Way::Request, true);
+                if name == "response_headers" {
+                    chain.exchange().borrow_mut().response_headers =
+                        Some(cofferdam_abi::testing::map(&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", ""), ("f", "")]));
+                    chain.headers(Way::Response, true);
+                }
+                let effects = format!("{:?}", guest.vm.borrow_mut().take_root_effects());
+                assert!(effects.contains(&format!("{last}ms")), "{name} {params}: {effects}");
+            }
+            // Envoy takes none but its own, and neither does another version.
+            for compat in [Compat::ENVOY, Compat::SPEC] {
+                engine.wat(Setup::compat(compat), &wat("proxy_abi_version_0_1_0", "i32 i32")).expect("loads");
+                assert_eq!(refusal(engine, Setup::compat(compat), &wat("proxy_abi_version_0_1_0", "i32 i32 i32")),
+                    format!("export proxy_on_{name}: its type is (i32, i32, i32) -> i32, must be (i32, i32) -> i32"));
+            }
+            assert!(refusal(engine, Setup::default(), &wat("proxy_abi_version_0_2_0", "i32 i32")).contains("its type is"));
+            assert!(refusal(engine, Setup::default(), &wat("proxy_abi_version_0_1_0", "i32 i32 i32 i32")).contains("its type is"));
+        }
     }
 
     fn an_allocator_or_start_function_of_a_wrong_type_is_named(engine) {

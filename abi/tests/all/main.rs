@@ -11,6 +11,7 @@ mod buffers;
 mod capabilities;
 mod chains;
 mod contexts;
+mod gateway;
 mod hostile;
 mod lifecycle;
 mod limits;

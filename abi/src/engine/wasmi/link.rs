@@ -4,10 +4,10 @@ use wasmi::{Caller, FuncType, Linker, Val, ValType};
 
 use super::Data;
 use crate::error::LoadError;
-use crate::guest::Failure;
+use crate::guest::{Failure, Outcome};
 use crate::hostcalls::{
-    self, Hostcall, When, buffers, callout, configuration, env, headers, later, log, metrics,
-    properties, shared_data, shared_queue, stream, wasi,
+    self, Hostcall, When, buffers, callout, configuration, env, gateway, headers, later, log,
+    metrics, properties, shared_data, shared_queue, stream, wasi,
 };
 use crate::module::{Import, Support, lacks_metadata, may_return_nothing};
 use crate::types::Status;
@@ -84,32 +84,23 @@ fn define_without_result(
     linker: &mut Linker<Data>,
     import: &Import,
 ) -> Option<Result<(), wasmi::Error>> {
-    let request = import.name == "proxy_continue_request";
-    let hostcall = if request {
-        Hostcall::env("proxy_continue_request", When::Running)
-    } else {
-        Hostcall::env("proxy_continue_response", When::Running)
+    type Call = fn(&mut Caller<'_, Data>) -> Outcome;
+    let (name, call): (&'static str, Call) = match import.name.as_str() {
+        "proxy_continue_request" => ("proxy_continue_request", |caller| {
+            stream::continue_request(caller)
+        }),
+        "proxy_continue_response" => ("proxy_continue_response", |caller| {
+            stream::continue_response(caller)
+        }),
+        _ => return None,
     };
-    Some(
-        linker
-            .func_wrap(
-                "env",
-                hostcall.name,
-                move |mut caller: Caller<'_, Data>| -> Result<(), wasmi::Error> {
-                    hostcalls::enter::<_, _, u32>(&mut caller, &hostcall, |caller| {
-                        if request {
-                            stream::continue_request(caller)
-                        } else {
-                            stream::continue_response(caller)
-                        }
-                    })
-                    .map(drop)
-                    .map_err(wasmi::Error::host)
-                },
-            )
-            .map(drop)
-            .map_err(wasmi::Error::from),
-    )
+    let hostcall = Hostcall::env(name, When::Running);
+    let call = move |mut caller: Caller<'_, Data>| -> Result<(), wasmi::Error> {
+        let answer: Result<u32, _> = hostcalls::enter(&mut caller, &hostcall, call);
+        answer.map(drop).map_err(wasmi::Error::host)
+    };
+    let defined = linker.func_wrap("env", name, call);
+    Some(defined.map(drop).map_err(wasmi::Error::from))
 }
 
 /// gRPC calls without metadata.
