@@ -40,7 +40,7 @@ enum Shape {
     Json(Vec<(String, Vec<Part>)>),
 }
 
-/// What is known about a request when it is over. What is absent is written as `-`, in JSON
+/// What is known about a request, or a connection that is not HTTP, when it is over. What is absent is written as `-`, in JSON
 /// as `null`.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
@@ -48,8 +48,8 @@ pub struct Record<'a> {
     pub start: SystemTime,
     /// From then to the end of the response.
     pub duration: Duration,
-    /// The client's protocol.
-    pub protocol: Version,
+    /// The client's protocol; `None` where it is not HTTP.
+    pub protocol: Option<Version>,
     /// `:method`.
     pub method: &'a str,
     /// `:scheme`.

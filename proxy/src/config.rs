@@ -53,9 +53,12 @@ pub struct Listener {
     pub filters: Vec<usize>,
     /// Routes in file order; the first match wins.
     pub routes: Vec<Route>,
+    /// Its connections are not HTTP: there are no routes then.
+    pub tcp: Option<TcpForward>,
     /// Largest header block accepted, in bytes, 1 KiB..=1 MiB. Default 64 KiB.
     pub max_header_bytes: usize,
-    /// How long a connection may sit without a request. Default 60 s.
+    /// How long a connection may sit without a request. Default 60 s. With
+    /// [`Listener::tcp`]: how long nothing may move on it either way. Default 1 h.
     pub idle_timeout: Duration,
     /// How long a TLS handshake, and the first bytes of a connection without TLS, may take.
     /// Default 10 s. The rest of an HTTP/1 head has [`Listener::idle_timeout`]: the codec
@@ -63,6 +66,15 @@ pub struct Listener {
     pub header_timeout: Duration,
     /// What happens to the `server` response header. Default overwrite.
     pub server_header: ServerHeader,
+}
+
+/// What becomes of connections that are not HTTP.
+#[derive(Debug, Clone)]
+pub struct TcpForward {
+    /// Where they go: index into [`Config::clusters`].
+    pub cluster: usize,
+    /// Their filters, as [`Route::filters`].
+    pub filters: Vec<usize>,
 }
 
 /// `127.0.0.1:8080`, `[::1]:80` or `unix:/path`.
@@ -98,7 +110,7 @@ pub enum ServerHeader {
 /// Certificate and key of a listener, read and parsed.
 #[derive(Debug, Clone)]
 pub struct DownstreamTls {
-    /// Ready to use, ALPN `h2` and `http/1.1` set.
+    /// Ready to use, ALPN `h2` and `http/1.1` set; none where it is not HTTP.
     pub server: Arc<rustls::ServerConfig>,
 }
 
@@ -352,6 +364,25 @@ pub struct UpstreamTls {
     pub server_name: rustls::pki_types::ServerName<'static>,
     /// Ready to use; ALPN set from [`Cluster::protocol`].
     pub client: Arc<rustls::ClientConfig>,
+    /// The same without ALPN, for what is not HTTP.
+    pub raw: Arc<rustls::ClientConfig>,
+}
+
+impl UpstreamTls {
+    /// TLS as `client` has it, to a server of that name.
+    #[must_use]
+    pub fn new(
+        server_name: rustls::pki_types::ServerName<'static>,
+        client: Arc<rustls::ClientConfig>,
+    ) -> Self {
+        let mut raw = (*client).clone();
+        raw.alpn_protocols.clear();
+        Self {
+            server_name,
+            client,
+            raw: raw.into(),
+        }
+    }
 }
 
 /// Active health checking.

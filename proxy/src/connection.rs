@@ -1,9 +1,12 @@
 //! What is known of a client's connection, once, for all its requests.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
+use crate::access_log::{Flags, Record};
 use crate::tls::Session;
 
 /// One accepted connection.
@@ -29,5 +32,36 @@ impl Connection {
     /// `https` or `http`.
     pub(crate) const fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// What the access log can say of it without a request.
+    pub(crate) fn record(&self, start: SystemTime) -> Record<'_> {
+        static NOTHING: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+        let tls = self.tls.as_ref();
+        Record {
+            start,
+            duration: Duration::ZERO,
+            protocol: None,
+            method: "",
+            scheme: "",
+            authority: "",
+            path: "",
+            request_headers: &NOTHING,
+            response_headers: None,
+            response_trailers: None,
+            status: None,
+            details: None,
+            flags: Flags::none(),
+            bytes_received: 0,
+            bytes_sent: 0,
+            upstream_host: None,
+            upstream_cluster: None,
+            downstream_remote: self.peer,
+            downstream_local: self.local,
+            server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+            tls_version: tls.and_then(|tls| tls.version),
+            route: None,
+            decided_by: None,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of one request, written down as it becomes known: for the access log, for
+//! What is known of one request, or of one TCP connection, written down as it becomes known: for the access log, for
 //! the properties that filters read, and for the timers.
 //!
 //! Everything is a `Cell`: the two ways of an exchange are polled by different tasks of
@@ -16,12 +16,13 @@ use crate::access_log::Flags;
 use crate::connection::Connection;
 use crate::worker::Names;
 
-/// One request's facts.
+/// The facts of one request, or of one TCP connection.
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) connection: Rc<Connection>,
     pub(crate) names: Rc<Names>,
-    pub(crate) protocol: http::Version,
+    /// What is spoken; `None` where it is not HTTP.
+    pub(crate) protocol: Option<http::Version>,
     /// The client asked for a head only, whatever filters made of that.
     pub(crate) head: bool,
     pub(crate) wall: SystemTime,
@@ -51,10 +52,19 @@ impl Facts {
         head: &http::request::Parts,
     ) -> Self {
         Self {
+            protocol: Some(head.version),
+            head: head.method == http::Method::HEAD,
+            ..Self::of_connection(connection, names)
+        }
+    }
+
+    /// Those of a connection that is not HTTP.
+    pub(crate) fn of_connection(connection: Rc<Connection>, names: Rc<Names>) -> Self {
+        Self {
             connection,
             names,
-            protocol: head.version,
-            head: head.method == http::Method::HEAD,
+            protocol: None,
+            head: false,
             wall: SystemTime::now(),
             begun: Instant::now(),
             duration: Cell::new(None),
@@ -127,7 +137,7 @@ impl Facts {
             .unwrap_or_default();
         Some(match name {
             b"time" => Value::Timestamp(since_epoch),
-            b"protocol" => Value::text(protocol(self.protocol)),
+            b"protocol" => Value::text(protocol(self.protocol?)),
             b"size" | b"total_size" => Value::Int(int(self.received.get())),
             b"duration" => Value::Duration(self.duration.get()?),
             _ => return None,

@@ -250,7 +250,6 @@ impl Flow {
         let decided_by = self.decided_by.borrow();
         let connection = &facts.connection;
         let record = Record {
-            start: facts.wall,
             duration: facts.duration.get().unwrap_or_default(),
             protocol: facts.protocol,
             method: logged.method.as_str(),
@@ -272,13 +271,6 @@ impl Flow {
                 .cluster
                 .get()
                 .and_then(|cluster| facts.names.cluster(cluster)),
-            downstream_remote: connection.peer,
-            downstream_local: connection.local,
-            server_name: connection
-                .tls
-                .as_ref()
-                .and_then(|tls| tls.server_name.as_deref()),
-            tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
             route: facts
                 .route
                 .get()
@@ -286,6 +278,7 @@ impl Flow {
             decided_by: decided_by
                 .as_ref()
                 .map(|(filter, callback)| (&filter[..], &callback[..])),
+            ..connection.record(facts.wall)
         };
         sink.record(&record);
         self.worker.flush_log_soon();

@@ -21,6 +21,7 @@ mod pump;
 mod refusals;
 pub mod route;
 mod serve;
+mod tcp;
 pub mod telemetry;
 mod timer;
 pub mod tls;

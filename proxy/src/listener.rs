@@ -1,5 +1,5 @@
-//! From a listening socket to requests: accept, TLS, which HTTP it is, and how long a
-//! connection may sit.
+//! From a listening socket to requests, or to bytes that are not HTTP: accept, TLS, which
+//! HTTP it is, and how long a connection may sit.
 
 mod bind;
 mod detect;
@@ -24,6 +24,7 @@ use crate::config::Listener;
 use crate::connection::Connection;
 use crate::headers;
 use crate::serve::{self, ResponseBody};
+use crate::tcp;
 use crate::tls::Session;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
@@ -138,6 +139,9 @@ where
 {
     let config = worker.listener(connection.listener).config.clone();
     let Some(tls) = &config.tls else {
+        if config.tcp.is_some() {
+            return Some(serve_tcp(worker, config, connection, stream));
+        }
         let (stream, http2) = first_bytes(&worker, &config, stream).await?;
         return Some(serve_http(worker, config, connection, stream, http2));
     };
@@ -147,7 +151,25 @@ where
     let session = Session::of_server(stream.get_ref().1);
     let http2 = session.http2;
     connection.tls = Some(session);
+    if config.tcp.is_some() {
+        return Some(serve_tcp(worker, config, connection, stream));
+    }
     Some(serve_http(worker, config, connection, stream, http2))
+}
+
+fn serve_tcp<S>(
+    worker: Rc<Worker>,
+    config: Arc<Listener>,
+    connection: Connection,
+    stream: S,
+) -> Serving
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    Box::pin(async move {
+        tcp::serve(worker, &config, connection, stream).await;
+        Ok(())
+    })
 }
 
 /// Without TLS the first bytes tell HTTP/2 from HTTP/1.
@@ -378,34 +400,15 @@ impl Worker {
     /// should know.
     fn log_refused(self: &Rc<Self>, connection: &Rc<Connection>, status: u16) {
         let Some(sink) = &self.sink else { return };
-        let empty = http::HeaderMap::new();
         let record = crate::access_log::Record {
-            start: std::time::SystemTime::now(),
-            duration: Duration::ZERO,
-            protocol: http::Version::HTTP_11,
+            protocol: Some(http::Version::HTTP_11),
             method: "-",
             scheme: connection.scheme(),
-            authority: "",
             path: "-",
-            request_headers: &empty,
-            response_headers: None,
-            response_trailers: None,
             status: Some(status),
             details: Some("http1.codec_error"),
             flags: Flags::DOWNSTREAM_PROTOCOL_ERROR,
-            bytes_received: 0,
-            bytes_sent: 0,
-            upstream_host: None,
-            upstream_cluster: None,
-            downstream_remote: connection.peer,
-            downstream_local: connection.local,
-            server_name: connection
-                .tls
-                .as_ref()
-                .and_then(|tls| tls.server_name.as_deref()),
-            tls_version: connection.tls.as_ref().and_then(|tls| tls.version),
-            route: None,
-            decided_by: None,
+            ..connection.record(std::time::SystemTime::now())
         };
         sink.record(&record);
         self.flush_log_soon();

@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_abi::{
-    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Trap, Vm,
-    VmSettings, Way,
+    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, TcpChain,
+    Trap, Vm, VmSettings, Way,
 };
 use tokio::task::AbortHandle;
 
 use crate::callout::Callouts;
 use crate::config::{Config, OnFailure};
-use crate::facts::Facts;
+use crate::facts::{Facts, Properties};
 use crate::flow::Filters;
 use crate::headers::Invalid;
 use crate::host::{ClusterNames, WorkerHost};
 use crate::modules::Loaded;
+use crate::tcp;
 use crate::worker::Worker;
 
 /// After a VM could not be started, how long until the next try.
@@ -132,32 +133,16 @@ impl Plugins {
         if chain.is_empty() {
             return Ok(None);
         }
-        let mut handles = Vec::with_capacity(chain.len());
+        let handles = self.handles(chain)?;
+        if handles.is_empty() {
+            return Ok(None);
+        }
         let (mut drop_invalid, mut repair, mut done_before_log) = (true, true, false);
-        for index in chain {
-            let Some(slot) = self.slots.get(*index) else {
-                continue;
-            };
+        for slot in chain.iter().filter_map(|index| self.slots.get(*index)) {
             let compat = &slot.key.settings.compat;
             drop_invalid &= compat.reject_smuggling;
             repair &= compat.repair_content_length;
             done_before_log |= compat.done_before_log;
-            match self.running(slot) {
-                Some((vm, root)) => handles.push(FilterHandle {
-                    vm,
-                    root,
-                    plugin: slot.plugin.clone(),
-                }),
-                None if slot.loaded.config.on_failure == OnFailure::Open => {}
-                None => {
-                    return Err(Refused {
-                        filter: slot.plugin.name.clone(),
-                    });
-                }
-            }
-        }
-        if handles.is_empty() {
-            return Ok(None);
         }
         let exchange = exchange().share();
         let chain = RefCell::new(Chain::begin(exchange.clone(), handles, done_before_log));
@@ -173,6 +158,44 @@ impl Plugins {
             invalid,
             repair,
         }))
+    }
+
+    /// The same for a connection that is not HTTP; its filters are shown it here.
+    pub(crate) fn connect(
+        &self,
+        worker: &Rc<Worker>,
+        chain: &[usize],
+        facts: &Rc<Facts>,
+    ) -> Result<Option<tcp::Filters>, Refused> {
+        let handles = self.handles(chain)?;
+        if handles.is_empty() {
+            return Ok(None);
+        }
+        let exchange = Exchange::connection(Box::new(Properties(facts.clone()))).share();
+        let chain = RefCell::new(TcpChain::begin(exchange.clone(), handles));
+        self.after_calls(worker);
+        Ok(Some(tcp::Filters { chain, exchange }))
+    }
+
+    /// What a chain needs of each of its filters, but for those that may be left out.
+    fn handles(&self, chain: &[usize]) -> Result<Vec<FilterHandle>, Refused> {
+        let mut handles = Vec::with_capacity(chain.len());
+        for slot in chain.iter().filter_map(|index| self.slots.get(*index)) {
+            match self.running(slot) {
+                Some((vm, root)) => handles.push(FilterHandle {
+                    vm,
+                    root,
+                    plugin: slot.plugin.clone(),
+                }),
+                None if slot.loaded.config.on_failure == OnFailure::Open => {}
+                None => {
+                    return Err(Refused {
+                        filter: slot.plugin.name.clone(),
+                    });
+                }
+            }
+        }
+        Ok(handles)
     }
 
     /// The plugin's VM and root, started if need be.

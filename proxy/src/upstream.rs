@@ -10,6 +10,7 @@ pub(crate) mod backends;
 pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod pool;
+mod raw;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use pool::Pool;
 
 pub(crate) use body::UpstreamBody;
 pub(crate) use connect::{ConnectError, Lease};
+pub(crate) use raw::{Io, Raw};
 
 /// One cluster as a worker sees it.
 #[derive(Debug)]

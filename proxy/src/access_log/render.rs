@@ -122,7 +122,7 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             Some((filter, callback)) => Value::Place(filter, callback),
             None => Value::Absent,
         },
-        Operator::Protocol => text(Some(protocol(record.protocol))),
+        Operator::Protocol => text(record.protocol.map(protocol)),
         Operator::RequestId => match record.request_headers.get("x-request-id") {
             Some(id) => Value::Bytes(id.as_bytes()),
             None => Value::Absent,

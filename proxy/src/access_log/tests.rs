@@ -28,7 +28,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
     test(Record {
         start: UNIX_EPOCH + Duration::from_millis(1_709_210_096_007),
         duration: Duration::from_micros(12_999),
-        protocol: Version::HTTP_11,
+        protocol: Some(Version::HTTP_11),
         method: "GET",
         scheme: "http",
         authority: "a.example:80",

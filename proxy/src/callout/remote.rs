@@ -124,10 +124,10 @@ impl Remotes {
     fn by_url(&self, tls: bool, host: &str, port: u16, http2: bool) -> Result<Upstream, String> {
         let tls = match (tls, &self.settings.tls) {
             (false, _) => None,
-            (true, Some(client)) => Some(UpstreamTls {
-                server_name: tls::server_name(host).map_err(|error| error.to_string())?,
-                client: client.clone(),
-            }),
+            (true, Some(client)) => Some(UpstreamTls::new(
+                tls::server_name(host).map_err(|error| error.to_string())?,
+                client.clone(),
+            )),
             (true, None) => return Err("no certificate authorities to verify it with".to_owned()),
         };
         let protocol = match &tls {

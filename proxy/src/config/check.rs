@@ -20,6 +20,7 @@ mod host;
 mod listeners;
 mod matching;
 mod routes;
+mod tcp;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ fn route(matcher: Match, action: Action) -> Route {
 
 fn table(matchers: Vec<Match>) -> RouteTable {
     RouteTable::new(&Listener {
+        tcp: None,
         name: "web".to_owned(),
         address: Address::Tcp(([127, 0, 0, 1], 0).into()),
         tls: None,

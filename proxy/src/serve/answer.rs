@@ -139,13 +139,7 @@ impl Answer {
     }
 
     pub(crate) fn not_connected(error: &ConnectError) -> Self {
-        let (flags, details) = match error {
-            ConnectError::NoEndpoint => (Flags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"),
-            _ => (
-                Flags::UPSTREAM_CONNECTION_FAILURE,
-                "upstream_connection_failure",
-            ),
-        };
+        let (flags, details) = error.in_log();
         let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, flags, details, "");
         answer.body = Bytes::from(match error {
             ConnectError::NoEndpoint => "no healthy upstream\n".to_owned(),

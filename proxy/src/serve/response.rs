@@ -53,7 +53,7 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     }
     let (mut head, body) = response.into_parts();
     headers::strip_hop_by_hop(&mut head.headers, false);
-    let http1 = flow.facts.protocol != http::Version::HTTP_2;
+    let http1 = flow.facts.protocol != Some(http::Version::HTTP_2);
     let Some(filters) = &flow.filters else {
         let sendable = http1.then(|| {
             if takes_trailers {
@@ -188,7 +188,7 @@ pub(crate) async fn released(
         head::repair_length(&flow, Way::Response, &mut map, &part);
         first = Some(part);
     }
-    let http1 = flow.facts.protocol != http::Version::HTTP_2;
+    let http1 = flow.facts.protocol != Some(http::Version::HTTP_2);
     if http1
         && !ended
         && let Some(route) = flow.route()
@@ -313,7 +313,7 @@ pub(crate) fn head(
     mut headers: HeaderMap,
     mut body: ResponseBody,
 ) -> Response<ResponseBody> {
-    if flow.facts.head && flow.facts.protocol == http::Version::HTTP_2 {
+    if flow.facts.head && flow.facts.protocol == Some(http::Version::HTTP_2) {
         let length = body.size_hint().exact().filter(|length| *length != 0);
         if let Some(length) = length {
             headers

@@ -9,13 +9,14 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncWriteExt as _, WriteHalf};
 
 use super::{Cut, ResponseBody, head, response};
 use crate::access_log::Flags;
-use crate::flow::{End, Flow};
+use crate::flow::End;
 use crate::headers;
 use crate::pump::{Pump, Source};
+use crate::tcp::copy;
 use crate::timer::Timer;
 use crate::worker::ConnectionGuard;
 
@@ -165,14 +166,21 @@ async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Tim
     // An end that is lost ends both ways.
     let both = async {
         if flow.filters.is_none() {
-            let up = copy(&flow, Way::Request, from_client, to_upstream);
-            let down = copy(&flow, Way::Response, from_upstream, to_client);
-            return tokio::try_join!(up, down).map(drop);
+            let moved = |way| {
+                let flow = &flow;
+                move |bytes| {
+                    flow.touch();
+                    flow.facts.count(way, bytes);
+                }
+            };
+            let up = copy(from_client, to_upstream, moved(Way::Request));
+            let down = copy(from_upstream, to_client, moved(Way::Response));
+            return tokio::try_join!(up, down).is_ok();
         }
         let pump = |way, from| Pump::new(flow.clone(), way, Some(Source::Raw(from)), false);
         let up = carry(pump(Way::Request, from_client), to_upstream);
         let down = carry(pump(Way::Response, from_upstream), to_client);
-        tokio::try_join!(up, down).map(drop)
+        tokio::try_join!(up, down).is_ok()
     };
     let idle = poll_fn(|cx| timer.poll(cx, &flow));
     tokio::select! {
@@ -181,24 +189,7 @@ async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Tim
     }
 }
 
-type Reader = ReadHalf<TokioIo<Upgraded>>;
 type Writer = WriteHalf<TokioIo<Upgraded>>;
-
-/// One way of a tunnel without filters.
-async fn copy(flow: &Flow, way: Way, mut from: Reader, mut to: Writer) -> std::io::Result<()> {
-    /// Most bytes taken at once.
-    const READ: usize = 16 << 10;
-    let mut buffer = vec![0; READ];
-    loop {
-        let read = from.read(&mut buffer).await?;
-        if read == 0 {
-            return to.shutdown().await;
-        }
-        flow.touch();
-        flow.facts.count(way, read);
-        to.write_all(&buffer[..read]).await?;
-    }
-}
 
 /// One way of a tunnel through the filters.
 async fn carry(mut pump: Pump, mut to: Writer) -> std::io::Result<()> {

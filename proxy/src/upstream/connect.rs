@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -10,10 +11,12 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use super::pool::Pool;
 use super::{Upstream, UpstreamBody};
-use crate::config::{Cluster, Protocol};
+use crate::access_log::Flags;
+use crate::config::{Cluster, Protocol, UpstreamTls};
 use crate::worker::LocalExecutor;
 
 /// HTTP/2 window of one stream, in bytes.
@@ -151,26 +154,43 @@ impl fmt::Debug for Lease {
 
 async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
     let address = pool.address;
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| ConnectError::Refused(address, error))?;
-    // Answers are small and wanted now.
-    let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().ok();
+    let (stream, local) = dial(address).await?;
     let Some(tls) = &cluster.tls else {
         return start(stream, cluster.protocol == Protocol::Http2, pool, local).await;
     };
-    let connector = tokio_rustls::TlsConnector::from(tls.client.clone());
-    let stream = connector
-        .connect(tls.server_name.clone(), stream)
-        .await
-        .map_err(|error| ConnectError::Tls(address, error))?;
+    let stream = secure(tls, &tls.client, stream, address).await?;
     let spoken = stream.get_ref().1.alpn_protocol() == Some(crate::tls::H2);
     if cluster.protocol == Protocol::Http2 && !spoken {
         let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
         return Err(ConnectError::Tls(address, error));
     }
     start(stream, spoken, pool, local).await
+}
+
+/// A connection to an endpoint, and its address here.
+pub(super) async fn dial(
+    address: SocketAddr,
+) -> Result<(TcpStream, Option<SocketAddr>), ConnectError> {
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| ConnectError::Refused(address, error))?;
+    // Answers are small and wanted now.
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    Ok((stream, local))
+}
+
+/// TLS on it, with what the cluster offers there.
+pub(super) async fn secure(
+    tls: &UpstreamTls,
+    client: &Arc<rustls::ClientConfig>,
+    stream: TcpStream,
+    address: SocketAddr,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    tokio_rustls::TlsConnector::from(client.clone())
+        .connect(tls.server_name.clone(), stream)
+        .await
+        .map_err(|error| ConnectError::Tls(address, error))
 }
 
 async fn start<S>(
@@ -239,6 +259,19 @@ impl ConnectError {
             | Self::Refused(address, _)
             | Self::Tls(address, _)
             | Self::Handshake(address, _) => Some(*address),
+        }
+    }
+}
+
+impl ConnectError {
+    /// What the access log says of it.
+    pub(crate) const fn in_log(&self) -> (Flags, &'static str) {
+        match self {
+            Self::NoEndpoint => (Flags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"),
+            _ => (
+                Flags::UPSTREAM_CONNECTION_FAILURE,
+                "upstream_connection_failure",
+            ),
         }
     }
 }

@@ -118,10 +118,7 @@ fn upstream_tls(
         Protocol::Auto => &[b"h2", b"http/1.1"],
     };
     match crate::tls::client_config(ca.as_deref(), alpn) {
-        Ok(client) => Some(UpstreamTls {
-            server_name: server_name?,
-            client,
-        }),
+        Ok(client) => Some(UpstreamTls::new(server_name?, client)),
         Err(error) => {
             let help = "name a PEM file with CA certificates in `ca`";
             match (error.whose, &ca_node) {

@@ -15,7 +15,7 @@ use crate::config::yaml::{Absent, Field, Kind, Table};
 pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
-pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TLS};
+pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 
 /// The whole file.

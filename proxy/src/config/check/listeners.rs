@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::chain::Chains;
-use super::{Context, Names, routes};
+use super::{Context, Names, routes, tcp};
 use crate::config::yaml::{Node, Object, Position, quote};
 use crate::config::{Address, DownstreamTls, Listener, ServerHeader};
 use crate::tls::{TlsError, Whose};
@@ -48,15 +48,25 @@ pub(super) fn read(
         let base = chains.base(&object.list("filters"));
         let filters = chains.route(&base, &[]);
         let routes = routes::read(&object, chains, &base, clusters);
+        let forward = tcp::read(&object, chains, clusters);
+        let mut tls = tls.flatten();
+        let mut idle_timeout = object.duration("idle_timeout");
+        if forward.is_some() {
+            tls = tls.map(tcp::without_alpn);
+            if object.get("idle_timeout").is_none() {
+                idle_timeout = tcp::IDLE;
+            }
+        }
         listeners.push(Listener {
             name: name.unwrap_or_default().to_owned(),
             // Without an address the file is refused; this one stands in until then.
             address: address.unwrap_or_else(|| Address::Unix(PathBuf::new())),
-            tls: tls.flatten(),
+            tls,
             filters,
             routes,
+            tcp: forward,
             max_header_bytes: object.size("max_header_bytes"),
-            idle_timeout: object.duration("idle_timeout"),
+            idle_timeout,
             header_timeout: object.duration("header_timeout"),
             server_header: match object.choice("server_header") {
                 "if_absent" => ServerHeader::IfAbsent,
@@ -79,7 +89,7 @@ fn address(
     let text = node.filled()?;
     let address = match text.strip_prefix("unix:") {
         Some(path) => unix(path, &node, context)?,
-        None => Address::Tcp(tcp(text, &node)?),
+        None => Address::Tcp(socket(text, &node)?),
     };
     // The system picks another port for each listener that asks for port 0.
     if matches!(address, Address::Tcp(address) if address.port() == 0) {
@@ -99,7 +109,7 @@ fn address(
     Some(address)
 }
 
-fn tcp(text: &str, node: &Node<'_>) -> Option<SocketAddr> {
+fn socket(text: &str, node: &Node<'_>) -> Option<SocketAddr> {
     let address = text.parse().ok();
     if address.is_none() {
         let help = "write an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or \

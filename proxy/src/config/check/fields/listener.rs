@@ -7,7 +7,7 @@ use crate::config::yaml::{Kind, Table};
 /// `listeners[]`.
 pub static LISTENER: Table = Table {
     name: "listeners[]",
-    doc: "One listening address with its routes.",
+    doc: "One listening address, with its `routes` (HTTP) or with `tcp` (anything else).",
     fields: &[
         field(
             "name",
@@ -36,8 +36,14 @@ pub static LISTENER: Table = Table {
         field(
             "routes",
             Kind::Tables(&ROUTE),
-            Required,
+            Means("there is `tcp`"),
             "What is done with a request; the first route that matches wins, and where none does the answer is 404.",
+        ),
+        field(
+            "tcp",
+            Kind::Table(&LISTENER_TCP),
+            Means("there are `routes`"),
+            "What is done with connections that are not HTTP: their bytes go to a cluster and back, through filters that look at them. Beside it stand `name`, `address`, `tls` (without ALPN), `idle_timeout` and `header_timeout` only.",
         ),
         field(
             "max_header_bytes",
@@ -52,7 +58,7 @@ pub static LISTENER: Table = Table {
             "idle_timeout",
             duration(MILLI, DAY),
             Default("60s"),
-            "How long a connection may sit without a request, and how long the head of an HTTP/1 request may take.",
+            "How long a connection may sit without a request, and how long the head of an HTTP/1 request may take. With `tcp`: how long nothing may move either way, and 1h if absent.",
         ),
         field(
             "header_timeout",
@@ -85,6 +91,26 @@ pub static LISTENER_TLS: Table = Table {
             Kind::Text("file name"),
             Required,
             "The private key of the leaf, PEM.",
+        ),
+    ],
+};
+
+/// `listeners[].tcp`.
+pub static LISTENER_TCP: Table = Table {
+    name: "listeners[].tcp",
+    doc: "Connections that are not HTTP. The cluster's `protocol` does not matter to them; its `tls` does.",
+    fields: &[
+        field(
+            "cluster",
+            Kind::Text("name of a cluster"),
+            Required,
+            "Where they go, each over a connection of its own.",
+        ),
+        field(
+            "filters",
+            CHAIN_KIND,
+            Means("no filters"),
+            "Their filters: what the client sends passes them in this order, what the upstream sends in reverse.",
         ),
     ],
 };

@@ -46,6 +46,31 @@ fn every_key_is_read_and_in_the_reference() {
 }
 
 #[test]
+fn a_listener_may_forward_what_is_not_http() {
+    let config = accept(
+        "listeners: [{ name: l, address: '127.0.0.1:80', tcp: { cluster: d, filters: [f] }, \
+         tls: { certificate: server.pem, key: server.key } }]\n\
+         filters: [{ name: f, module: { file: filters/a.wasm } }]\n\
+         clusters: [{ name: c, endpoints: [] }, { name: d, endpoints: [], tls: { server_name: d, ca: ca.pem } }]\n",
+    );
+    let listener = &config.listeners[0];
+    let tcp = listener.tcp.as_ref().expect("not HTTP");
+    assert_eq!((tcp.cluster, &tcp.filters[..]), (1, &[0][..]));
+    assert_eq!(config.plugins[0].name, "f");
+    assert!(listener.routes.is_empty());
+    assert_eq!(listener.idle_timeout, 3_600 * SECOND);
+    let tls = listener.tls.as_ref().expect("TLS");
+    assert!(tls.server.alpn_protocols.is_empty());
+    let upstream = config.clusters[1].tls.as_ref().expect("TLS");
+    assert!(upstream.raw.alpn_protocols.is_empty() && !upstream.client.alpn_protocols.is_empty());
+    let shorter = "listeners: [{ name: l, address: '127.0.0.1:80', tcp: { cluster: c }, idle_timeout: 5s }]\n\
+         clusters: [{ name: c, endpoints: [] }]\n";
+    assert_eq!(accept(shorter).listeners[0].idle_timeout, 5 * SECOND);
+    let http = accept(&with("")).listeners[0].clone();
+    assert_eq!((http.idle_timeout, http.tcp.is_none()), (60 * SECOND, true));
+}
+
+#[test]
 fn every_default_is_a_value_of_its_field() {
     for field in reference::tables().iter().flat_map(|table| table.fields) {
         let Absent::Default(text) = field.absent else {
@@ -268,7 +293,7 @@ fn filters_mean_what_they_say() {
     assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
-    assert_eq!(add.position, "test.yaml:50:5");
+    assert_eq!(add.position, "test.yaml:56:5");
     assert_eq!(
         plugin("audit").configuration,
         r#"[1,2.5,-3,null,{"b":"x","a":true}]"#
