@@ -154,3 +154,69 @@ impl Callouts {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: u32 = u32::MAX >> 2;
+
+    fn numbers(tokens: &[Token]) -> Vec<u32> {
+        tokens.iter().map(|token| token.number()).collect()
+    }
+
+    #[test]
+    fn numbers_begin_again_and_pass_over_what_lives() {
+        let mut callouts = Callouts::default();
+        for kind in [
+            TokenKind::Http,
+            TokenKind::GrpcCall,
+            TokenKind::GrpcStream,
+            TokenKind::Redis,
+        ] {
+            let first = callouts.open(kind, 1, 0).expect("a token");
+            let second = callouts.open(kind, 1, 0).expect("a token");
+            callouts.close(second);
+            callouts.last[kind as usize] = LAST - 1;
+            let after = [(); 3].map(|()| callouts.open(kind, 1, 0).expect("a token"));
+            let kind = kind as u32;
+            assert_eq!(first.number(), 4 | kind);
+            assert_eq!(numbers(&after), [LAST << 2 | kind, 8 | kind, 12 | kind]);
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_counted_down_once() {
+        let mut callouts = Callouts::default();
+        let stream = callouts.open(TokenKind::GrpcStream, 1, 10).expect("token");
+        let call = callouts.open(TokenKind::Http, 1, 5).expect("token");
+        let other = callouts.open(TokenKind::Http, 2, 3).expect("token");
+        let counts = |callouts: &Callouts| (callouts.count(1), callouts.count(2), callouts.bytes());
+        assert_eq!(counts(&callouts), (2, 1, 18));
+        callouts.close_there(stream);
+        callouts.close_there(stream);
+        assert_eq!(counts(&callouts), (1, 1, 8));
+        assert!(callouts.close(stream).is_some() && callouts.close(stream).is_none());
+        assert_eq!(counts(&callouts), (1, 1, 8));
+        assert_eq!(callouts.close_root(1), [call]);
+        assert_eq!(counts(&callouts), (0, 1, 3));
+        assert!(callouts.close(other).is_some());
+        assert_eq!(counts(&callouts), (0, 0, 0));
+        assert!(callouts.pending.is_empty());
+    }
+
+    #[test]
+    fn streams_nobody_closes_are_forgotten_oldest_first() {
+        let mut callouts = Callouts::default();
+        let mut tokens = Vec::new();
+        for _ in 0..MAX_CLOSED + 10 {
+            let token = callouts.open(TokenKind::GrpcStream, 1, 1).expect("token");
+            callouts.close_there(token);
+            tokens.push(token);
+        }
+        assert_eq!(callouts.live.len(), MAX_CLOSED);
+        assert_eq!(callouts.closed.len(), MAX_CLOSED);
+        assert!(callouts.get(tokens[9]).is_none() && callouts.get(tokens[10]).is_some());
+        assert_eq!(callouts.count(1), 0);
+    }
+}

@@ -8,6 +8,7 @@
 mod world;
 
 mod buffers;
+mod callouts;
 mod capabilities;
 mod chains;
 mod contexts;

@@ -115,10 +115,11 @@ impl Engine {
         setup: Setup,
         wat: &str,
     ) -> (Rc<RecordingHost>, Result<Guest, LoadError>) {
-        let mut host = RecordingHost::default();
-        host.shared = setup.shared.clone().unwrap_or_default();
-        host.clusters = setup.clusters.clone().into();
-        let host = Rc::new(host);
+        let host = Rc::new(RecordingHost {
+            shared: setup.shared.clone().unwrap_or_default(),
+            clusters: setup.clusters.clone().into(),
+            ..RecordingHost::default()
+        });
         let started = self.start_on(&host, setup, wat);
         (host, started)
     }

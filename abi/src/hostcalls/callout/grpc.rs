@@ -206,6 +206,11 @@ fn resolve(state: &HostState, upstream: &[u8]) -> Result<(Target, GrpcService), 
         Ok(target) => return Ok((target, GrpcService::default())),
         Err(refusal) => refusal,
     };
+    // A name can happen to be a message too, but none that says whom to call: the tags of
+    // those fields are control characters.
+    if !upstream.iter().any(u8::is_ascii_control) {
+        return Err(refusal);
+    }
     let service = GrpcService::parse(upstream).map_err(|_| refusal)?;
     let Some(upstream) = &service.upstream else {
         return Err(Status::BadArgument);
