@@ -39,6 +39,8 @@ pub(crate) struct Facts {
     /// Position in the configuration's clusters.
     pub(crate) cluster: Cell<Option<usize>>,
     pub(crate) upstream: Cell<Option<SocketAddr>>,
+    /// The endpoint a filter wants, whatever the turn is.
+    pub(crate) wanted_endpoint: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
     pub(crate) attempts: Cell<u64>,
 }
@@ -76,6 +78,7 @@ impl Facts {
             route: Cell::new(None),
             cluster: Cell::new(None),
             upstream: Cell::new(None),
+            wanted_endpoint: Cell::new(None),
             upstream_local: Cell::new(None),
             attempts: Cell::new(0),
         }
@@ -126,6 +129,19 @@ impl Attributes for Properties {
             b"xds" => facts.xds(second),
             _ => None,
         }
+    }
+
+    fn upstream_hosts(&self) -> Option<Vec<String>> {
+        let facts = &*self.0;
+        facts.names.addresses(facts.cluster()?)
+    }
+
+    fn override_upstream(&self, address: &str) -> bool {
+        let address = address.parse().ok();
+        if address.is_some() {
+            self.0.wanted_endpoint.set(address);
+        }
+        address.is_some()
     }
 }
 

@@ -72,8 +72,9 @@ impl Upstream {
         snapshot.renew(&usable, self.cluster.idle_timeout);
     }
 
-    /// The next endpoint: smooth weighted round robin, so that 5:1:1 is not five in a row.
-    pub(crate) fn select(&self) -> Option<Rc<Pool>> {
+    /// The `wanted` endpoint, if it is here and usable, else the next one: smooth weighted
+    /// round robin, so that 5:1:1 is not five in a row.
+    pub(crate) fn select(&self, wanted: Option<SocketAddr>) -> Option<Rc<Pool>> {
         let mut snapshot = self.snapshot.borrow_mut();
         if let Some(backends) = &self.backends {
             let generation = backends.generation();
@@ -82,7 +83,8 @@ impl Upstream {
                 snapshot.generation = Some(generation);
             }
         }
-        snapshot.next()
+        let wanted = wanted.and_then(|address| snapshot.find(address));
+        wanted.or_else(|| snapshot.next())
     }
 
     /// Closes every connection that is not in use.
@@ -116,6 +118,13 @@ impl Snapshot {
         for gone in before {
             gone.pool.clear();
         }
+    }
+
+    fn find(&self, address: SocketAddr) -> Option<Rc<Pool>> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints
+            .find(|endpoint| endpoint.pool.address == address)
+            .map(|endpoint| endpoint.pool.clone())
     }
 
     fn next(&mut self) -> Option<Rc<Pool>> {

@@ -274,6 +274,17 @@ impl Names {
             .map(|cluster| cluster.endpoints.len() as u64)
     }
 
+    /// Where the endpoints of a cluster are.
+    pub(crate) fn addresses(&self, index: usize) -> Option<Vec<String>> {
+        let cluster = self.config.clusters.get(index)?;
+        let endpoints = cluster.endpoints.iter();
+        Some(
+            endpoints
+                .map(|endpoint| endpoint.address.to_string())
+                .collect(),
+        )
+    }
+
     /// The cluster a route forwards to, where there is but one.
     pub(crate) fn cluster_of(&self, listener: usize, route: usize) -> Option<usize> {
         match &self

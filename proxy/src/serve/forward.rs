@@ -81,7 +81,8 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         }
     }
 
-    let mut lease = match upstream.connect(false).await {
+    let wanted = flow.facts.wanted_endpoint.get();
+    let mut lease = match upstream.connect(wanted, false).await {
         Ok(lease) => lease,
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
@@ -120,7 +121,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
                 if lease.reused
                     && let Some(unsent) = error.take_message()
                 {
-                    match upstream.connect(true).await {
+                    match upstream.connect(wanted, true).await {
                         Ok(fresh) => {
                             lease = fresh;
                             request = unsent;

@@ -61,9 +61,14 @@ pub(crate) enum ConnectError {
 // === impl Upstream ===
 
 impl Upstream {
-    /// A connection to the next endpoint; `fresh` to have a new one whatever the pool holds.
-    pub(crate) async fn connect(&self, fresh: bool) -> Result<Lease, ConnectError> {
-        let pool = self.select().ok_or(ConnectError::NoEndpoint)?;
+    /// A connection to the `wanted` endpoint or the next one; `fresh` to have a new one
+    /// whatever the pool holds.
+    pub(crate) async fn connect(
+        &self,
+        wanted: Option<SocketAddr>,
+        fresh: bool,
+    ) -> Result<Lease, ConnectError> {
+        let pool = self.select(wanted).ok_or(ConnectError::NoEndpoint)?;
         if !fresh && let Some(lease) = Lease::pooled(&pool) {
             return Ok(lease);
         }

@@ -8,6 +8,7 @@ mod chains;
 mod crossings;
 mod drain;
 mod faults;
+mod gateway;
 mod guests;
 mod http2_upstream;
 mod lifecycle;

@@ -39,7 +39,6 @@ const PRELUDE: &str = r#"
     (func $local_response (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 4)
-  (func (export "proxy_abi_version_0_2_1"))
   ;; 0..16: where hostcalls put pointers and lengths; 16..1024: a line being written;
   ;; 1024..: texts; from 65536: allocations, the oldest overwritten in the end.
   (global $heap (mut i32) (i32.const 65536))
@@ -129,6 +128,7 @@ pub(crate) struct Guest {
     imports: String,
     more: String,
     allocator: String,
+    marker: &'static str,
 }
 
 /// Stands in code for a text: its address and its length.
@@ -146,7 +146,14 @@ impl Guest {
             imports: String::new(),
             more: String::new(),
             allocator,
+            marker: "proxy_abi_version_0_2_1",
         }
+    }
+
+    /// Speaks another version.
+    pub(crate) fn marker(mut self, marker: &'static str) -> Self {
+        self.marker = marker;
+        self
     }
 
     /// What a callback does after its line: `$0`, `$1`, `$2` are its arguments. It may
@@ -180,8 +187,8 @@ impl Guest {
 
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut source = format!(
-            "(module {} {PRELUDE} {} {}",
-            self.imports, self.allocator, self.more
+            "(module {} {PRELUDE} (func (export \"{}\")) {} {}",
+            self.imports, self.marker, self.allocator, self.more
         );
         for (name, params, answer) in CALLBACKS {
             write!(source, "\n  (func (export \"proxy_on_{name}\")").expect("text");

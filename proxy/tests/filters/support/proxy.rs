@@ -27,7 +27,7 @@ enum Module {
 /// One listener `web`, a chain, one cluster `up`; what tests want otherwise they add.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
-    upstream: SocketAddr,
+    upstreams: Vec<SocketAddr>,
     protocol: String,
     filters: Vec<Filter>,
     chain: Option<String>,
@@ -86,13 +86,19 @@ impl Config {
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         let routes = "      - { match: { prefix: / }, cluster: up }\n".to_owned();
         Self {
-            upstream,
+            upstreams: vec![upstream],
             protocol: "http1".to_owned(),
             filters: Vec::new(),
             chain: None,
             routes,
             more: String::new(),
         }
+    }
+
+    /// Another endpoint of the cluster.
+    pub(crate) fn endpoint(mut self, upstream: SocketAddr) -> Self {
+        self.upstreams.push(upstream);
+        self
     }
 
     /// What is spoken to the upstream.
@@ -160,11 +166,13 @@ impl Config {
                 file.display()
             ));
         }
+        let endpoints = self.upstreams.iter();
+        let endpoints: Vec<_> = endpoints.map(|address| format!("\"{address}\"")).collect();
         yaml.push_str(&format!(
-            "clusters:\n  - name: up\n    endpoints: [\"{}\"]\n    protocol: {}\nworkers: 1\naccess_log: {{ json: {{ \
+            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\nworkers: 1\naccess_log: {{ json: {{ \
              path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
              details: \"%RESPONSE_CODE_DETAILS%\" }} }}\n{}",
-            self.upstream, self.protocol, self.more
+            endpoints.join(", "), self.protocol, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
         Folder(folder)

@@ -90,10 +90,16 @@ impl Upstream {
         self.seen.lock().expect("seen").clone()
     }
 
+    /// Those with that path.
+    pub(crate) fn seen_at(&self, path: &str) -> Vec<Seen> {
+        let mut found = self.seen();
+        found.retain(|seen| seen.target.split('?').next() == Some(path));
+        found
+    }
+
     /// The only request with that path (without its query).
     pub(crate) fn only(&self, path: &str) -> Seen {
-        let mut found: Vec<Seen> = self.seen();
-        found.retain(|seen| seen.target.split('?').next() == Some(path));
+        let mut found = self.seen_at(path);
         assert_eq!(found.len(), 1, "requests for {path}: {found:?}");
         found.remove(0)
     }
