@@ -6,6 +6,7 @@ use crate::callbacks::Callback;
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::HostState;
 use crate::types::{BufferType, Status, Way};
+use crate::version::AbiVersion;
 
 pub(crate) fn get_buffer_bytes<C: GuestCaller>(
     caller: &mut C,
@@ -103,6 +104,7 @@ fn buffer_type(state: &HostState, buffer: u32) -> Result<BufferType, Status> {
     BufferType::from_wire(buffer)
         .filter(|buffer| {
             *buffer != BufferType::RedisCallResponse
+                || state.version == AbiVersion::V0_2_100
                 || state.callback == Some(Callback::RedisCallResponse)
         })
         .ok_or(Status::BadArgument)

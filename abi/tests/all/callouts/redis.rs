@@ -7,7 +7,7 @@ use cofferdam_abi::callout::RedisClient;
 use cofferdam_abi::testing::Guest;
 use cofferdam_abi::{RootEffect, Token};
 
-use super::{Embed, setup, source};
+use super::{Embed, setup, setup_version, source};
 use crate::world::{Engine, Look};
 
 const ANSWERED: &str = "on redis_call_response
@@ -113,6 +113,12 @@ each_engine! {
         assert_eq!(guest.tick(), ["2", "2"]);
         reply(&guest, guest.tokens()[0], Some("+OK\r\n"));
         assert_eq!(guest.logs(), ["2", "+OK\r\n", "1", "2"]);
+    }
+
+    fn the_version_that_has_buffer_9_finds_it_absent_elsewhere(engine) {
+        let guest = engine.guest_of(setup_version("proxy_abi_version_0_2_100"), &source("on tick\n (!body #9) (!body #10)
+            (!say (!get_buffer_status #9 #28 #32)) (!say (!set_buffer_bytes #9 #0 #0 {\"x\"}))"));
+        assert_eq!(guest.tick(), ["1", "2", "1", "2"]);
     }
 
     fn a_command_that_cannot_be_sent_is_refused(engine) {
