@@ -1,7 +1,8 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz bench-plain bench-instructions
+.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz \
+	conformance conformance-envoy bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
@@ -11,6 +12,8 @@ help:
 	@echo 'make guests               wasm guests only, into target/guests'
 	@echo 'make setup                install or name what this machine lacks'
 	@echo 'make fuzz                 ten minutes per fuzz target (FUZZ_SECONDS=600)'
+	@echo 'make conformance          the ABI case by case on our hosts; CASE=E-104, HOST=null'
+	@echo 'make conformance-envoy    the same on the real Envoy'
 	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
 	@echo 'make bench-instructions   instructions of one hook call and of one request'
 
@@ -45,6 +48,12 @@ setup:
 
 fuzz:
 	@conformance/fuzz/run.sh $(or $(FUZZ_SECONDS),600)
+
+conformance:
+	@.ci/conformance.sh $(if $(HOST),--host $(HOST)) $(if $(CASE),--case $(CASE))
+
+conformance-envoy:
+	@.ci/conformance.sh --host envoy $(if $(CASE),--case $(CASE))
 
 bench-plain:
 	@.ci/bench.sh plain

@@ -6,10 +6,14 @@
 //! ([`compare`]), so no host can be judged more kindly than another.
 
 pub mod case;
+pub mod compare;
 pub mod driver;
+pub mod generate;
 pub mod outcome;
 pub mod read;
+pub mod run;
 pub mod step;
+pub mod table;
 pub mod values;
 
 pub use case::{Case, Filter, Profile};

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `#7` | `(i32.const 7)` |
 //! | `{"text"}` | address and length of that text |
+//! | `{pairs "a" "1" "b" "2"}` | address and length of that map, serialised (section 5.1) |
 //! | `@out` | two addresses for a value the host hands over |
 //! | `!name` | `call $name`; hostcalls (without `proxy_`) are imported when used |
 //!
@@ -198,20 +199,54 @@ struct Texts {
 impl Texts {
     fn expand(&mut self, mut source: &str) -> Result<String, String> {
         let mut out = String::new();
-        while let Some(start) = source.find("{\"") {
+        while let Some((start, pairs)) = next_text(source) {
             short_forms(&source[..start], &mut out);
-            let rest = &source[start + 2..];
-            let end = rest.find("\"}").ok_or("a text has no end")?;
-            let (text, at) = (&rest[..end], 4096 + self.used);
-            let length = length(text);
+            let rest = &source[start + 1..];
+            let end = rest.find("\"}").ok_or("a text has no end")? + 1;
+            let text = &rest[..end];
+            let text = if pairs {
+                serialised(text)?
+            } else {
+                text[1..text.len() - 1].to_owned()
+            };
+            let (at, length) = (4096 + self.used, length(&text));
             let _ = write!(out, "(i32.const {at}) (i32.const {length})");
             let _ = writeln!(self.data, "(data (i32.const {at}) \"{text}\")");
             self.used += length;
-            source = &rest[end + 2..];
+            source = &rest[end + 1..];
         }
         short_forms(source, &mut out);
         Ok(out)
     }
+}
+
+/// Where the next text or map begins, and whether it is a map.
+fn next_text(source: &str) -> Option<(usize, bool)> {
+    let text = source.find("{\"").map(|at| (at, false));
+    let pairs = source.find("{pairs ").map(|at| (at, true));
+    text.into_iter().chain(pairs).min()
+}
+
+/// `pairs "a" "1"` as a serialised map, in WAT's escapes.
+fn serialised(list: &str) -> Result<String, String> {
+    let parts: Vec<&str> = list.split('"').collect();
+    let texts: Vec<&str> = parts.iter().skip(1).step_by(2).copied().collect();
+    let between = parts.iter().skip(2).step_by(2);
+    if texts.len() % 2 != 0 || !between.into_iter().all(|part| part.trim().is_empty()) {
+        return Err(format!("{list} is not a list of pairs"));
+    }
+    let number = |out: &mut String, value: usize| {
+        for shift in [0, 8, 16, 24] {
+            let _ = write!(out, "\\{:02x}", value >> shift & 0xff);
+        }
+    };
+    let mut out = String::new();
+    number(&mut out, texts.len() / 2);
+    texts.iter().for_each(|text| number(&mut out, length(text)));
+    for text in texts {
+        let _ = write!(out, "{text}\\00");
+    }
+    Ok(out)
 }
 
 fn short_forms(source: &str, out: &mut String) {
@@ -239,4 +274,31 @@ fn short_forms(source: &str, out: &mut String) {
 /// Bytes a WAT text stands for, whose only escapes are of two hexadecimal digits.
 fn length(text: &str) -> usize {
     text.len() - 2 * text.matches('\\').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_the_example_of_the_notes() {
+        let text = serialised(r#"pairs "a" "1" "b" "22""#).expect("pairs");
+        let one = r"\01\00\00\00";
+        let wanted = format!(r"\02\00\00\00{one}{one}{one}\02\00\00\00a\001\00b\0022\00");
+        assert_eq!(text, wanted);
+        assert_eq!(length(&text), 29);
+    }
+
+    #[test]
+    fn what_is_not_in_the_language_is_told() {
+        for (source, said) in [
+            ("on nothing", "no callback nothing"),
+            ("stray\non tick", "before the first block: stray"),
+            ("on tick\n {\"open}", "no end"),
+            ("on tick\n {pairs \"a\"}", "not a list of pairs"),
+        ] {
+            let problem = try_module(source, Shape::default()).expect_err(source);
+            assert!(problem.contains(said), "{problem}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The seam between the suite and a host. A further host is one file with a [`Driver`] in it
 //! and a line in `bin/conformance.rs`.
 
+pub mod abi;
 pub mod envoy;
 mod live;
+pub mod null;
 pub mod proxy;
 
 use super::case::{Case, Profile};

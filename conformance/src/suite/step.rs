@@ -109,7 +109,8 @@ pub struct ExpectExchange {
     pub body: Option<Body>,
     /// Likewise for the answer's trailers.
     pub trailers: Vec<Header>,
-    /// Whether the answer came, to its end. `false`: it was cut, or the client gave up.
+    /// Whether the answer came, to its end; true unless said otherwise. `false`: it was cut,
+    /// or the client gave up.
     pub complete: Option<bool>,
     /// What the cluster `upstream` saw of it.
     pub saw: Option<Saw>,

@@ -1,0 +1,174 @@
+//! `conformance`: the proxy-wasm ABI, case by case, on one host after the other.
+
+use std::process::ExitCode;
+
+use cofferdam_conformance::args::{Args, Opt};
+use cofferdam_conformance::suite::driver::abi::Abi;
+use cofferdam_conformance::suite::driver::null::Null;
+use cofferdam_conformance::suite::table::{self, COLUMNS, Cell, Cells, OURS};
+use cofferdam_conformance::suite::{Case, Driver, compare, generate, read, run};
+use cofferdam_conformance::{Error, Result, error, scratch};
+
+const ABOUT: &str = "\
+conformance: runs the cases of conformance/cases on hosts, and writes what came of them to
+conformance/RESULTS.md. Without options: on all hosts of ours. Exits 1 when one of ours
+fails a case (or, with --host null, when a case passes that must not).
+
+  conformance --case E-104            one case (or a group: --case E), nothing written";
+
+const OPTIONS: &[Opt] = &[
+    Opt {
+        name: "--case",
+        value: Some("ID"),
+        help: "only this case, its variants, or this group; writes nothing",
+    },
+    Opt {
+        name: "--host",
+        value: Some("NAME"),
+        help: "only this one: abi, proxy, envoy, null",
+    },
+    Opt {
+        name: "--check",
+        value: None,
+        help: "write nothing; exit 1 where RESULTS.md is not what came of our hosts",
+    },
+    Opt {
+        name: "--records",
+        value: None,
+        help: "print what guests logged",
+    },
+];
+
+fn main() -> ExitCode {
+    error::conclude("conformance", conformance())
+}
+
+fn conformance() -> Result<u8> {
+    let Some(args) = Args::from_env(ABOUT, OPTIONS)? else {
+        return Ok(0);
+    };
+    let cases = all_cases()?;
+    let excuses = run::excuses(&cases);
+    if !excuses.is_empty() {
+        return Err(Error::Failed(excuses.join("\n")));
+    }
+    let picked: Vec<&Case> = cases
+        .iter()
+        .filter(|case| {
+            args.text("--case")
+                .is_none_or(|wanted| is_meant(case, wanted))
+        })
+        .collect();
+    if picked.is_empty() {
+        return Err(Error::Usage("there is no such case".to_owned()));
+    }
+    if args.text("--host") == Some("null") {
+        return null(&picked);
+    }
+    let file = scratch::workspace().join("conformance/RESULTS.md");
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut cells = table::read(&committed);
+    let ids = |key: &(String, String)| cases.iter().any(|case| case.id == key.0);
+    cells.retain(|key, _| ids(key));
+    let mut failed = 0;
+    for mut driver in drivers(args.text("--host"))? {
+        for case in &picked {
+            if args.has("--records") {
+                show_records(&mut *driver, case)?;
+            }
+            failed += one(&mut *driver, case, &mut cells)?;
+        }
+    }
+    for case in &cases {
+        // The second engine has not come yet.
+        cells.insert((case.id.clone(), "abi/aot".to_owned()), Cell::Later);
+    }
+    println!("{}", table::summary(&cases, &cells));
+    if args.has("--case") {
+        return Ok(u8::from(failed > 0));
+    }
+    let document = table::document(&cases, &cells);
+    if !args.has("--check") {
+        scratch::write(&file, &document)?;
+    } else if document != committed {
+        println!("conformance/RESULTS.md is not what came of it: `make conformance` writes it");
+        return Ok(1);
+    }
+    Ok(u8::from(failed > 0))
+}
+
+fn all_cases() -> Result<Vec<Case>> {
+    let mut cases = read::all(&read::folder())?;
+    cases.extend(generate::all());
+    cases.sort_by_key(|case| read::order(&case.id));
+    if let Some(pair) = cases.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        return Err(Error::Failed(format!("{} is there twice", pair[0].id)));
+    }
+    Ok(cases)
+}
+
+fn is_meant(case: &Case, wanted: &str) -> bool {
+    let (group, number, _) = read::order(&case.id);
+    case.id == wanted || group == wanted || format!("{group}-{number}") == wanted
+}
+
+/// The hosts asked for; those of ours when none is named.
+fn drivers(wanted: Option<&str>) -> Result<Vec<Box<dyn Driver>>> {
+    match wanted {
+        None | Some("abi") => Ok(vec![Box::new(Abi)]),
+        Some(other) => Err(Error::Usage(format!("there is no host {other:?}"))),
+    }
+}
+
+/// Runs a case and tells what is not as it should be. 1 for a failure of ours.
+fn one(driver: &mut dyn Driver, case: &Case, cells: &mut Cells) -> Result<usize> {
+    let column = driver.column();
+    debug_assert!(COLUMNS.contains(&column));
+    let verdict = run::case(driver, case)?;
+    cells.insert((case.id.clone(), column.to_owned()), verdict.cell);
+    if verdict.cell != Cell::Fail {
+        return Ok(0);
+    }
+    println!("{} on {column}: {}", case.id, case.name);
+    for complaint in &verdict.complaints {
+        println!("  {complaint}");
+    }
+    Ok(usize::from(OURS.contains(&column)))
+}
+
+fn show_records(driver: &mut dyn Driver, case: &Case) -> Result<()> {
+    for profile in &case.profiles {
+        println!("{} in profile {profile}:", case.id);
+        let outcome = driver.run(case, *profile)?;
+        for record in &outcome.logs {
+            println!("  {}", compare::shown(record, case.filters().len() > 1));
+        }
+        if let Some(why) = outcome.refused {
+            println!("  refused: {why}");
+        }
+    }
+    Ok(())
+}
+
+/// Only what is marked may pass on a host that does nothing, and it must.
+fn null(cases: &[&Case]) -> Result<u8> {
+    let (mut wrong, mut marked) = (0, 0);
+    for case in cases {
+        let passes = run::case(&mut Null, case)?.cell == Cell::Pass;
+        marked += usize::from(case.null.is_some());
+        if passes != case.null.is_some() {
+            wrong += 1;
+            let said = if passes {
+                "passes on a host that does nothing: it proves nothing"
+            } else {
+                "is marked as passing on a host that does nothing, and fails there"
+            };
+            println!("{}: {said}", case.id);
+        }
+    }
+    println!(
+        "null: {} cases, {marked} may pass, {wrong} wrong",
+        cases.len()
+    );
+    Ok(u8::from(wrong > 0))
+}

@@ -1,0 +1,81 @@
+//! The host crate in process, with virtual time: nothing waits, nothing is scheduled by
+//! chance, so a failure here is the host's own.
+//!
+//! [`world`] embeds the host as the proxy does: VMs, roots, timers, callouts. [`exchange`] is
+//! one request with a scripted client and a scripted upstream. [`peer`] answers callouts.
+
+mod exchange;
+mod grpc;
+mod host;
+mod peer;
+mod world;
+
+use std::time::Duration;
+
+use cofferdam_abi::Compat;
+
+use self::world::World;
+use super::Driver;
+use crate::suite::case::{Case, Profile};
+use crate::suite::outcome::{Outcome, Record};
+use crate::{Error, Result};
+
+/// After the last step nothing is waited for longer than this.
+const AFTERMATH: Duration = Duration::from_millis(1);
+
+/// The interpreter's column.
+#[derive(Debug, Default)]
+pub struct Abi;
+
+impl Driver for Abi {
+    fn column(&self) -> &'static str {
+        "abi/wasmi"
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome> {
+        if case.tcp {
+            return Err(Error::Failed("TCP is not driven in process yet".to_owned()));
+        }
+        let compat = Compat::preset(profile.name())
+            .ok_or_else(|| Error::Failed(format!("there is no preset {profile}")))?;
+        let mut outcome = Outcome::default();
+        let host = host::SuiteHost::new();
+        match World::load(case, compat, host.clone()) {
+            Err(refused) => outcome.refused = Some(refused),
+            Ok(mut world) => {
+                for step in &case.steps {
+                    if let Some(wait) = step.wait {
+                        world.wait(wait.0);
+                    } else if step.shutdown {
+                        world.shut_down();
+                    } else {
+                        let exchanges: Vec<_> = step.exchanges().collect();
+                        outcome.steps.extend(world.exchange(&exchanges));
+                    }
+                }
+                world.wait(AFTERMATH);
+                outcome.peer = world.take_peer();
+            }
+        }
+        let name = |record: &Record| {
+            if record.filter.is_empty() {
+                case.filters()[0].name.clone()
+            } else {
+                record.filter.clone()
+            }
+        };
+        outcome.logs = host
+            .take_records()
+            .into_iter()
+            .map(|record| Record {
+                filter: name(&record),
+                ..record
+            })
+            .collect();
+        Ok(outcome)
+    }
+}

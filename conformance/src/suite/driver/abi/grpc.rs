@@ -1,0 +1,107 @@
+//! The cluster `grpc`, in process: the service `conformance.Peer`, as
+//! `conformance/README.md` has it. It says what happens, and after which time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_abi::Headers;
+use cofferdam_abi::callout::{GrpcCall, GrpcEvent};
+
+/// What happens to a call or stream, each after so much time.
+pub(super) type Script = Vec<(Duration, GrpcEvent)>;
+
+const SOON: Duration = Duration::from_millis(2);
+
+/// A stream that is open.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    method: Bytes,
+    ended: bool,
+}
+
+/// A call begins, or a stream: then there is something to send to.
+pub(super) fn begin(call: &GrpcCall) -> (Script, Option<Open>) {
+    if *call.service != *b"conformance.Peer" {
+        return (closed(SOON, 12, "no such service"), None);
+    }
+    let empty = || GrpcEvent::InitialMetadata(Headers::default());
+    let script = match (&*call.method, &call.message) {
+        (b"Echo", Some(message)) => answered(SOON, message),
+        (b"Slow", Some(message)) => answered(Duration::from_secs(5), message),
+        (b"Fail", Some(_)) => {
+            let mut script = vec![(SOON, empty())];
+            script.extend(closed(SOON, 7, "denied"));
+            script
+        }
+        (b"Chat" | b"ChatFail", None) => {
+            let open = Open {
+                method: call.method.clone(),
+                ended: false,
+            };
+            return (vec![(SOON, metadata("x-first"))], Some(open));
+        }
+        _ => closed(SOON, 12, "no such method"),
+    };
+    (script, None)
+}
+
+// === impl Open ===
+
+impl Open {
+    /// A message came, or the end of what comes.
+    pub(super) fn receive(&mut self, message: Option<Bytes>, end: bool) -> Script {
+        let mut script = Vec::new();
+        if self.ended {
+            return script;
+        }
+        if let Some(message) = message {
+            script.push((SOON, GrpcEvent::Message(message)));
+            if *self.method == *b"ChatFail" {
+                self.ended = true;
+                script.extend(closed(SOON, 9, "enough"));
+                return script;
+            }
+        }
+        if end {
+            self.ended = true;
+            script.push((SOON, trailing("x-last")));
+            script.extend(closed(SOON, 0, ""));
+        }
+        script
+    }
+}
+
+fn answered(after: Duration, message: &Bytes) -> Script {
+    vec![
+        (after, GrpcEvent::InitialMetadata(Headers::default())),
+        (after, GrpcEvent::Message(message.clone())),
+        (after, GrpcEvent::TrailingMetadata(Headers::default())),
+        (
+            after,
+            GrpcEvent::Closed {
+                status: 0,
+                message: Bytes::new(),
+            },
+        ),
+    ]
+}
+
+fn closed(after: Duration, status: u32, message: &'static str) -> Script {
+    let message = Bytes::from_static(message.as_bytes());
+    vec![(after, GrpcEvent::Closed { status, message })]
+}
+
+fn metadata(name: &'static str) -> GrpcEvent {
+    GrpcEvent::InitialMetadata(one(name))
+}
+
+fn trailing(name: &'static str) -> GrpcEvent {
+    GrpcEvent::TrailingMetadata(one(name))
+}
+
+fn one(name: &'static str) -> Headers {
+    Headers::from_entries(vec![(
+        Bytes::from_static(name.as_bytes()),
+        Bytes::from_static(b"1"),
+    )])
+}

@@ -1,0 +1,88 @@
+//! What the host crate asks of its embedder: a place for records, a clock, chance.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_abi::{Host, LogLevel, Origin};
+
+use crate::suite::outcome::Record;
+
+/// The clusters every driver provides.
+const CLUSTERS: [&str; 5] = ["upstream", "peer", "refused", "grpc", "redis"];
+
+/// Writes records down; its time stands still until it is moved.
+pub(super) struct SuiteHost {
+    records: RefCell<Vec<Record>>,
+    now: Cell<Duration>,
+    /// Grows with every random byte, so that no two draws are alike.
+    drawn: Cell<u64>,
+}
+
+// === impl SuiteHost ===
+
+impl SuiteHost {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            records: RefCell::default(),
+            now: Cell::new(Duration::from_secs(1_700_000_000)),
+            drawn: Cell::new(0),
+        })
+    }
+
+    pub(super) fn take_records(&self) -> Vec<Record> {
+        self.records.take()
+    }
+
+    pub(super) fn time(&self) -> Duration {
+        self.now.get()
+    }
+
+    pub(super) fn set_time(&self, now: Duration) {
+        self.now.set(now);
+    }
+}
+
+impl Host for SuiteHost {
+    fn log(&self, origin: &Origin<'_>, level: LogLevel, message: &[u8]) {
+        self.records.borrow_mut().push(Record {
+            filter: origin.plugin.to_owned(),
+            level: format!("{level:?}").to_ascii_lowercase(),
+            text: Bytes::copy_from_slice(message),
+        });
+    }
+
+    fn notice(&self, _origin: &Origin<'_>, _message: fmt::Arguments<'_>) {}
+
+    fn refused(&self, _origin: &Origin<'_>, _capability: &str) {}
+
+    fn log_level(&self) -> LogLevel {
+        LogLevel::Trace
+    }
+
+    fn now(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn random(&self, out: &mut [u8]) {
+        for byte in out {
+            let next = self.drawn.get().wrapping_add(1);
+            self.drawn.set(next);
+            // Any good mixer will do: SplitMix64.
+            let mut mixed = next.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *byte = mixed.to_le_bytes()[7];
+        }
+    }
+
+    fn knows_cluster(&self, name: &[u8]) -> bool {
+        CLUSTERS.iter().any(|cluster| cluster.as_bytes() == name)
+    }
+}

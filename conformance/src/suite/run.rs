@@ -1,0 +1,91 @@
+//! Running cases on a host, and what a cell of the table is made of.
+
+use super::case::{Case, Profile};
+use super::compare;
+use super::driver::Driver;
+use super::table::{Cell, MOST_EXCEPTIONS, OURS};
+use crate::Result;
+
+/// Cases whose cells may say `later` in any column.
+const MAY_WAIT: [&str; 2] = ["K-276", "K-286"];
+
+/// How one case went on one host.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What the table says.
+    pub cell: Cell,
+    /// Why it says so, when it is not `pass`.
+    pub complaints: Vec<String>,
+}
+
+/// Runs a case in every profile it lists (once on a host that is not ours).
+///
+/// # Errors
+/// The host cannot be had.
+pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
+    let column = driver.column();
+    if let Some(reason) = case.not_applicable.get(column) {
+        return Ok(excused(Cell::NotApplicable, reason));
+    }
+    if let Some(reason) = case.later.get(column) {
+        return Ok(excused(Cell::Later, reason));
+    }
+    let ours = driver.is_ours();
+    let profiles = if ours {
+        case.profiles.clone()
+    } else {
+        vec![Profile::Envoy]
+    };
+    let mut complaints = Vec::new();
+    for profile in profiles {
+        let outcome = driver.run(case, profile)?;
+        let wrong = compare::mismatches(case, &outcome, ours);
+        complaints.extend(wrong.into_iter().map(|wrong| format!("{profile}: {wrong}")));
+    }
+    let expected = ours || case.profiles.contains(&Profile::Envoy);
+    let cell = match (complaints.is_empty(), case.differs.get(column)) {
+        (true, None) => Cell::Pass,
+        (true, Some(_)) if ours => {
+            complaints.push("it is marked `differs` and does not differ".to_owned());
+            Cell::Fail
+        }
+        (true, Some(_)) => Cell::Pass,
+        (false, Some(_)) => Cell::Differs,
+        (false, None) if expected => Cell::Fail,
+        (false, None) => Cell::Differs,
+    };
+    Ok(Verdict { cell, complaints })
+}
+
+/// What is wrong with the excuses of all cases together.
+#[must_use]
+pub fn excuses(cases: &[Case]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut exceptions = 0;
+    for case in cases {
+        for (column, reason) in case.differs.iter().chain(&case.not_applicable) {
+            exceptions += usize::from(OURS.contains(&&**column));
+            if reason.trim().is_empty() {
+                wrong.push(format!("{}: {column} is excused without a reason", case.id));
+            }
+        }
+        for column in case.later.keys() {
+            if column != "abi/aot" && !MAY_WAIT.contains(&&*case.id) {
+                wrong.push(format!("{}: {column} may not wait until later", case.id));
+            }
+        }
+    }
+    if exceptions > MOST_EXCEPTIONS {
+        wrong.push(format!(
+            "{exceptions} cells of ours are `differs` or `n/a`; {MOST_EXCEPTIONS} may be"
+        ));
+    }
+    wrong
+}
+
+fn excused(cell: Cell, reason: &str) -> Verdict {
+    Verdict {
+        cell,
+        complaints: vec![reason.to_owned()],
+    }
+}
