@@ -8,5 +8,12 @@ case " $* " in
 *) "$root/.ci/setup.sh" build ;;
 esac
 "$root/filters/build.sh"
+"$root/examples/guests-go/build.sh"
+"$root/examples/guests-as/build.sh"
+"$root/conformance/guests/cpp/build.sh"
 cd "$root"
+case " $* " in
+*" --host abi "* | *" --host null "* | *" --host envoy "*) ;;
+*) cargo build --quiet --locked -p cofferdam ;;
+esac
 exec cargo run --quiet --locked -p cofferdam-conformance --bin conformance -- "$@"

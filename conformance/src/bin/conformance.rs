@@ -1,10 +1,13 @@
 //! `conformance`: the proxy-wasm ABI, case by case, on one host after the other.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cofferdam_conformance::args::{Args, Opt};
 use cofferdam_conformance::suite::driver::abi::Abi;
+use cofferdam_conformance::suite::driver::envoy::Envoy;
 use cofferdam_conformance::suite::driver::null::Null;
+use cofferdam_conformance::suite::driver::proxy::Proxy;
 use cofferdam_conformance::suite::table::{self, COLUMNS, Cell, Cells, OURS};
 use cofferdam_conformance::suite::{Case, Driver, compare, generate, read, run};
 use cofferdam_conformance::{Error, Result, error, scratch};
@@ -26,6 +29,11 @@ const OPTIONS: &[Opt] = &[
         name: "--host",
         value: Some("NAME"),
         help: "only this one: abi, proxy, envoy, null",
+    },
+    Opt {
+        name: "--program",
+        value: Some("PATH"),
+        help: "our proxy (target/debug/cofferdam)",
     },
     Opt {
         name: "--check",
@@ -65,13 +73,14 @@ fn conformance() -> Result<u8> {
     if args.text("--host") == Some("null") {
         return null(&picked);
     }
+    let picked = buildable(picked, args.has("--check"))?;
     let file = scratch::workspace().join("conformance/RESULTS.md");
     let committed = std::fs::read_to_string(&file).unwrap_or_default();
     let mut cells = table::read(&committed);
     let ids = |key: &(String, String)| cases.iter().any(|case| case.id == key.0);
     cells.retain(|key, _| ids(key));
     let mut failed = 0;
-    for mut driver in drivers(args.text("--host"))? {
+    for mut driver in drivers(&args)? {
         for case in &picked {
             if args.has("--records") {
                 show_records(&mut *driver, case)?;
@@ -112,12 +121,42 @@ fn is_meant(case: &Case, wanted: &str) -> bool {
     case.id == wanted || group == wanted || format!("{group}-{number}") == wanted
 }
 
-/// The hosts asked for; those of ours when none is named.
-fn drivers(wanted: Option<&str>) -> Result<Vec<Box<dyn Driver>>> {
-    match wanted {
-        None | Some("abi") => Ok(vec![Box::new(Abi)]),
-        Some(other) => Err(Error::Usage(format!("there is no host {other:?}"))),
+/// The cases whose guests have been built. The others keep the cells they have, unless all
+/// must be run.
+fn buildable(cases: Vec<&Case>, all: bool) -> Result<Vec<&Case>> {
+    let all = all || std::env::var_os("COFFERDAM_REQUIRE_ALL").is_some_and(|value| value == "1");
+    let (mut out, mut missing) = (Vec::new(), Vec::new());
+    for case in cases {
+        match case.missing_guest() {
+            None => out.push(case),
+            Some(why) => missing.push(format!("{} SKIPPED: {why}", case.id)),
+        }
     }
+    if all && !missing.is_empty() {
+        return Err(Error::Unavailable(missing.join("\n")));
+    }
+    if !missing.is_empty() {
+        println!("{}", missing.join("\n"));
+    }
+    Ok(out)
+}
+
+/// The hosts asked for; those of ours when none is named.
+fn drivers(args: &Args) -> Result<Vec<Box<dyn Driver>>> {
+    let default = scratch::target().join("debug/cofferdam");
+    let program = args.text("--program").map_or(default, PathBuf::from);
+    let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
+    match args.text("--host") {
+        None => {
+            drivers.push(Box::new(Abi));
+            drivers.push(Box::new(Proxy::new(&program)?));
+        }
+        Some("abi") => drivers.push(Box::new(Abi)),
+        Some("proxy") => drivers.push(Box::new(Proxy::new(&program)?)),
+        Some("envoy") => drivers.push(Box::new(Envoy::new()?)),
+        Some(other) => return Err(Error::Usage(format!("there is no host {other:?}"))),
+    }
+    Ok(drivers)
 }
 
 /// Runs a case and tells what is not as it should be. 1 for a failure of ours.

@@ -4,7 +4,7 @@ use super::case::{Case, Profile};
 use super::compare;
 use super::driver::Driver;
 use super::table::{Cell, MOST_EXCEPTIONS, OURS};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Cases whose cells may say `later` in any column.
 const MAY_WAIT: [&str; 2] = ["K-276", "K-286"];
@@ -38,8 +38,11 @@ pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
     };
     let mut complaints = Vec::new();
     for profile in profiles {
-        let outcome = driver.run(case, profile)?;
-        let wrong = compare::mismatches(case, &outcome, ours);
+        let wrong = match driver.run(case, profile) {
+            Ok(outcome) => compare::mismatches(case, &outcome, ours),
+            Err(Error::Failed(why)) => vec![format!("the driver failed: {why}")],
+            Err(error) => return Err(error),
+        };
         complaints.extend(wrong.into_iter().map(|wrong| format!("{profile}: {wrong}")));
     }
     let expected = ours || case.profiles.contains(&Profile::Envoy);
