@@ -181,6 +181,18 @@ impl Chain {
         !self.out[way as usize].is_empty()
     }
 
+    /// Calls a foreign function of the filter at `position` (in request order): see
+    /// [`Vm::foreign_function`]. Nothing happens where there is no such filter.
+    pub fn foreign_function(&mut self, position: usize, function: u32, args: Bytes) {
+        let Some(filter) = self.filters.get_mut(position) else {
+            return;
+        };
+        if let Err(trap) = filter.context.foreign_function(function, args) {
+            self.broken(position, trap.into());
+        }
+        self.apply_effects();
+    }
+
     /// Carries out what other callbacks (a timer's, another stream's) asked of this one.
     pub fn poll(&mut self) {
         self.apply_effects();

@@ -6,13 +6,14 @@
 //! between calls. That rule is what makes `set_effective_context` to another stream safe.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 
 use bytes::Bytes;
 
 use crate::error::Trap;
+use crate::filter_state::FilterState;
 use crate::headers::Headers;
 use crate::property::Attributes;
 use crate::types::{MapType, StreamType, Way};
@@ -34,10 +35,11 @@ pub struct Exchange {
     pub(crate) tcp: bool,
     /// Everything only the embedder knows.
     pub attributes: Box<dyn Attributes>,
-    /// What filters stored by `proxy_set_property`, by raw path.
-    pub properties: BTreeMap<Bytes, Bytes>,
-    /// Bytes guests have put into [`Exchange::properties`], roughly.
-    pub(crate) properties_size: usize,
+    /// What filters stored for each other.
+    pub filter_state: FilterState,
+    /// A filter wants the route to be chosen anew (`clear_route_cache`); whoever does so
+    /// takes this back.
+    pub route_cleared: bool,
     /// What guests asked for, with the filter (position in the chain) it concerns.
     pub(crate) effects: VecDeque<(usize, Effect)>,
     /// Woken when an effect arrives from outside this exchange's own callbacks.
@@ -112,8 +114,8 @@ impl Exchange {
             response_headers: None,
             response_trailers: None,
             attributes,
-            properties: BTreeMap::new(),
-            properties_size: 0,
+            filter_state: FilterState::default(),
+            route_cleared: false,
             effects: VecDeque::new(),
             wakers: [None, None],
         }
@@ -145,17 +147,6 @@ impl Exchange {
             MapType::ResponseHeaders => Some(&mut self.response_headers),
             MapType::ResponseTrailers => Some(&mut self.response_trailers),
             _ => None,
-        }
-    }
-
-    /// Stores what a guest sets, and counts it.
-    pub(crate) fn set_property(&mut self, path: Bytes, value: Bytes) {
-        /// What an entry takes besides its bytes.
-        const ENTRY: usize = 96;
-        let (name, added) = (path.len() + ENTRY, value.len());
-        self.properties_size += name + added;
-        if let Some(old) = self.properties.insert(path, value) {
-            self.properties_size = self.properties_size.saturating_sub(name + old.len());
         }
     }
 

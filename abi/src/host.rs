@@ -3,9 +3,11 @@
 //! sequences without a runtime.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::property::Node;
 use crate::shared::{QueueNotifier, Shared};
 use crate::types::LogLevel;
 
@@ -38,6 +40,11 @@ pub trait Host {
     /// Whether there is a cluster of that name: what guests may call (section 2.11).
     fn knows_cluster(&self, _name: &[u8]) -> bool {
         false
+    }
+
+    /// Who this proxy is: the property `xds.node`, which roots can ask for too.
+    fn node(&self) -> Option<Rc<Node>> {
+        None
     }
 
     /// A root has asked for something: [`crate::Vm::take_root_effects`] has it once the

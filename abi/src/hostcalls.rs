@@ -8,6 +8,7 @@ pub(crate) mod buffers;
 pub(crate) mod callout;
 pub(crate) mod configuration;
 pub(crate) mod env;
+pub(crate) mod foreign;
 pub(crate) mod gateway;
 pub(crate) mod headers;
 pub(crate) mod later;
@@ -54,6 +55,8 @@ macro_rules! for_each_env_call {
             "proxy_close_stream" (stream: u32) -> u32 = stream::close_stream, Running;
             "proxy_continue_request" () -> u32 = stream::continue_request, Running;
             "proxy_continue_response" () -> u32 = stream::continue_response, Running;
+            "proxy_clear_route_cache" () -> u32 = stream::clear_route_cache, Running;
+            "proxy_call_foreign_function" (name: u32, name_len: u32, args: u32, args_len: u32, result: u32, result_len: u32) -> u32 = foreign::call_foreign_function, Running;
             "proxy_send_local_response" (code: u32, details: u32, details_len: u32, body: u32, body_len: u32, headers: u32, headers_len: u32, grpc: u32) -> u32 = stream::send_local_response, Running;
             "proxy_set_effective_context" (context: u32) -> u32 = stream::set_effective_context, Running;
             "proxy_done" () -> u32 = stream::done, Running;

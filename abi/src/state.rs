@@ -13,9 +13,12 @@ use bytes::{Bytes, BytesMut};
 use crate::callbacks::Callback;
 use crate::callout::{Callout, Callouts, RedisClient, Token};
 use crate::exchange::{Effect, SharedExchange};
+use crate::filter_state::Prototypes;
 use crate::headers::Headers;
 use crate::host::{Host, Origin};
 use crate::hostcalls::Hostcalls;
+#[cfg(feature = "foreign")]
+use crate::hostcalls::foreign::Expressions;
 use crate::output::Output;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::{Defined, Space, VmId};
@@ -78,6 +81,11 @@ pub(crate) struct Root {
     pub(crate) status_message: Bytes,
     /// Clusters it has called `proxy_redis_init` for.
     pub(crate) redis: Vec<Bytes>,
+    /// Properties it has declared for its streams.
+    pub(crate) prototypes: Prototypes,
+    /// Expressions it and its streams have created.
+    #[cfg(feature = "foreign")]
+    pub(crate) expressions: Expressions,
 }
 
 /// A stream context: this filter's part in one exchange.
@@ -96,6 +104,11 @@ pub(crate) struct Stream {
     pub(crate) windows: [Window; 2],
     /// What the guest wants put into the response, until it is.
     pub(crate) injected: Option<Box<Injected>>,
+    /// Names it has declared: as in Envoy, that holds for no one's properties.
+    pub(crate) prototypes: Prototypes,
+    /// Largest body held for it, each way, where it has asked for another limit than its
+    /// plugin's.
+    pub(crate) body_limits: [Option<usize>; 2],
     /// It has sent its local response; the first one counts (section 6.3).
     replied: bool,
 }
@@ -130,6 +143,8 @@ pub(crate) enum Content {
     GrpcMessage(Bytes),
     /// Buffer 9.
     RedisResponse(Bytes),
+    /// Buffer 8: what a foreign function of the guest is called with.
+    Arguments(Bytes),
 }
 
 /// What may be done with a map now.
@@ -415,7 +430,7 @@ impl std::fmt::Debug for HostState {
 
 impl Root {
     /// A root that is about to be configured.
-    pub(crate) const fn new(plugin: Rc<Plugin>) -> Self {
+    pub(crate) fn new(plugin: Rc<Plugin>) -> Self {
         Self {
             plugin,
             configuring: true,
@@ -424,6 +439,9 @@ impl Root {
             status: 0,
             status_message: Bytes::new(),
             redis: Vec::new(),
+            prototypes: Prototypes::default(),
+            #[cfg(feature = "foreign")]
+            expressions: Expressions::default(),
         }
     }
 }
@@ -446,6 +464,7 @@ impl Content {
             (Self::Response(_, body, _), BufferType::HttpCallResponseBody) => Some(body),
             (Self::GrpcMessage(message), BufferType::GrpcMessage) => Some(message),
             (Self::RedisResponse(reply), BufferType::RedisCallResponse) => Some(reply),
+            (Self::Arguments(args), BufferType::CallData) => Some(args),
             _ => None,
         }
     }
@@ -494,6 +513,8 @@ impl Stream {
             may_create_trailers: [false; 2],
             windows: [Window::default(), Window::default()],
             injected: None,
+            prototypes: Prototypes::default(),
+            body_limits: [None; 2],
             replied: false,
         }
     }

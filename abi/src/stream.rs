@@ -161,7 +161,7 @@ impl StreamContext {
         if self.context.dead || !watermark {
             return true;
         }
-        let limit = self.context.plugin.body_limit;
+        let limit = self.context.body_limit(way);
         self.context
             .with_window(way, |window| window.len() <= limit)
             .unwrap_or(true)
@@ -366,7 +366,7 @@ impl StreamContext {
             direction.head,
             Head::Held(HeadersAction::StopAllAndBuffer, _)
         ) || direction.paused == Some(DataAction::StopAndBuffer);
-        let limit = self.context.plugin.body_limit;
+        let limit = self.context.body_limit(way);
         let length = self
             .context
             .with_window(way, |window| window.len())

@@ -19,6 +19,7 @@ use crate::headers::Headers;
 use crate::host::{Host, Origin};
 use crate::module::Module;
 use crate::plugin::{Plugin, VmSettings};
+use crate::property::Node;
 use crate::shared::{QueueNotifier, QueueReady, Shared};
 use crate::stream::Part;
 use crate::types::{LogLevel, Way};
@@ -45,6 +46,8 @@ pub struct RecordingHost {
     pub queue_news: Arc<QueueNews>,
     /// How often [`Host::evicted`] was called.
     pub evicted: Cell<usize>,
+    /// Who it says it is.
+    pub node: RefCell<Option<Rc<Node>>>,
 }
 
 /// News of queues, in the order they came.
@@ -85,6 +88,7 @@ impl Default for RecordingHost {
             shared: Arc::default(),
             queue_news: Arc::default(),
             evicted: Cell::default(),
+            node: RefCell::default(),
         }
     }
 }
@@ -133,6 +137,10 @@ impl Host for RecordingHost {
 
     fn monotonic(&self) -> Duration {
         self.now.get()
+    }
+
+    fn node(&self) -> Option<Rc<Node>> {
+        self.node.borrow().clone()
     }
 
     /// A fixed sequence that is different in every byte of a short buffer.

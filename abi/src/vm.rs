@@ -9,6 +9,8 @@ mod deliver;
 use std::any::Any;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::callbacks::Callback;
 use crate::capabilities::Callbacks;
 use crate::engine::{Code, Instance};
@@ -17,7 +19,7 @@ use crate::exchange::{Effect, SharedExchange};
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
-use crate::state::{HostState, Root, RootEffect, Stream};
+use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream};
 use crate::version::AbiVersion;
 
 /// A running guest, owned by one worker.
@@ -204,6 +206,40 @@ impl Vm {
     /// Which of the process's VMs this is.
     pub fn id(&mut self) -> VmId {
         self.instance.state().vm
+    }
+
+    /// Calls a foreign function of the guest (`proxy_on_foreign_function`): `function` is
+    /// a number the two have agreed on, `args` are readable as buffer 8 while it runs. A
+    /// guest that does not export it is not called.
+    ///
+    /// # Errors
+    /// When the guest traps.
+    pub fn foreign_function(
+        &mut self,
+        root: RootId,
+        function: u32,
+        args: Bytes,
+    ) -> Result<(), Trap> {
+        if !self.instance.state().roots.contains_key(&root.0) {
+            return Ok(());
+        }
+        let called = self.call_foreign(root.0, function, args);
+        if let Err(trap) = &called {
+            self.fail_held_streams(root, trap);
+        }
+        called
+    }
+
+    /// Likewise on behalf of any context.
+    pub(crate) fn call_foreign(&mut self, id: u32, function: u32, args: Bytes) -> Result<(), Trap> {
+        let size = length(&args);
+        let state = self.instance.state();
+        let root = state.streams.get(&id).map_or(id, |stream| stream.root);
+        let content = Content::Arguments(args);
+        state.delivery = Some(Delivery { root, content });
+        let called = self.call(Callback::ForeignFunction, id, [id, function, size, 0, 0]);
+        self.instance.state().delivery = None;
+        called.map(drop)
     }
 
     /// Whatever a root's streams were waiting for will not come any more: those that hold

@@ -131,7 +131,7 @@ fn fixed(state: &mut HostState, buffer: BufferType) -> Option<Bytes> {
     match buffer {
         // As in Envoy: never "not found", only empty.
         BufferType::GrpcMessage => Some(delivered(state, buffer).unwrap_or_default()),
-        BufferType::HttpCallResponseBody | BufferType::RedisCallResponse => {
+        BufferType::HttpCallResponseBody | BufferType::RedisCallResponse | BufferType::CallData => {
             delivered(state, buffer)
         }
         BufferType::VmConfiguration => Some(state.settings.configuration.clone()),

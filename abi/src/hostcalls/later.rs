@@ -19,11 +19,7 @@ const fn i32s(count: usize) -> &'static [Wire] {
 }
 
 /// Calls of sections 2 and 13 that this host does not have yet.
-pub(crate) static LATER: &[Signature] = &[
-    row("proxy_clear_route_cache", &[]),
-    row("proxy_call_foreign_function", i32s(6)),
-    row("envoy_resolve_dns", i32s(3)),
-];
+pub(crate) static LATER: &[Signature] = &[row("envoy_resolve_dns", i32s(3))];
 
 /// Whether `name` is of section 13, which no numbered version of the ABI has.
 pub(crate) fn is_extension(name: &str) -> bool {

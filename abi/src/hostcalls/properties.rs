@@ -4,17 +4,16 @@ use bytes::Bytes;
 
 use crate::codec;
 use crate::exchange::Exchange;
+use crate::filter_state::{FilterState, Prototype, Span};
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::headers::Headers;
-use crate::property::Value;
+use crate::property::{Message, Value};
 use crate::reply;
-use crate::state::HostState;
+use crate::state::{Access, HostState};
 use crate::types::{MapType, Status};
 
 /// Longest path that can be the name of anything.
 const MAX_PATH: usize = 64 << 10;
-/// Most bytes all filters of an exchange may store in it.
-const MAX_STORED: usize = 1 << 20;
 
 pub(crate) fn get_property<C: GuestCaller>(
     caller: &mut C,
@@ -32,17 +31,18 @@ pub(crate) fn get_property<C: GuestCaller>(
     if path.len() > MAX_PATH {
         return Err(Status::NotFound.into());
     }
-    let parts: Vec<&[u8]> = codec::path_parts(path).collect();
-    let found = lookup(state, path, &parts).ok_or(Status::NotFound)?;
-    let bytes = match found {
-        Value::Map(pairs) => {
-            // Names are compared with each other while repeated ones are joined.
-            caller.charge((pairs.len() as u64).saturating_mul(pairs.len() as u64) / 4)?;
-            Value::Map(pairs).encode()
-        }
-        found => found.encode(),
-    };
-    let bytes = bytes.ok_or(Status::SerializationFailure)?;
+    let mut parts: Vec<&[u8]> = codec::path_parts(path).collect();
+    // A terminator at the end is no further part.
+    if parts.len() > 1 && parts.last().is_some_and(|last| last.is_empty()) {
+        parts.pop();
+    }
+    let found = find(state, &parts).ok_or(Status::NotFound)?;
+    if let Value::Map(pairs) = &found {
+        // Names are compared with each other while repeated ones are joined.
+        let pairs = pairs.len() as u64;
+        caller.charge(pairs.saturating_mul(pairs) / 4)?;
+    }
+    let bytes = found.encode().ok_or(Status::SerializationFailure)?;
     guest::give(caller, value, value_len, &bytes)
 }
 
@@ -57,162 +57,237 @@ pub(crate) fn set_property<C: GuestCaller>(
     let (memory, state) = caller.split();
     let path = guest::bytes(memory, path, path_len)?;
     let value = guest::bytes(memory, value, value_len)?;
-    let stream = state.stream().ok_or(Status::NotFound)?;
+    let id = state.context();
+    let stream = state.streams.get(&id).ok_or(Status::NotFound)?;
+    let prototype = match state.roots.get(&stream.root) {
+        Some(root) => root.prototypes.of(path),
+        None => Prototype::default(),
+    };
     let mut exchange = stream.exchange.borrow_mut();
-    if exchange
-        .properties_size
-        .saturating_add(path.len())
-        .saturating_add(value.len())
-        > MAX_STORED
-    {
-        return Err(guest::too_much("properties", MAX_STORED).into());
-    }
-    exchange.set_property(Bytes::copy_from_slice(path), Bytes::copy_from_slice(value));
-    Ok(())
+    let exchange = &mut *exchange;
+    // One that is there stays where it is, whoever declared it and how.
+    let here = exchange.filter_state.value(path).is_some();
+    let stored = match exchange.attributes.connection_state() {
+        Some(connection)
+            if !here
+                && (prototype.span == Span::Connection
+                    || connection.borrow().value(path).is_some()) =>
+        {
+            connection.borrow_mut().set_value(path, value, prototype)?
+        }
+        _ => exchange.filter_state.set_value(path, value, prototype)?,
+    };
+    Ok(stored?)
 }
 
-/// Built-ins come before what filters have set.
-fn lookup(state: &mut HostState, raw: &[u8], path: &[&[u8]]) -> Option<Value> {
-    let text = |text: &str| Some(Value::text(text));
-    match path {
-        [b"plugin_name"] => {
-            let (_, root) = state.root()?;
-            return text(&root.plugin.name.clone());
+/// The property at a path of at least one part. Built-ins come before what filters have
+/// set.
+pub(crate) fn find(state: &mut HostState, path: &[&[u8]]) -> Option<Value> {
+    let (first, rest) = path.split_first()?;
+    match (*first, rest) {
+        (b"plugin_name", []) => return Some(Value::text(&state.root()?.1.plugin.name)),
+        (b"plugin_root_id", []) => return Some(Value::text(&state.root()?.1.plugin.root_id)),
+        (b"plugin_vm_id", []) => return Some(Value::text(&state.settings.vm_id)),
+        (b"xds", []) => return Some(Value::Unserialisable),
+        (b"xds", [b"node", rest @ ..]) => return node(state)?.descend(rest),
+        (b"node", rest) if state.settings.compat.old_property_names => {
+            return node(state)?.descend(rest);
         }
-        [b"plugin_root_id"] => {
-            let (_, root) = state.root()?;
-            return text(&root.plugin.root_id.clone());
-        }
-        [b"connection_id"] => {
-            return state
-                .stream()?
-                .exchange
-                .borrow()
-                .attributes
-                .attribute(&[b"connection", b"id"]);
-        }
-        [b"plugin_vm_id"] => return text(&state.settings.vm_id),
         _ => {}
     }
-    let old_names = state.settings.compat.old_property_names;
+    let compat = &state.settings.compat;
+    let (old_names, lasting) = (
+        compat.old_property_names,
+        compat.response_phase_request_maps,
+    );
     let stream = state.stream()?;
+    let visible = |map| lasting || stream.access(map) != Access::None;
     let exchange = stream.exchange.borrow();
     if exchange.tcp && matches!(path, [b"request" | b"response", ..]) {
         return None;
     }
-    if let Some(found) = from_headers(&exchange, path) {
+    let maps = Maps {
+        request: visible_map(&exchange, MapType::RequestHeaders, visible),
+        response: visible_map(&exchange, MapType::ResponseHeaders, visible),
+        trailers: visible_map(&exchange, MapType::ResponseTrailers, visible),
+    };
+    if let Some(found) = maps.find(&exchange, path) {
         return found;
     }
-    if let Some(found) = derived(&exchange, path) {
-        return found;
+    if let [b"connection_id"] = path {
+        return exchange.attributes.attribute(&[b"connection", b"id"]);
     }
-    if let Some(found) = exchange.attributes.attribute(path) {
+    if let Some(found) = attribute(&exchange, path) {
         return Some(found);
     }
     if old_names && let Some(found) = by_old_name(&exchange, path) {
         return Some(found);
     }
-    match path {
-        [_] => exchange.properties.get(raw).cloned().map(Value::Bytes),
-        [b"filter_state", key] => {
-            let key = key.strip_prefix(b"wasm.")?;
-            exchange.properties.get(key).cloned().map(Value::Bytes)
-        }
-        _ => None,
-    }
+    stored(&exchange, path)
 }
 
-/// Properties that are nothing but header maps. `None`: not one of them; `Some(None)`: one
-/// of them, and absent.
-fn from_headers(exchange: &Exchange, path: &[&[u8]]) -> Option<Option<Value>> {
-    let request = exchange.request_headers.as_ref();
-    let header = |name: &[u8]| {
-        Some(
-            request
-                .and_then(|map| map.get(name).cloned())
-                .map(Value::Bytes),
-        )
-    };
-    let url = |part: fn(&[u8]) -> &[u8]| {
-        let url = request.and_then(|map| map.get(b":path"))?;
-        Some(Value::Bytes(url.slice_ref(part(url))))
-    };
-    match path {
-        [b"request" | b"response" | b"filter_state" | b"connection" | b"upstream"]
-        | [b"request" | b"response", b""] => Some(Some(Value::Unserialisable)),
-        [b"request", b"path"] => header(b":path"),
-        [b"request", b"url_path"] => Some(url(|url| split_query(url).0)),
-        [b"request", b"query"] => Some(url(|url| split_query(url).1)),
-        [b"request", b"host"] => header(b":authority"),
-        [b"request", b"scheme"] => header(b":scheme"),
-        [b"request", b"method"] => header(b":method"),
-        [b"request", b"referer"] => header(b"referer"),
-        [b"request", b"useragent"] => header(b"user-agent"),
-        [b"request", b"id"] => header(b"x-request-id"),
-        [b"request", b"headers", rest @ ..] => Some(map_value(request, rest)),
-        [b"request", b"headers_bytes"] => Some(size(request)),
-        [b"response", b"headers", rest @ ..] => {
-            Some(map_value(exchange.map(MapType::ResponseHeaders), rest))
-        }
-        [b"response", b"headers_bytes"] => Some(size(exchange.map(MapType::ResponseHeaders))),
-        [b"response", b"trailers", rest @ ..] => {
-            Some(map_value(exchange.map(MapType::ResponseTrailers), rest))
-        }
-        _ => None,
-    }
+fn node(state: &HostState) -> Option<Value> {
+    Some(Value::Message(Message::Node(state.host.node()?)))
 }
 
-/// Properties made of header maps and of what the embedder counts. `None`: not one of them.
-fn derived(exchange: &Exchange, path: &[&[u8]]) -> Option<Option<Value>> {
-    let counted = || exchange.attributes.attribute(path);
-    let request = exchange.request_headers.as_ref();
-    let response = exchange.response_headers.as_ref();
-    match path {
-        [b"request", b"size"] => {
-            let length = request.and_then(|map| map.get(b"content-length"))?;
-            Some(number(length).map(Value::Int))
+fn visible_map(
+    exchange: &Exchange,
+    map: MapType,
+    visible: impl Fn(MapType) -> bool,
+) -> Option<&Headers> {
+    exchange.map(map).filter(|_| visible(map))
+}
+
+/// What the embedder answers for the path, or for the beginning of it that is a value
+/// with parts.
+fn attribute(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
+    let attributes = &exchange.attributes;
+    attributes.attribute(path).or_else(|| {
+        (1..path.len()).rev().find_map(|at| {
+            let (whole, rest) = path.split_at(at);
+            attributes.attribute(whole)?.descend(rest)
+        })
+    })
+}
+
+/// What filters have stored: a bare name, or a key of `filter_state`.
+fn stored(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
+    let in_both = |get: &dyn Fn(&FilterState) -> Option<Bytes>| {
+        get(&exchange.filter_state).or_else(|| {
+            let connection = exchange.attributes.connection_state()?;
+            get(&connection.borrow())
+        })
+    };
+    let found = match *path {
+        [name] => in_both(&|state| state.value(name).cloned()),
+        [b"filter_state", key] => match key.strip_prefix(b"wasm.") {
+            Some(name) => in_both(&|state| state.value(name).cloned()),
+            None => in_both(&|state| state.object(key).cloned()),
+        },
+        _ => None,
+    };
+    found.map(Value::Bytes)
+}
+
+/// The header maps that properties may be made of now.
+struct Maps<'e> {
+    request: Option<&'e Headers>,
+    response: Option<&'e Headers>,
+    trailers: Option<&'e Headers>,
+}
+
+// === impl Maps ===
+
+impl Maps<'_> {
+    /// Properties that are made of header maps and of what the embedder counts. `None`:
+    /// not one of them; `Some(None)`: one of them, and absent.
+    fn find(&self, exchange: &Exchange, path: &[&[u8]]) -> Option<Option<Value>> {
+        match path {
+            [
+                b"request" | b"response" | b"filter_state" | b"connection" | b"upstream"
+                | b"source" | b"destination",
+            ] => Some(Some(Value::Unserialisable)),
+            [b"request", name, rest @ ..] => self.request(exchange, name, rest),
+            [b"response", name, rest @ ..] => self.response(exchange, name, rest),
+            _ => None,
         }
-        [b"request", b"total_size"] => Some(with_headers(counted()?, request)),
-        [b"response", b"total_size"] => Some(with_headers(counted()?, response)),
-        // The answer of a filter has one before it has left.
-        [b"response", b"code"] => Some(counted().or_else(|| {
-            let status = response.and_then(|map| map.get(b":status"))?;
-            number(status).map(Value::Int)
-        })),
-        [b"response", b"grpc_status"] => {
-            let trailers = exchange.response_trailers.as_ref();
-            let told = [trailers, response]
-                .into_iter()
-                .find_map(|map| map?.get(b"grpc-status").cloned());
-            Some(match told {
-                Some(told) => number(&told).map(Value::Int),
-                None => response
-                    .and_then(|map| number(map.get(b":status")?))
-                    .and_then(|status| u32::try_from(status).ok())
-                    .map(|status| Value::Int(reply::grpc_status(status).into())),
+    }
+
+    fn request(&self, exchange: &Exchange, name: &[u8], rest: &[&[u8]]) -> Option<Option<Value>> {
+        let map = self.request;
+        if name == b"headers" {
+            return Some(map_value(map, rest));
+        }
+        if !rest.is_empty() {
+            return Some(None);
+        }
+        let counted = || exchange.attributes.attribute(&[b"request", name]);
+        let header = |name: &[u8]| map.and_then(|map| map.get(name).cloned()).map(Value::Bytes);
+        // Without a path there is an empty one; without headers there is none.
+        let url = |part: fn(&[u8]) -> &[u8]| {
+            let url = map?.get(b":path").cloned().unwrap_or_default();
+            Some(Value::Bytes(url.slice_ref(part(&url))))
+        };
+        Some(match name {
+            b"path" => header(b":path"),
+            b"url_path" => url(|url| split_query(url).0),
+            b"query" => url(|url| split_query(url).1),
+            b"host" => header(b":authority"),
+            b"scheme" => header(b":scheme"),
+            b"method" => header(b":method"),
+            b"referer" => header(b"referer"),
+            b"useragent" => header(b"user-agent"),
+            b"id" => header(b"x-request-id"),
+            b"headers_bytes" => Some(Value::Int(size(map))),
+            b"size" => match map.and_then(|map| map.get(b"content-length")) {
+                Some(length) => number(length).map(Value::Int),
+                None => counted(),
+            },
+            b"total_size" => counted().map(|body| more(body, size(map))),
+            _ => return None,
+        })
+    }
+
+    fn response(&self, exchange: &Exchange, name: &[u8], rest: &[&[u8]]) -> Option<Option<Value>> {
+        match name {
+            b"headers" => return Some(map_value(self.response, rest)),
+            b"trailers" => return Some(map_value(self.trailers, rest)),
+            _ if !rest.is_empty() => return Some(None),
+            _ => {}
+        }
+        let counted = || exchange.attributes.attribute(&[b"response", name]);
+        // The answer of a filter has one before it has left; seen or not.
+        let code = || {
+            counted().or_else(|| {
+                let status = exchange.response_headers.as_ref()?.get(b":status")?;
+                number(status).map(Value::Int)
             })
+        };
+        Some(match name {
+            b"headers_bytes" => Some(Value::Int(size(self.response))),
+            b"total_size" => {
+                let headers = size(self.response).saturating_add(size(self.trailers));
+                counted().map(|body| more(body, headers))
+            }
+            b"code" => code(),
+            b"grpc_status" => self.grpc_status(exchange),
+            _ => return None,
+        })
+    }
+
+    /// From the trailers, the headers, or the HTTP status; a status that is no number, or
+    /// none of gRPC's, is −1.
+    fn grpc_status(&self, exchange: &Exchange) -> Option<Value> {
+        let told = [self.trailers, self.response]
+            .into_iter()
+            .find_map(|map| map?.get(b"grpc-status"));
+        if let Some(told) = told {
+            let known = number(told).filter(|status| (0..=16).contains(status));
+            return Some(Value::Int(known.unwrap_or(-1)));
         }
-        _ => None,
+        let counted = exchange.attributes.attribute(&[b"response", b"code"]);
+        let status = match counted {
+            Some(Value::Int(status)) => status,
+            _ => number(exchange.response_headers.as_ref()?.get(b":status")?)?,
+        };
+        let status = u32::try_from(status).ok()?;
+        Some(Value::Int(reply::grpc_status(status).into()))
     }
 }
 
-fn with_headers(bytes: Value, map: Option<&Headers>) -> Option<Value> {
-    match (bytes, size(map)) {
-        (Value::Int(body), Some(Value::Int(headers))) => {
-            Some(Value::Int(body.saturating_add(headers)))
-        }
-        (other, _) => Some(other),
+fn more(counted: Value, headers: i64) -> Value {
+    match counted {
+        Value::Int(body) => Value::Int(body.saturating_add(headers)),
+        other => other,
     }
 }
 
 fn number(text: &[u8]) -> Option<i64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
-fn size(map: Option<&Headers>) -> Option<Value> {
-    Some(Value::Int(map.map_or(0, |map| {
-        i64::try_from(map.byte_size()).unwrap_or(i64::MAX)
-    })))
+fn size(map: Option<&Headers>) -> i64 {
+    map.map_or(0, |map| i64::try_from(map.byte_size()).unwrap_or(i64::MAX))
 }
 
 fn map_value(map: Option<&Headers>, rest: &[&[u8]]) -> Option<Value> {
@@ -234,10 +309,14 @@ fn joined(map: &Headers) -> Vec<(Bytes, Bytes)> {
     out
 }
 
+/// Up to the first `?`, and from there to the first `#` behind it.
 fn split_query(url: &[u8]) -> (&[u8], &[u8]) {
-    let url = url.split(|byte| *byte == b'#').next().unwrap_or_default();
     match url.iter().position(|byte| *byte == b'?') {
-        Some(at) => (&url[..at], &url[at + 1..]),
+        Some(at) => {
+            let query = &url[at + 1..];
+            let end = query.iter().position(|byte| *byte == b'#');
+            (&url[..at], &query[..end.unwrap_or(query.len())])
+        }
         None => (url, &url[url.len()..]),
     }
 }
@@ -245,8 +324,7 @@ fn split_query(url: &[u8]) -> (&[u8], &[u8]) {
 /// Names of older Envoys, which now stand under `xds` (section 7.5).
 fn by_old_name(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
     let (first, rest) = path.split_first()?;
-    let known: [&[u8]; 8] = [
-        b"node",
+    let known: [&[u8]; 7] = [
         b"cluster_name",
         b"cluster_metadata",
         b"route_name",
@@ -260,5 +338,5 @@ fn by_old_name(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
     }
     let mut path = vec![&b"xds"[..], first];
     path.extend_from_slice(rest);
-    exchange.attributes.attribute(&path)
+    attribute(exchange, &path)
 }

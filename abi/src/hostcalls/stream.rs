@@ -42,6 +42,15 @@ pub(crate) fn continue_response<C: GuestCaller>(caller: &mut C) -> Outcome {
     Ok(())
 }
 
+/// The route is chosen again once the headers leave the filters (from elsewhere there is
+/// nothing to do).
+pub(crate) fn clear_route_cache<C: GuestCaller>(caller: &mut C) -> Outcome {
+    if let Some(stream) = caller.state().stream() {
+        stream.exchange.borrow_mut().route_cleared = true;
+    }
+    Ok(())
+}
+
 pub(crate) fn close_stream<C: GuestCaller>(caller: &mut C, stream: u32) -> Outcome {
     let stream = StreamType::from_wire(stream).ok_or(Status::BadArgument)?;
     caller.state().push_effect(Effect::Close(stream));

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use bytes::Bytes;
+
 use crate::callbacks::Callback;
 use crate::error::Trap;
 use crate::exchange::{Effect, SharedExchange};
@@ -109,6 +111,22 @@ impl Context {
         self.vm
             .borrow_mut()
             .call(callback, id, [id, args[0], args[1], 0, 0])
+    }
+
+    /// `proxy_on_foreign_function`.
+    pub(crate) fn foreign_function(&self, function: u32, args: Bytes) -> Result<(), Trap> {
+        if self.dead {
+            return Ok(());
+        }
+        let id = self.id.0;
+        self.vm.borrow_mut().call_foreign(id, function, args)
+    }
+
+    /// Largest body that may be held that way, in bytes.
+    pub(crate) fn body_limit(&self, way: Way) -> usize {
+        self.with_stream(|stream| stream.body_limits[way as usize])
+            .flatten()
+            .unwrap_or(self.plugin.body_limit)
     }
 
     pub(crate) fn close_map(&self, map: MapType) {

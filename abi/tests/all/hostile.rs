@@ -55,6 +55,10 @@ const CALLS: &[(&str, &[Arg])] = &[
     ("close_stream", &[Enum(3)]),
     ("set_effective_context", &[Number("0")]),
     (
+        "call_foreign_function",
+        &[Text("compress"), Text("v"), Out(4), Out(4)],
+    ),
+    (
         "send_local_response",
         &[Number("200"), Text("d"), Text("b"), Text(""), Number("-1")],
     ),
@@ -227,7 +231,12 @@ each_engine! {
         let wat = guest::module(&format!("on tick\n {calls}"), Shape::default());
         let module = cofferdam_abi::Module::parse(wat::parse_str(wat).expect("WAT").into()).expect("parses");
         let later: Vec<&str> = module.later().map(|import| import.name.trim_start_matches("proxy_")).collect();
-        let without_arguments = ["continue_request", "continue_response", "done"];
+        let without_arguments = [
+            "continue_request",
+            "continue_response",
+            "clear_route_cache",
+            "done",
+        ];
         for (name, _) in guest::ENV {
             let known = names.contains(name) || later.contains(name) || without_arguments.contains(name);
             assert!(known, "{name} is built and not in the table");

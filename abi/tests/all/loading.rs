@@ -319,12 +319,13 @@ each_engine! {
     }
 
     fn a_hostcall_that_is_not_built_answers_12_and_is_listed(engine) {
-        let source = "on tick\n (!say (!call_foreign_function #-1 #-1 #-1 #-1 #-1 #-1))";
+        let source = "imports\n (import \"env\" \"envoy_resolve_dns\" (func $dns (param i32 i32 i32) (result i32)))
+            on tick\n (!say (call $dns #-1 #-1 #-1))";
         let guest: Guest = engine.guest(source);
         assert_eq!(guest.tick(), ["12"]);
         let module = parse(&guest::module(source, Shape::default()));
         let later: Vec<String> = module.later().map(|import| import.full_name()).collect();
-        assert_eq!(later, ["env.proxy_call_foreign_function"]);
+        assert_eq!(later, ["env.envoy_resolve_dns"]);
     }
 
     fn grpc_calls_without_metadata_link_as_old_sdks_import_them(engine) {

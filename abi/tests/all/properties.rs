@@ -1,9 +1,12 @@
 //! Properties: paths, encodings, and what filters store.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
+use cofferdam_abi::property::{Node, ProtoKind, ProtoStruct, ProtoValue};
 use cofferdam_abi::testing::{self, Guest, map};
-use cofferdam_abi::{Attributes, Chain, Compat, Exchange, Value, Way};
+use cofferdam_abi::{Attributes, Chain, Compat, Exchange, FilterState, Value, Way};
 
 use crate::world::{Drive, Engine, Look, PRESETS, Setup};
 
@@ -25,13 +28,35 @@ impl Attributes for Kinds {
             [b"k", b"none"] => Value::Map(vec![]),
             [b"k", b"whole"] => Value::Unserialisable,
             [b"connection", b"id"] => Value::Uint(77),
-            [b"xds", b"node", b"id"] => Value::text("node-id"),
             [b"xds", b"route_name"] => Value::text("route"),
             [b"request", b"path"] => Value::text("never asked"),
             [b"request", b"size" | b"total_size"] => Value::Int(5),
             _ => return None,
         })
     }
+}
+
+/// Filters of one connection.
+struct OnConnection(Rc<RefCell<FilterState>>);
+
+impl Attributes for OnConnection {
+    fn attribute(&self, _path: &[&[u8]]) -> Option<Value> {
+        None
+    }
+
+    fn connection_state(&self) -> Option<&RefCell<FilterState>> {
+        Some(&self.0)
+    }
+}
+
+fn node() -> Rc<Node> {
+    let kind = Some(ProtoKind::StringValue("v".to_owned()));
+    let fields = [("k".to_owned(), ProtoValue { kind })].into();
+    Rc::new(Node {
+        id: "me".to_owned(),
+        metadata: Some(ProtoStruct { fields }),
+        ..Node::default()
+    })
 }
 
 /// Status and bytes of one property during a request.
@@ -59,8 +84,8 @@ fn get(engine: Engine, compat: Compat, path: &str) -> (String, Vec<u8>) {
     chain.headers(Way::Request, true);
     let value = exchange
         .borrow()
-        .properties
-        .get(&b"result"[..])
+        .filter_state
+        .value(b"result")
         .map(|value| value.to_vec());
     (guest.logs().join(" "), value.unwrap_or_default())
 }
@@ -110,14 +135,14 @@ each_engine! {
         assert_eq!(found(engine, "request\\00headers_bytes"), 99_u64.to_le_bytes());
     }
 
-    fn a_request_without_a_query_has_an_empty_one(engine) {
+    fn queries_are_cut_as_envoy_cuts_them(engine) {
         let guest = engine.guest("on request_headers
             (drop (!replace_header_map_value #0 {\":path\"} {\"/x#f?q\"}))
             (!say (!get_property {\"request\\00query\"} @out)) (!show)
             (drop (!get_property {\"request\\00url_path\"} @out)) (!show)
             (drop (!remove_header_map_value #0 {\":path\"}))
             (!say (!get_property {\"request\\00query\"} @out)) (!say (!get_property {\"request\\00path\"} @out))");
-        assert_eq!(run(&guest), ["0", "", "/x", "1", "1"]);
+        assert_eq!(run(&guest), ["0", "q", "/x#f", "0", "1"]);
     }
 
     fn all_headers_are_a_map_of_distinct_names(engine) {
@@ -131,7 +156,7 @@ each_engine! {
             ("request", "3"), ("request\\00", "3"), ("response", "3"), ("filter_state", "3"),
             ("request.path", "1"), ("REQUEST\\00path", "1"), ("request\\00PATH", "1"), ("nope", "1"),
             ("request\\00path\\00more", "1"), ("request\\00headers\\00nope", "1"), ("request\\00headers\\00x-a\\00b", "1"),
-            ("\\00", "1"), ("\\00\\00request\\00path", "1"), ("response\\00headers\\00x", "1"), ("k\\00", "1"), (" ", "1"),
+            ("\\00", "1"), ("response\\00", "3"), ("request\\00path\\00\\00", "1"), ("\\00\\00request\\00path", "1"), ("response\\00headers\\00x", "1"), ("k\\00", "1"), ("k\\00text\\00", "0"), ("request\\00path\\00", "0"), (" ", "1"),
         ] {
             assert_eq!(status(engine, path), answer, "{path}");
         }
@@ -201,12 +226,71 @@ each_engine! {
     }
 
     fn old_names_answer_in_the_superset_only(engine) {
-        for (path, value) in [("node\\00id", "node-id"), ("route_name", "route")] {
-            assert_eq!(found(engine, path), value.as_bytes());
-            assert_eq!(get(engine, Compat::ENVOY, path).0, "1");
-            assert_eq!(get(engine, Compat::SPEC, path).0, "1");
-        }
+        assert_eq!(found(engine, "route_name"), b"route");
+        assert_eq!(get(engine, Compat::ENVOY, "route_name").0, "1");
+        assert_eq!(get(engine, Compat::SPEC, "route_name").0, "1");
         assert_eq!(status(engine, "cluster_name"), "1");
+        let read = "(!say (!get_property {\"node\\00id\"} @out))";
+        for (compat, answer) in [(Compat::SUPERSET, "0"), (Compat::ENVOY, "1"), (Compat::SPEC, "1")] {
+            let guest = engine.load(Setup::compat(compat), &format!("on tick\n {read}")).expect("loads");
+            guest.host.node.replace(Some(node()));
+            assert_eq!(guest.tick(), [answer]);
+        }
+    }
+
+    fn a_node_is_known_to_roots_and_streams(engine) {
+        let read = |path: &str| format!("(!say (!get_property {{\"xds\\00node{path}\"}} @out)) (!show)");
+        let all = ["\\00id", "\\00cluster", "\\00metadata\\00k", "\\00user_agent_version"].map(read).concat();
+        let rest = "(!say (!get_property {\"xds\\00node\\00nope\"} @out)) (!say (!get_property {\"xds\\00node\\00metadata\\00nope\"} @out))
+            (!say (!get_property {\"xds\\00node\\00id\\00more\"} @out)) (!say (!get_property {\"xds\"} @out)) (!say (!get_property {\"node\\00id\"} @out))
+            (!say (!get_property {\"xds\\00node\"} @out)) (!say (i32.load #20))";
+        let guest = engine.guest(&format!("on tick\n {all} {rest}\non request_headers\n {all} {rest}"));
+        let none = ["1", "", "1", "", "1", "", "1", ""];
+        assert_eq!(guest.tick()[..8], none);
+        guest.host.node.replace(Some(node()));
+        let seen = ["0", "me", "0", "", "0", "v", "0", "", "1", "1", "1", "3", "0", "0", "16"];
+        assert_eq!(guest.tick(), seen);
+        assert_eq!(guest.get(), seen);
+    }
+
+    fn values_of_a_connection_outlive_the_request(engine) {
+        // declare_property: name, span 2 (downstream connection); read-only as well.
+        let guest = engine.guest("on configure
+            (drop (!call_foreign_function {\"declare_property\"} {\"\\0a\\01c\\28\\02\"} #0 #0))
+            (drop (!call_foreign_function {\"declare_property\"} {\"\\0a\\01o\\10\\01\\28\\02\"} #0 #0))
+            on request_headers
+            (drop (!get_property {\"c\"} @out)) (!say (!get_property {\"c\"} @out)) (!say (!get_property {\"r\"} @out))
+            (!say (!get_property {\"filter_state\\00wasm.c\"} @out))
+            (!say (!set_property {\"c\"} {\"1\"})) (!say (!set_property {\"r\"} {\"1\"})) (!say (!set_property {\"o\"} {\"1\"}))");
+        let connection = Rc::new(RefCell::new(FilterState::default()));
+        let request = || {
+            let exchange = Exchange::new(map(&[(":path", "/")]), Box::new(OnConnection(connection.clone())));
+            let mut chain = Chain::begin(exchange.share(), [guest.handle()], false);
+            chain.headers(Way::Request, true);
+            guest.logs()
+        };
+        assert_eq!(request(), ["1", "1", "1", "0", "0", "0"]);
+        assert_eq!(request(), ["0", "1", "0", "0", "0", "2"]);
+        assert_eq!(connection.borrow().value(b"c").map(|value| &value[..]), Some(&b"1"[..]));
+        // A stream whose embedder has no such place keeps them itself.
+        assert_eq!(guest.get(), ["1", "1", "1", "0", "0", "0"]);
+    }
+
+    fn request_properties_go_with_their_headers_where_envoy_says_so(engine) {
+        let read = "(!say (!get_property {\"request\\00path\"} @out)) (!say (!get_property {\"request\\00headers\"} @out)) (!say (i32.load #20))";
+        for (compat, after) in [(Compat::SUPERSET, "0"), (Compat::SPEC, "0"), (Compat::ENVOY, "1")] {
+            let guest = engine.load(Setup::compat(compat), &format!("on request_headers\n {read}\non response_headers\n {read}\non log\n {read}")).expect("loads");
+            let mut chain = guest.chain();
+            chain.headers(Way::Request, true);
+            let there = guest.logs();
+            assert_eq!(there[0], "0");
+            chain.respond(true);
+            let now = guest.logs();
+            assert_eq!(now[0], after);
+            assert_eq!(now[2] == there[2], after == "0", "an empty map: {now:?}");
+            chain.end();
+            assert_eq!(guest.logs(), there, "and back in the log");
+        }
     }
 
     fn what_is_set_is_read_back_by_its_one_name(engine) {

@@ -152,12 +152,14 @@ pub(crate) async fn admit(
         ended = end;
     }
 
-    let (changed, pairs) = {
-        let exchange = filters.exchange.borrow();
+    let (changed, cleared, pairs) = {
+        let mut exchange = filters.exchange.borrow_mut();
+        let cleared = std::mem::take(&mut exchange.route_cleared);
         let map = exchange.request_headers.as_ref();
         let changed = map.is_some_and(Headers::is_changed);
         (
             changed,
+            cleared,
             map.filter(|_| changed).map(|map| map.entries().to_vec()),
         )
     };
@@ -184,6 +186,8 @@ pub(crate) async fn admit(
     }
     if changed {
         headers::strip_hop_by_hop(&mut head.headers, upgrade.is_some());
+    }
+    if changed || cleared {
         let listener = flow.worker.listener(flow.facts.connection.listener);
         flow.facts.route.set(listener.find(&head));
     }

@@ -22,7 +22,7 @@ pub(crate) struct Raw {
 impl Upstream {
     /// A connection to the next endpoint.
     pub(crate) async fn connect_raw(&self) -> Result<Raw, ConnectError> {
-        let address = self.select().ok_or(ConnectError::NoEndpoint)?.address;
+        let address = self.select(None).ok_or(ConnectError::NoEndpoint)?.address;
         let opening = async {
             let (stream, local) = dial(address).await?;
             let stream: Box<dyn Io> = match &self.cluster.tls {

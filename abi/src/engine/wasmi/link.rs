@@ -6,8 +6,8 @@ use super::Data;
 use crate::error::LoadError;
 use crate::guest::{Failure, Outcome};
 use crate::hostcalls::{
-    self, Hostcall, When, buffers, callout, configuration, env, gateway, headers, later, log,
-    metrics, properties, shared_data, shared_queue, stream, wasi,
+    self, Hostcall, When, buffers, callout, configuration, env, foreign, gateway, headers, later,
+    log, metrics, properties, shared_data, shared_queue, stream, wasi,
 };
 use crate::module::{Import, Support, lacks_metadata, may_return_nothing};
 use crate::types::Status;
@@ -91,6 +91,9 @@ fn define_without_result(
         }),
         "proxy_continue_response" => ("proxy_continue_response", |caller| {
             stream::continue_response(caller)
+        }),
+        "proxy_clear_route_cache" => ("proxy_clear_route_cache", |caller| {
+            stream::clear_route_cache(caller)
         }),
         _ => return None,
     };
