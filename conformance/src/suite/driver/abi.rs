@@ -2,12 +2,14 @@
 //! chance, so a failure here is the host's own.
 //!
 //! [`world`] embeds the host as the proxy does: VMs, roots, timers, callouts. [`exchange`] is
-//! one request with a scripted client and a scripted upstream. [`peer`] answers callouts.
+//! one request with a scripted client and a scripted upstream, [`tcp`] one connection.
+//! [`peer`] and [`grpc`] answer callouts.
 
 mod exchange;
 mod grpc;
 mod host;
 mod peer;
+mod tcp;
 mod world;
 
 use std::time::Duration;
@@ -37,9 +39,6 @@ impl Driver for Abi {
     }
 
     fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome> {
-        if case.tcp {
-            return Err(Error::Failed("TCP is not driven in process yet".to_owned()));
-        }
         let compat = Compat::preset(profile.name())
             .ok_or_else(|| Error::Failed(format!("there is no preset {profile}")))?;
         let mut outcome = Outcome::default();
@@ -52,6 +51,8 @@ impl Driver for Abi {
                         world.wait(wait.0);
                     } else if step.shutdown {
                         world.shut_down();
+                    } else if !step.connection.is_empty() {
+                        outcome.steps.push(world.connection(&step.connection));
                     } else {
                         let exchanges: Vec<_> = step.exchanges().collect();
                         outcome.steps.extend(world.exchange(&exchanges));

@@ -3,9 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_abi::shared::{QueueNotifier, Shared};
+use cofferdam_abi::testing::QueueNews;
 use cofferdam_abi::{Host, LogLevel, Origin};
 
 use crate::suite::outcome::Record;
@@ -19,6 +22,9 @@ pub(super) struct SuiteHost {
     now: Cell<Duration>,
     /// Grows with every random byte, so that no two draws are alike.
     drawn: Cell<u64>,
+    /// Every case has its own.
+    shared: Arc<Shared>,
+    pub(super) queue_news: Arc<QueueNews>,
 }
 
 // === impl SuiteHost ===
@@ -29,6 +35,8 @@ impl SuiteHost {
             records: RefCell::default(),
             now: Cell::new(Duration::from_secs(1_700_000_000)),
             drawn: Cell::new(0),
+            shared: Arc::default(),
+            queue_news: Arc::default(),
         })
     }
 
@@ -84,5 +92,13 @@ impl Host for SuiteHost {
 
     fn knows_cluster(&self, name: &[u8]) -> bool {
         CLUSTERS.iter().any(|cluster| cluster.as_bytes() == name)
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn queue_notifier(&self) -> Option<Arc<dyn QueueNotifier>> {
+        Some(self.queue_news.clone())
     }
 }

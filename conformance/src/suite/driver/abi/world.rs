@@ -1,29 +1,33 @@
 //! The host crate embedded as the proxy embeds it: VMs that plugins share, roots, timers,
 //! callouts, and what becomes of a filter that crashed; on one thread, in virtual time.
 
+mod callouts;
+mod plugin;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
-use cofferdam_abi::callout::{Callout, GrpcEvent, HttpCall, HttpOutcome, Target, Token};
-use cofferdam_abi::engine::Code;
-use cofferdam_abi::engine::wasmi::Wasmi;
+use cofferdam_abi::callout::{GrpcEvent, HttpOutcome, Token};
 use cofferdam_abi::{
-    Capabilities, Chain, Compat, Exchange, FilterHandle, Limits, LoadError, Module, Plugin,
-    RootEffect, RootId, Vm, VmSettings,
+    Chain, Compat, Exchange, FilterHandle, LoadError, RootEffect, RootId, TcpChain, Vm, VmSettings,
 };
 
-use super::exchange::{Live, Properties, message};
+use self::plugin::{Spec, spec};
+use super::exchange::{Live, Properties};
+use super::grpc;
 use super::host::SuiteHost;
-use super::{grpc, peer};
-use crate::suite::case::{Case, Filter, OnFailure, Role};
+use super::tcp::Connection;
+use crate::suite::case::{Case, OnFailure, Role};
 use crate::suite::outcome::{self, Message, Seen};
-use crate::suite::step::Step;
+use crate::suite::step::{Step, TcpAction};
 
 /// A filter that crashed and is to be reloaded stays away for this long (section 6.11).
 const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// How long what must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Everything that runs.
 pub(super) struct World {
@@ -49,16 +53,6 @@ struct Slot {
     state: State,
 }
 
-/// One plugin.
-struct Spec {
-    code: Box<dyn Code>,
-    module: Module,
-    settings: Rc<VmSettings>,
-    plugin: Rc<Plugin>,
-    on_failure: OnFailure,
-    role: Role,
-}
-
 /// Whether a plugin can take a stream.
 enum State {
     Running(SharedVm, RootId),
@@ -71,6 +65,8 @@ enum Event {
     Tick(Weak<RefCell<Vm>>, RootId, u64),
     Http(Weak<RefCell<Vm>>, Token, HttpOutcome),
     Grpc(Weak<RefCell<Vm>>, Token, GrpcEvent),
+    Redis(Weak<RefCell<Vm>>, Token),
+    Queue(Weak<RefCell<Vm>>, RootId, u32),
 }
 
 // === impl World ===
@@ -154,8 +150,50 @@ impl World {
         std::mem::take(&mut self.peer)
     }
 
-    fn begin(&mut self, step: &Step, now: Duration) -> Option<Live> {
-        let begin = Live::prepare(step, now);
+    /// Makes a connection and lets the actions happen on it.
+    pub(super) fn connection(&mut self, actions: &[TcpAction]) -> Seen {
+        let now = self.host.time();
+        let Some((handles, _)) = self.handles(now) else {
+            return Seen::Connection(vec![None; actions.len()]);
+        };
+        let exchange = Exchange::connection(Box::new(())).share();
+        let mut connection = Connection::new(TcpChain::begin(exchange, handles));
+        let mut seen = Vec::new();
+        for action in actions {
+            connection.act(action);
+            let until = self.host.time() + PATIENCE;
+            seen.push(loop {
+                self.after_calls();
+                while connection.pump() {
+                    self.after_calls();
+                }
+                let sees = connection.sees(action);
+                let waits = matches!(
+                    action,
+                    TcpAction::ClientSees(_) | TcpAction::UpstreamSees(_) | TcpAction::SeesEnd(_)
+                );
+                if sees.is_some() || !waits || self.host.time() >= until {
+                    break sees;
+                }
+                self.advance(until);
+            });
+            if let TcpAction::Wait(wait) = action {
+                let until = self.host.time() + wait.0;
+                while self.host.time() < until {
+                    self.advance(until);
+                    connection.pump();
+                    self.after_calls();
+                }
+            }
+        }
+        connection.finish();
+        self.after_calls();
+        Seen::Connection(seen)
+    }
+
+    /// What a chain is made of now, and whether done comes before log in it; `None` where a
+    /// filter that must not be skipped cannot run.
+    fn handles(&mut self, now: Duration) -> Option<(Vec<FilterHandle>, bool)> {
         let mut handles = Vec::new();
         let mut done_before_log = false;
         for index in 0..self.slots.len() {
@@ -174,6 +212,12 @@ impl World {
                 None => return None,
             }
         }
+        Some((handles, done_before_log))
+    }
+
+    fn begin(&mut self, step: &Step, now: Duration) -> Option<Live> {
+        let begin = Live::prepare(step, now);
+        let (handles, done_before_log) = self.handles(now)?;
         let properties = Box::new(Properties(begin.facts.clone()));
         let exchange = Exchange::new(begin.headers.clone(), properties).share();
         let chain = Chain::begin(exchange, handles, done_before_log);
@@ -282,6 +326,16 @@ impl World {
                     let _ = vm.borrow_mut().grpc_event(token, event);
                 }
             }
+            Event::Redis(vm, token) => {
+                if let Some(vm) = vm.upgrade() {
+                    let _ = vm.borrow_mut().redis_response(token, None);
+                }
+            }
+            Event::Queue(vm, root, queue) => {
+                if let Some(vm) = vm.upgrade() {
+                    let _ = vm.borrow_mut().queue_ready(root, queue);
+                }
+            }
         }
     }
 
@@ -305,6 +359,13 @@ impl World {
                 }
             }
         }
+        for news in self.host.queue_news.take() {
+            let mut vms = self.vms.iter().map(|(_, vm)| vm);
+            if let Some(vm) = vms.find(|vm| vm.borrow_mut().id() == news.vm) {
+                let vm = Rc::downgrade(vm);
+                self.after(Duration::ZERO, Event::Queue(vm, news.root, news.queue));
+            }
+        }
     }
 
     fn carry_out(&mut self, vm: &SharedVm, effect: RootEffect) {
@@ -322,29 +383,7 @@ impl World {
             RootEffect::Done { root } => {
                 let _ = vm.borrow_mut().delete_root(root);
             }
-            RootEffect::Call { token, call, .. } => match *call {
-                Callout::Http(call) => {
-                    let (delay, outcome) = self.http(&call);
-                    self.after(delay, Event::Http(Rc::downgrade(vm), token, outcome));
-                }
-                Callout::Grpc(call) => {
-                    let (mut script, open) = match &call.target {
-                        Target::Cluster(name) if **name == *b"grpc" => grpc::begin(&call),
-                        _ => (unreachable(), None),
-                    };
-                    if let Some(open) = open {
-                        self.streams.insert((place(vm), token), open);
-                    }
-                    if let Some(timeout) = call.timeout {
-                        script.retain(|(after, _)| *after <= timeout);
-                        if !matches!(script.last(), Some((_, GrpcEvent::Closed { .. }))) {
-                            script.push((timeout, closed(4, "deadline exceeded")));
-                        }
-                    }
-                    self.play(vm, token, script);
-                }
-                Callout::Redis(_) => {}
-            },
+            RootEffect::Call { token, call, .. } => self.call(vm, token, *call),
             RootEffect::Send {
                 token,
                 message,
@@ -358,119 +397,11 @@ impl World {
             RootEffect::RedisClient { .. } => {}
         }
     }
-
-    fn send(&mut self, vm: &SharedVm, token: Token, message: Option<Bytes>, end: bool) {
-        if let Some(open) = self.streams.get_mut(&(place(vm), token)) {
-            let script = open.receive(message, end);
-            self.play(vm, token, script);
-        }
-    }
-
-    fn play(&mut self, vm: &SharedVm, token: Token, script: grpc::Script) {
-        for (after, event) in script {
-            self.after(after, Event::Grpc(Rc::downgrade(vm), token, event));
-        }
-    }
-
-    /// What comes of an HTTP callout, and when.
-    fn http(&mut self, call: &HttpCall) -> (Duration, HttpOutcome) {
-        let soon = Duration::from_millis(2);
-        let mut request = message(Some(&call.headers));
-        request.body = call.body.clone();
-        request.trailers = message(call.trailers.as_ref()).headers;
-        request.complete = true;
-        let cluster = match &call.target {
-            Target::Cluster(name) => &**name,
-            Target::Url { .. } => b"refused",
-        };
-        let answered = match cluster {
-            b"peer" => {
-                self.peer.push(request.clone());
-                peer::answer(&request)
-            }
-            b"upstream" => peer::answer(&Message::default()),
-            _ => {
-                let why = "delayed connect error: Connection refused".to_owned();
-                return (soon, HttpOutcome::ConnectFailed(why));
-            }
-        };
-        if let Some(timeout) = call.timeout.filter(|timeout| answered.delay > *timeout) {
-            return (timeout, HttpOutcome::Timeout);
-        }
-        let outcome = match answered.response {
-            None => HttpOutcome::Disconnected,
-            Some(response) if !response.complete => HttpOutcome::Reset,
-            Some(response) => HttpOutcome::Response {
-                headers: headers(&response.headers),
-                body: response.body,
-                trailers: Some(headers(&response.trailers)).filter(|trailers| !trailers.is_empty()),
-            },
-        };
-        (answered.delay, outcome)
-    }
 }
 
 /// What tells one VM from another while both live.
 fn place(vm: &SharedVm) -> usize {
     Rc::as_ptr(vm).addr()
-}
-
-fn spec(filter: &Filter, compat: Compat) -> Result<Spec, String> {
-    let wasm = filter.module()?;
-    let module = Module::parse(wasm.into()).map_err(|error| error.to_string())?;
-    if let Some(problem) = module.problems(&compat).into_iter().next() {
-        return Err(problem.to_string());
-    }
-    let limits = Limits::default();
-    let limits = Limits {
-        callback: filter.callback_limit.map_or(limits.callback, |wait| wait.0),
-        memory: filter.memory_limit.unwrap_or(limits.memory),
-        ..limits
-    };
-    let settings = VmSettings {
-        vm_id: filter.vm_id.clone(),
-        configuration: filter.vm_configuration.clone().into(),
-        environment: filter.environment.clone().into_iter().collect(),
-        limits,
-        compat,
-        capabilities: capabilities(filter).into(),
-    };
-    let code = Wasmi::new(settings.limits.frames)
-        .with_fuel_per_ms(20_000)
-        .compile(&module, &compat)
-        .map_err(|error| error.to_string())?;
-    let plugin = Plugin {
-        name: filter.name.clone(),
-        root_id: filter.root_id.clone().unwrap_or_default(),
-        configuration: filter.configuration.clone().into(),
-        allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
-        body_limit: filter.body_limit.unwrap_or(1 << 20),
-    };
-    Ok(Spec {
-        code,
-        module,
-        settings: Rc::new(settings),
-        plugin: Rc::new(plugin),
-        on_failure: filter.on_failure,
-        role: filter.role,
-    })
-}
-
-fn capabilities(filter: &Filter) -> Capabilities {
-    let mut out = Capabilities::default();
-    if let Some(wanted) = &filter.capabilities {
-        let names = |list: &Vec<String>| list.clone();
-        if let Some(list) = wanted.hostcalls.as_ref().map(names) {
-            out.restrict_hostcalls(&list.iter().map(String::as_str).collect::<Vec<_>>());
-        }
-        if let Some(list) = wanted.callbacks.as_ref().map(names) {
-            out.restrict_callbacks(&list.iter().map(String::as_str).collect::<Vec<_>>());
-        }
-        if let Some(list) = &wanted.shared {
-            out.restrict_shared(list.clone());
-        }
-    }
-    out
 }
 
 /// What a client gets while a filter that must not be skipped cannot run.
@@ -483,21 +414,4 @@ fn unavailable() -> outcome::Exchange {
         }),
         upstream: None,
     }
-}
-
-fn unreachable() -> grpc::Script {
-    vec![(Duration::from_millis(2), closed(14, "connection refused"))]
-}
-
-fn closed(status: u32, message: &'static str) -> GrpcEvent {
-    GrpcEvent::Closed {
-        status,
-        message: Bytes::from_static(message.as_bytes()),
-    }
-}
-
-fn headers(list: &[(String, String)]) -> cofferdam_abi::Headers {
-    let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
-    let entries = list.iter().map(|(name, value)| (bytes(name), bytes(value)));
-    cofferdam_abi::Headers::from_entries(entries.collect())
 }

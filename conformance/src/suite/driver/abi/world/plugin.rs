@@ -1,0 +1,81 @@
+//! A filter of a case as the host crate wants it: code, settings, plugin.
+
+use std::rc::Rc;
+
+use cofferdam_abi::engine::Code;
+use cofferdam_abi::engine::wasmi::Wasmi;
+use cofferdam_abi::{Capabilities, Compat, Limits, Module, Plugin, VmSettings};
+
+use crate::suite::case::{Filter, OnFailure, Role};
+
+/// One plugin.
+pub(super) struct Spec {
+    pub(super) code: Box<dyn Code>,
+    pub(super) module: Module,
+    pub(super) settings: Rc<VmSettings>,
+    pub(super) plugin: Rc<Plugin>,
+    pub(super) on_failure: OnFailure,
+    pub(super) role: Role,
+}
+
+/// Reads, checks and compiles it.
+///
+/// # Errors
+/// Why the host will not have it.
+pub(super) fn spec(filter: &Filter, compat: Compat) -> Result<Spec, String> {
+    let wasm = filter.module()?;
+    let module = Module::parse(wasm.into()).map_err(|error| error.to_string())?;
+    if let Some(problem) = module.problems(&compat).into_iter().next() {
+        return Err(problem.to_string());
+    }
+    let limits = Limits::default();
+    let limits = Limits {
+        callback: filter.callback_limit.map_or(limits.callback, |wait| wait.0),
+        memory: filter.memory_limit.unwrap_or(limits.memory),
+        ..limits
+    };
+    let settings = VmSettings {
+        vm_id: filter.vm_id.clone(),
+        configuration: filter.vm_configuration.clone().into(),
+        environment: filter.environment.clone().into_iter().collect(),
+        limits,
+        compat,
+        capabilities: capabilities(filter).into(),
+    };
+    let code = Wasmi::new(settings.limits.frames)
+        .with_fuel_per_ms(200_000)
+        .compile(&module, &compat)
+        .map_err(|error| error.to_string())?;
+    let plugin = Plugin {
+        name: filter.name.clone(),
+        root_id: filter.root_id.clone().unwrap_or_default(),
+        configuration: filter.configuration.clone().into(),
+        allow_on_headers_stop_iteration: filter.allow_on_headers_stop_iteration,
+        body_limit: filter.body_limit.unwrap_or(1 << 20),
+    };
+    Ok(Spec {
+        code,
+        module,
+        settings: Rc::new(settings),
+        plugin: Rc::new(plugin),
+        on_failure: filter.on_failure,
+        role: filter.role,
+    })
+}
+
+fn capabilities(filter: &Filter) -> Capabilities {
+    let mut out = Capabilities::default();
+    if let Some(wanted) = &filter.capabilities {
+        let names = |list: &Vec<String>| list.clone();
+        if let Some(list) = wanted.hostcalls.as_ref().map(names) {
+            out.restrict_hostcalls(&list.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if let Some(list) = wanted.callbacks.as_ref().map(names) {
+            out.restrict_callbacks(&list.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if let Some(list) = &wanted.shared {
+            out.restrict_shared(list.clone());
+        }
+    }
+    out
+}
