@@ -16,6 +16,7 @@ mod peers;
 mod routing;
 mod smuggling;
 mod stuck;
+mod tcp;
 mod tls;
 mod trailers;
 mod unix;
