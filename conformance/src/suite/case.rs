@@ -301,6 +301,11 @@ impl Filter {
         }
     }
 
+    /// Has it declare that version; the usual one when that is empty.
+    pub(super) fn set_abi(&mut self, version: &str) {
+        self.abi = Some(version.to_owned()).filter(|version| !version.is_empty());
+    }
+
     /// Its module's bytes.
     ///
     /// # Errors
