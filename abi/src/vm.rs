@@ -27,6 +27,7 @@ pub struct Vm {
     instance: Box<dyn Instance>,
     /// What may be called of what it exports.
     callbacks: Callbacks,
+    id: VmId,
     failed: bool,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
@@ -56,12 +57,14 @@ impl Vm {
         let limits = settings.limits.clone();
         let callbacks = settings.capabilities.callbacks;
         let state = HostState::new(host, settings, version);
+        let id = state.vm;
         let mut instance = code.instantiate(state, &limits)?;
         instance.state().starting = false;
         instance.state().flush_output();
         Ok(Self {
             instance,
             callbacks,
+            id,
             failed: false,
             kept: Vec::new(),
         })
@@ -204,8 +207,9 @@ impl Vm {
     }
 
     /// Which of the process's VMs this is.
-    pub fn id(&mut self) -> VmId {
-        self.instance.state().vm
+    #[must_use]
+    pub const fn id(&self) -> VmId {
+        self.id
     }
 
     /// Calls a foreign function of the guest (`proxy_on_foreign_function`): `function` is

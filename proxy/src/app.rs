@@ -3,6 +3,7 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -17,8 +18,10 @@ use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::admin::Admin;
 use crate::config::check::{self, Unusable};
 use crate::config::{Config, Diagnostic};
+use crate::evictions::Evictions;
 use crate::listener::{self, Socket};
 use crate::modules::{self, Loaded};
 use crate::upstream::backends::Backends;
@@ -89,15 +92,27 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         })
         .collect();
 
+    let admin = config
+        .admin
+        .map(|address| {
+            Admin::bind(address)
+                .and_then(|admin| Ok((admin.address()?, admin)))
+                .map_err(|error| Unavailable(vec![format!("admin: {address}: {error}")]))
+        })
+        .transpose()?;
+
     let drain_time = config.drain_time;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
     for check in checks {
         server.add_service(check);
     }
+    let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
     let shared = Arc::new(Shared {
         config,
         loaded,
         backends,
+        evictions: Arc::new(Evictions::new(guests.clone())),
+        guests,
     });
     ready(&addresses);
     let watched = Arc::new(Notify::new());
@@ -105,6 +120,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         shared,
         sockets,
         addresses,
+        admin,
         watched: watched.clone(),
     });
     server.run(RunArgs {
@@ -145,6 +161,8 @@ struct Workers {
     sockets: Vec<Vec<Socket>>,
     /// Of the listeners, with their names.
     addresses: Vec<String>,
+    /// Where the operator may look.
+    admin: Option<(SocketAddr, Admin)>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
 }
@@ -162,6 +180,12 @@ impl ServiceWithDependents for Workers {
         self.watched.notified().await;
         for address in &self.addresses {
             tracing::info!("listening: {address}");
+        }
+        if let Some((address, admin)) = self.admin.take() {
+            match admin.spawn(self.shared.guests.clone(), shutdown.clone()) {
+                Ok(()) => tracing::info!("listening: admin {address}"),
+                Err(error) => tracing::error!("admin could not be started: {error}"),
+            }
         }
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
 pub use check::{Diagnostic, load};
@@ -38,6 +39,10 @@ pub struct Config {
     pub drain_time: Duration,
     /// Where one line per request goes.
     pub access_log: Option<AccessLogConfig>,
+    /// What filters of one VM id may share.
+    pub shared: Bounds,
+    /// Where the operator may look at metrics, over HTTP.
+    pub admin: Option<SocketAddr>,
 }
 
 /// One listening address.

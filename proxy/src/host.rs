@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use cofferdam_abi::{Host, LogLevel, Origin};
+use cofferdam_abi::shared::{Counter, QueueNotifier};
+use cofferdam_abi::{Host, LogLevel, Origin, Shared};
 
 use crate::config::Cluster;
 use crate::refusals::Refusals;
@@ -30,6 +31,13 @@ pub(crate) struct WorkerHost {
     /// While a configuration is being verified, records are kept for its error message.
     captured: Option<RefCell<Vec<String>>>,
     refusals: RefCell<Refusals>,
+    /// Of each filter, how often it was refused something.
+    refused: RefCell<HashMap<String, Arc<Counter>>>,
+    shared: Arc<Shared>,
+    /// Carries news of shared queues here; nothing while a configuration is being verified.
+    notifier: Option<Arc<dyn QueueNotifier>>,
+    /// Shared data has outgrown its bounds (see [`Host::evicted`]).
+    pub(crate) evicted: Cell<bool>,
 }
 
 // === impl ClusterNames ===
@@ -52,7 +60,11 @@ impl ClusterNames {
 // === impl WorkerHost ===
 
 impl WorkerHost {
-    pub(crate) fn new(clusters: Arc<ClusterNames>) -> Self {
+    pub(crate) fn new(
+        clusters: Arc<ClusterNames>,
+        shared: Arc<Shared>,
+        notifier: Option<Arc<dyn QueueNotifier>>,
+    ) -> Self {
         Self {
             rng: RefCell::new(fastrand::Rng::new()),
             level: enabled_level(),
@@ -60,16 +72,31 @@ impl WorkerHost {
             effects: Cell::new(false),
             captured: None,
             refusals: RefCell::default(),
+            refused: RefCell::default(),
+            shared,
+            notifier,
+            evicted: Cell::new(false),
         }
     }
 
-    /// A host that keeps what guests say instead of writing it.
+    /// A host that keeps what guests say instead of writing it, and what they share.
     pub(crate) fn capturing(clusters: Arc<ClusterNames>) -> Self {
         Self {
             captured: Some(RefCell::default()),
             level: LogLevel::Warn,
-            ..Self::new(clusters)
+            ..Self::new(clusters, Arc::default(), None)
         }
+    }
+
+    /// The first refusal of a filter.
+    fn count_refusals(&self, filter: &str) {
+        let counter = self.shared.metrics().counter(
+            "cofferdam_filter_refusals",
+            "What filters were refused for want of a capability.",
+            &[("filter", filter)],
+        );
+        counter.add(1);
+        self.refused.borrow_mut().insert(filter.to_owned(), counter);
     }
 
     pub(crate) fn captured(&self) -> Vec<String> {
@@ -116,6 +143,11 @@ impl Host for WorkerHost {
     }
 
     fn refused(&self, origin: &Origin<'_>, capability: &str) {
+        if let Some(counter) = self.refused.borrow().get(origin.plugin) {
+            counter.add(1);
+        } else {
+            self.count_refusals(origin.plugin);
+        }
         let mut refusals = self.refusals.borrow_mut();
         if let Some(attempts) = refusals.count(origin.plugin, capability, Instant::now()) {
             let (filter, vm) = (origin.plugin, origin.vm_id);
@@ -149,6 +181,19 @@ impl Host for WorkerHost {
     }
 
     fn root_effect(&self) {
+        self.effects.set(true);
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn queue_notifier(&self) -> Option<Arc<dyn QueueNotifier>> {
+        self.notifier.clone()
+    }
+
+    fn evicted(&self) {
+        self.evicted.set(true);
         self.effects.set(true);
     }
 

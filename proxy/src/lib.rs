@@ -4,11 +4,13 @@
 //! `serve::serve_request`; what the parts are and why is in ARCHITECTURE.md.
 
 pub mod access_log;
+mod admin;
 pub mod app;
 mod callout;
 pub mod config;
 mod connection;
 pub mod demo;
+mod evictions;
 mod facts;
 mod flow;
 pub mod headers;
@@ -16,6 +18,7 @@ mod host;
 pub mod inspect;
 mod listener;
 mod modules;
+mod news;
 mod plugins;
 mod pump;
 mod refusals;

@@ -11,19 +11,22 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cofferdam_abi::shared::{QueueReady, Space};
 use cofferdam_abi::{
-    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, TcpChain,
-    Trap, Vm, VmSettings, Way,
+    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Shared,
+    TcpChain, Trap, Vm, VmSettings, Way,
 };
 use tokio::task::AbortHandle;
 
 use crate::callout::Callouts;
 use crate::config::{Config, OnFailure};
+use crate::evictions::Evictions;
 use crate::facts::{Facts, Properties};
 use crate::flow::Filters;
 use crate::headers::Invalid;
 use crate::host::{ClusterNames, WorkerHost};
 use crate::modules::Loaded;
+use crate::news::News;
 use crate::tcp;
 use crate::worker::Worker;
 
@@ -40,6 +43,8 @@ pub(crate) struct Plugins {
     timers: RefCell<HashMap<(usize, RootId), Timer>>,
     clusters: Arc<ClusterNames>,
     pub(crate) callouts: Rc<Callouts>,
+    news: News,
+    evictions: Arc<Evictions>,
 }
 
 /// What makes two VMs the same one.
@@ -55,6 +60,8 @@ struct Slot {
     plugin: Rc<Plugin>,
     key: VmKey,
     state: RefCell<State>,
+    /// Shared data stays while its filter is down, though no VM holds it.
+    _space: Arc<Space>,
 }
 
 /// Whether a plugin can take a stream.
@@ -83,7 +90,13 @@ pub(crate) struct Refused {
 // === impl Plugins ===
 
 impl Plugins {
-    pub(crate) fn new(loaded: &[Arc<Loaded>], config: &Config) -> Self {
+    pub(crate) fn new(
+        loaded: &[Arc<Loaded>],
+        config: &Config,
+        shared: &Arc<Shared>,
+        evictions: &Arc<Evictions>,
+    ) -> Self {
+        let news = News::new();
         let clusters = Arc::new(ClusterNames::new(&config.clusters));
         let slots = loaded
             .iter()
@@ -95,16 +108,23 @@ impl Plugins {
                 },
                 loaded: loaded.clone(),
                 state: RefCell::new(State::Cold),
+                _space: shared.join(&loaded.config.vm_id),
             })
             .collect();
         Self {
-            host: Rc::new(WorkerHost::new(clusters.clone())),
+            host: Rc::new(WorkerHost::new(
+                clusters.clone(),
+                shared.clone(),
+                Some(news.notifier()),
+            )),
             slots,
             vms: RefCell::default(),
             crashed: RefCell::default(),
             timers: RefCell::default(),
             clusters,
             callouts: Callouts::new(config.callouts.clone()),
+            news,
+            evictions: evictions.clone(),
         }
     }
 
@@ -120,6 +140,7 @@ impl Plugins {
             let _ = self.running(slot);
         }
         self.after_calls(worker);
+        self.news.deliver(worker);
     }
 
     /// The chain of one exchange. `None` where there is nothing in it.
@@ -282,6 +303,9 @@ impl Plugins {
         if !self.host.effects.replace(false) {
             return;
         }
+        if self.host.evicted.replace(false) {
+            self.evictions.noticed();
+        }
         let mut vms: Vec<_> = self.vms.borrow().iter().map(|(_, vm)| vm.clone()).collect();
         vms.extend(self.crashed.borrow().iter().filter_map(Weak::upgrade));
         for vm in vms {
@@ -351,8 +375,25 @@ impl Plugins {
         self.timers.borrow_mut().insert(key, Timer { task, of });
     }
 
+    /// An item has come into a queue for which a root of this worker has registered.
+    pub(crate) fn queue_ready(&self, worker: &Rc<Worker>, ready: QueueReady) {
+        let vms = self.vms.borrow();
+        let vm = vms.iter().find(|(_, vm)| vm.borrow().id() == ready.vm);
+        // One that has crashed and is gone: the one in its place has registered since.
+        let Some(vm) = vm.map(|(_, vm)| vm.clone()) else {
+            return;
+        };
+        drop(vms);
+        let told = vm.borrow_mut().queue_ready(ready.root, ready.queue);
+        if let Err(trap) = told {
+            report_trap(&vm.borrow_mut().plugin_name(ready.root), &trap, "-");
+        }
+        self.after_calls(worker);
+    }
+
     /// The worker ends: every root is told.
     pub(crate) fn shut_down(&self) {
+        self.evictions.tell();
         self.timers.borrow_mut().clear();
         for slot in &self.slots {
             if let State::Running(vm, root) = &*slot.state.borrow()

@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
 use crate::config::{Action, Config, Listener, Route};
+use crate::evictions::Evictions;
 use crate::flow::Flow;
 use crate::headers::{self, DateCache};
 use crate::listener::{self, Socket};
@@ -32,6 +33,9 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) loaded: Vec<Arc<Loaded>>,
     pub(crate) backends: Vec<Arc<Backends>>,
+    /// What guests of all workers share.
+    pub(crate) guests: Arc<cofferdam_abi::Shared>,
+    pub(crate) evictions: Arc<Evictions>,
 }
 
 /// One worker.
@@ -168,7 +172,7 @@ impl Worker {
             .collect();
         Rc::new(Self {
             listeners,
-            plugins: Plugins::new(&shared.loaded, &config),
+            plugins: Plugins::new(&shared.loaded, &config, &shared.guests, &shared.evictions),
             upstreams,
             names: Rc::new(Names::new(config.clone())),
             rng: RefCell::new(fastrand::Rng::new()),

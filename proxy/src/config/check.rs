@@ -20,6 +20,7 @@ mod host;
 mod listeners;
 mod matching;
 mod routes;
+mod shared;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -142,6 +143,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
     let plugins = chains.into_plugins();
     let callouts = callouts::read(&root, &plugins, context);
+    let admin = shared::admin(&root, &listeners);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
         plugins,
@@ -155,6 +157,8 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         access_log: root
             .get("access_log")
             .and_then(|node| access_log::read(&node, context)),
+        shared: shared::bounds(&root),
+        admin,
     })
 }
 

@@ -17,6 +17,7 @@ mod local_reply;
 mod pause;
 mod policies;
 mod properties;
+mod shared;
 mod stuck;
 mod support;
 mod traps;

@@ -6,6 +6,7 @@ mod cluster;
 mod filter;
 mod listener;
 mod route;
+mod shared;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
+pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES};
 
 /// The whole file.
 pub static ROOT: Table = Table {
@@ -48,6 +50,18 @@ pub static ROOT: Table = Table {
             "How filters call other services.",
         ),
         field(
+            "shared_data",
+            Kind::Table(&SHARED_DATA),
+            Means("the defaults"),
+            "Bounds on shared data.",
+        ),
+        field(
+            "shared_queues",
+            Kind::Table(&SHARED_QUEUES),
+            Means("the defaults"),
+            "Bounds on shared queues.",
+        ),
+        field(
             "compat",
             COMPAT_KIND,
             Default("superset"),
@@ -70,6 +84,12 @@ pub static ROOT: Table = Table {
             Kind::Other("`stdout`, or a table", &[&ACCESS_LOG]),
             Means("no access log"),
             "Where one line per request goes.",
+        ),
+        field(
+            "admin",
+            Kind::Table(&ADMIN),
+            Means("nowhere"),
+            "Where metrics can be read.",
         ),
     ],
 };

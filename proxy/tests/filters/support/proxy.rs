@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Client, Http, PATIENCE};
+use super::{Answer, Client, Http, PATIENCE, get};
 
 /// A filter of a configuration.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ pub(crate) struct Config {
     filters: Vec<Filter>,
     chain: Option<String>,
     routes: String,
+    workers: usize,
     more: String,
 }
 
@@ -91,6 +92,7 @@ impl Config {
             filters: Vec::new(),
             chain: None,
             routes,
+            workers: 1,
             more: String::new(),
         }
     }
@@ -124,6 +126,11 @@ impl Config {
             .iter()
             .map(|route| format!("      - {route}\n"))
             .collect();
+        self
+    }
+
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
         self
     }
 
@@ -169,10 +176,10 @@ impl Config {
         let endpoints = self.upstreams.iter();
         let endpoints: Vec<_> = endpoints.map(|address| format!("\"{address}\"")).collect();
         yaml.push_str(&format!(
-            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\nworkers: 1\naccess_log: {{ json: {{ \
+            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\nworkers: {}\naccess_log: {{ json: {{ \
              path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
              details: \"%RESPONSE_CODE_DETAILS%\" }} }}\n{}",
-            endpoints.join(", "), self.protocol, self.more
+            endpoints.join(", "), self.protocol, self.workers, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
         Folder(folder)
@@ -234,6 +241,28 @@ impl Proxy {
             .and_then(|address| address.parse().ok());
         proxy.address = address.expect("an address in the log");
         proxy
+    }
+
+    /// What the operator sees at `path`; the configuration must have an `admin`.
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
+        let line = self.logged(&["listening: admin "]).await;
+        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok());
+        let address = address.expect("an address in the log");
+        let mut client = Client::connect(address, Http::One).await;
+        client.send(get(path)).await
+    }
+
+    /// Waits until the metrics page has this line; the page.
+    pub(crate) async fn measured(&self, line: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.admin("/metrics").await.text().to_owned();
+            if page.lines().any(|other| other == line) {
+                return page;
+            }
+            assert!(Instant::now() < deadline, "no {line} in\n{page}");
+            pause().await;
+        }
     }
 
     pub(crate) async fn client(&self, http: Http) -> Client {

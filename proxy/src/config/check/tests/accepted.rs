@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use cofferdam_abi::shared::{Bounds, Eviction};
 use cofferdam_abi::{Callback, Capabilities, Compat, Limits, Target};
 
 use super::super::filters::DEFAULT_BODY;
@@ -81,6 +82,9 @@ fn every_default_is_a_value_of_its_field() {
             Kind::Integer { min, max } => text
                 .parse()
                 .is_ok_and(|number: u64| (min..=max).contains(&number)),
+            Kind::Duration {
+                unbounded: true, ..
+            } if text == "none" => true,
             Kind::Duration { min, max, .. } => {
                 parse_duration(text).is_some_and(|value| (min..=max).contains(&value))
             }
@@ -152,6 +156,30 @@ fn calls_of_filters_have_the_documented_defaults_and_settings() {
     assert_eq!(callouts.connect_timeout, 2 * SECOND);
     assert_eq!(callouts.idle_timeout, 9 * SECOND);
     assert_eq!((callouts.body, callouts.message), (2 << 20, 64 << 10));
+}
+
+#[test]
+fn what_filters_share_has_the_documented_defaults_and_settings() {
+    let config = accept(&with("shared_data: {}\nshared_queues: {}"));
+    assert_eq!(config.shared, Bounds::default());
+    assert_eq!(config.shared, accept(&with("")).shared);
+    assert_eq!(config.admin, None);
+    let config = accept(FULL);
+    let bounds = Bounds {
+        entries: 500,
+        bytes: 1 << 20,
+        eviction: Eviction::Lru,
+        ttl: Some(600 * SECOND),
+        queues: 5,
+        queue_items: 50,
+        queue_bytes: 2 << 20,
+    };
+    assert_eq!(config.shared, bounds);
+    let admin = config.admin.map(|address| address.to_string());
+    assert_eq!(admin.as_deref(), Some("127.0.0.1:9901"));
+    let none = accept(&with("shared_data: { eviction: none, ttl: none }"));
+    assert_eq!(none.shared.eviction, Eviction::None);
+    assert_eq!(none.shared.ttl, None);
 }
 
 #[test]
@@ -262,7 +290,7 @@ fn filters_mean_what_they_say() {
         (add.limits.memory, add.limits.table, add.limits.frames),
         (16 << 20, 500, 600)
     );
-    assert_eq!(add.limits.callouts, 70);
+    assert_eq!((add.limits.callouts, add.limits.metrics), (70, 80));
     assert_eq!(add.body_limit, 10_000_000);
     let mut compat = Compat::ENVOY;
     compat.splice_body = true;

@@ -1,0 +1,90 @@
+//! The keys of what filters share with each other, and of what an operator may look at.
+
+use super::{DAY, MILLI, bound, field};
+use crate::config::yaml::Absent::{Default, Required};
+use crate::config::yaml::{Kind, Table};
+
+/// `shared_data`.
+pub static SHARED_DATA: Table = Table {
+    name: "shared_data",
+    doc: "How much the filters of one `vm_id` may keep as shared data, on all workers together. It is gone when the proxy ends.",
+    fields: &[
+        field(
+            "entries",
+            Kind::Integer {
+                min: 0,
+                max: 100_000_000,
+            },
+            Default("10000"),
+            "Most entries.",
+        ),
+        field(
+            "bytes",
+            Kind::Size {
+                min: 0,
+                max: 1 << 40,
+            },
+            Default("16MiB"),
+            "Most bytes, keys and values. One entry larger than that is answered INTERNAL_FAILURE.",
+        ),
+        field(
+            "eviction",
+            Kind::Choice(&["slru", "lru", "none"]),
+            Default("slru"),
+            "What makes room past either: `slru` drops what was used but once before what was used again, each least recently used first; `lru` drops the least recently used; with `none` what has no room is answered INTERNAL_FAILURE. Evictions are counted, and logged once a minute.",
+        ),
+        field(
+            "ttl",
+            bound(MILLI, DAY),
+            Default("none"),
+            "How long an entry lives after it was last set.",
+        ),
+    ],
+};
+
+/// `shared_queues`.
+pub static SHARED_QUEUES: Table = Table {
+    name: "shared_queues",
+    doc: "How much may wait in the shared queues of one `vm_id`, all of them together. What has no room is answered INTERNAL_FAILURE.",
+    fields: &[
+        field(
+            "items",
+            Kind::Integer {
+                min: 0,
+                max: 100_000_000,
+            },
+            Default("10000"),
+            "Most items.",
+        ),
+        field(
+            "bytes",
+            Kind::Size {
+                min: 0,
+                max: 1 << 40,
+            },
+            Default("16MiB"),
+            "Most bytes.",
+        ),
+        field(
+            "queues",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            Default("1000"),
+            "Most queues.",
+        ),
+    ],
+};
+
+/// `admin`.
+pub static ADMIN: Table = Table {
+    name: "admin",
+    doc: "Where an operator can look, over HTTP and without a password: `/metrics` (OpenMetrics text) and `/ready` (200, and 503 while draining).",
+    fields: &[field(
+        "address",
+        Kind::Text("IP address and port"),
+        Required,
+        "Where it listens. Whoever reaches it can read every metric.",
+    )],
+};
