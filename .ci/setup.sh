@@ -74,6 +74,7 @@ want_tests() {
     want curl curl
     want nginx nginx
     want h2load nghttp2-client
+    want redis-server redis-server
 }
 
 want_benches() {

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod buffering;
+mod callouts;
 mod capabilities;
 mod chains;
 mod crossings;

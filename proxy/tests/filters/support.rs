@@ -2,7 +2,17 @@
 //! clients of both protocols, and guests written in the text format.
 
 mod client;
+#[path = "../support/dir.rs"]
+#[expect(dead_code, reason = "tests here use a part of it")]
+mod dir;
+mod grpc;
 mod guest;
+#[path = "../support/h2.rs"]
+#[expect(dead_code, reason = "tests here use a part of it")]
+pub(crate) mod h2;
+#[path = "../support/pki.rs"]
+#[expect(dead_code, reason = "tests here use a part of it")]
+pub(crate) mod pki;
 mod proxy;
 #[path = "../support/require.rs"]
 #[expect(dead_code, reason = "no test here needs another program")]
@@ -13,12 +23,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use client::{Answer, BOTH, Body, Client, Feeder, Http, get, post};
+pub(crate) use dir::Dir;
+pub(crate) use grpc::Grpc;
 pub(crate) use guest::{Guest, text};
 pub(crate) use proxy::{Config, Filter, Proxy, check};
 pub(crate) use upstream::{Seen, Upstream};
 
 /// The longest any test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same, as modules that other tests share call it.
+const LONGEST: Duration = PATIENCE;
 
 /// Runs a test's future on a thread of its own making.
 pub(crate) fn run(test: impl Future<Output = ()>) {

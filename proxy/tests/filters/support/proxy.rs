@@ -32,6 +32,7 @@ pub(crate) struct Config {
     filters: Vec<Filter>,
     chain: Option<String>,
     routes: String,
+    clusters: String,
     workers: usize,
     more: String,
 }
@@ -92,6 +93,7 @@ impl Config {
             filters: Vec::new(),
             chain: None,
             routes,
+            clusters: String::new(),
             workers: 1,
             more: String::new(),
         }
@@ -100,6 +102,14 @@ impl Config {
     /// Another endpoint of the cluster.
     pub(crate) fn endpoint(mut self, upstream: SocketAddr) -> Self {
         self.upstreams.push(upstream);
+        self
+    }
+
+    /// Another cluster, as YAML on one line.
+    pub(crate) fn cluster(mut self, yaml: impl AsRef<str>) -> Self {
+        self.clusters.push_str("  - ");
+        self.clusters.push_str(yaml.as_ref());
+        self.clusters.push('\n');
         self
     }
 
@@ -176,10 +186,10 @@ impl Config {
         let endpoints = self.upstreams.iter();
         let endpoints: Vec<_> = endpoints.map(|address| format!("\"{address}\"")).collect();
         yaml.push_str(&format!(
-            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\nworkers: {}\naccess_log: {{ json: {{ \
+            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\n{}workers: {}\naccess_log: {{ json: {{ \
              path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
              details: \"%RESPONSE_CODE_DETAILS%\" }} }}\n{}",
-            endpoints.join(", "), self.protocol, self.workers, self.more
+            endpoints.join(", "), self.protocol, self.clusters, self.workers, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
         Folder(folder)

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::PATIENCE;
@@ -28,6 +29,7 @@ pub(crate) struct Upstream {
     /// What requests for `/held` wait for.
     pub(crate) gate: Gate,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 // === impl Gate ===
@@ -64,14 +66,17 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (gate, seen) = (Gate::default(), Arc::<Mutex<Vec<Seen>>>::default());
+        let connections = Arc::<AtomicUsize>::default();
         let upstream = Self {
             address,
             gate: gate.clone(),
             seen: seen.clone(),
+            connections: connections.clone(),
         };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (gate, seen) = (gate.clone(), seen.clone());
+                connections.fetch_add(1, Ordering::Relaxed);
                 // A connection that breaks is what some tests are about.
                 std::thread::spawn(move || drop(serve(stream, &gate, &seen)));
             }
@@ -83,6 +88,11 @@ impl Upstream {
     pub(crate) fn nowhere() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.local_addr().expect("an address")
+    }
+
+    /// Connections it has been given so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// All whole requests so far.
