@@ -181,10 +181,16 @@ impl StreamContext {
 
     /// `proxy_on_log`, with all that is readable then.
     pub(crate) fn log(&mut self) -> Result<(), Trap> {
-        self.context.with_access(|access| {
-            *access = [Access::Read, Access::None, Access::Read, Access::Read];
-        });
-        self.context.log()
+        let logging = [Access::Read, Access::None, Access::Read, Access::Read];
+        let before = self
+            .context
+            .with_stream(|stream| std::mem::replace(&mut stream.access, logging));
+        let logged = self.context.log();
+        // What was out of reach before is so again.
+        if let Some(before) = before {
+            self.context.with_access(|access| *access = before);
+        }
+        logged
     }
 
     /// An answer goes around this filter: what it holds of the response is forgotten, and

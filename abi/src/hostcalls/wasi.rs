@@ -222,6 +222,14 @@ pub(crate) fn poll_oneoff<C: GuestCaller>(
 pub(crate) fn proc_exit<C: GuestCaller>(caller: &mut C, code: u32) -> Result<(), HostTrap> {
     let state = caller.state();
     state.exit_code = Some(code);
+    let compat = &state.settings.compat;
+    // Envoy does not have it among what a start function may call.
+    if state.starting && !compat.lenient_start && !compat.proc_exit_traps {
+        return Err(HostTrap {
+            kind: TrapKind::Hostcall,
+            message: "proc_exit is not allowed inside its start function".to_owned(),
+        });
+    }
     if state.settings.compat.proc_exit_traps || (state.starting && code == 0) {
         return Err(HostTrap {
             kind: TrapKind::Exit,

@@ -71,7 +71,7 @@ pub(super) const ENV: &[Call] = &[
     call("log", &[Enum(2, 5), Text(r#"{"text"}"#)]),
     of("0.2.1", "get_log_level", &[Out]),
     call("get_current_time_nanoseconds", &[Out]),
-    call("set_tick_period_milliseconds", &[Word("#0")]),
+    call("set_tick_period_milliseconds", &[Word("#100")]),
     call("get_status", &[Out, Out, Out]),
     of("0.1.0", "get_configuration", &[Out, Out]),
     call("get_property", &[Text(r#"{"plugin_name"}"#), Out, Out]),
