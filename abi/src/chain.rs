@@ -276,7 +276,8 @@ impl Chain {
                     plugin: filter.context.plugin.clone(),
                     reason: FailureReason::Trap(trap),
                 });
-                filter.context.dead = true;
+                // A crash in its done leaves it its delete.
+                filter.context.dead = filter.context.vm.borrow().is_failed();
             }
         };
         if !self.done_before_log {

@@ -23,6 +23,8 @@ pub enum LoadError {
     },
     /// The guest crashed while it was started.
     Trapped(Trap),
+    /// The guest crashed when it was given its first stream.
+    NoStreams(Trap),
     /// `proxy_on_vm_start` answered false.
     VmStartRefused,
     /// `proxy_on_configure` answered false.
@@ -69,6 +71,7 @@ impl fmt::Display for LoadError {
             Self::Import { name, problem } => write!(f, "import {name}: {problem}"),
             Self::Export { name, problem } => write!(f, "export {name}: {problem}"),
             Self::Trapped(trap) => write!(f, "crashed while starting: {trap}"),
+            Self::NoStreams(trap) => write!(f, "it makes no stream contexts: {trap}"),
             Self::VmStartRefused => f.write_str("proxy_on_vm_start refused its configuration"),
             Self::ConfigurationRefused => {
                 f.write_str("proxy_on_configure refused its configuration")

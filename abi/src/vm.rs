@@ -5,6 +5,7 @@
 //! puts a new one in its place, and streams that began on it may finish on it.
 
 mod deliver;
+mod outside;
 
 use std::any::Any;
 use std::rc::Rc;
@@ -15,7 +16,8 @@ use crate::callbacks::Callback;
 use crate::capabilities::Callbacks;
 use crate::engine::{Code, Instance};
 use crate::error::{LoadError, Trap};
-use crate::exchange::{Effect, SharedExchange};
+use crate::exchange::{Effect, Exchange, SharedExchange};
+use crate::headers::Headers;
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
@@ -29,6 +31,8 @@ pub struct Vm {
     callbacks: Callbacks,
     id: VmId,
     failed: bool,
+    /// A stream's end has crashed since it was last seen to work.
+    shaken: bool,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
 }
@@ -66,6 +70,7 @@ impl Vm {
             callbacks,
             id,
             failed: false,
+            shaken: false,
             kept: Vec::new(),
         })
     }
@@ -160,7 +165,13 @@ impl Vm {
         state.current = 0;
         state.effective = 0;
         state.callback = None;
-        self.failed |= result.is_err();
+        if result.is_err() {
+            // At its end a context has nothing left to lose, and others need lose nothing.
+            let harmless = matches!(callback, Callback::Done | Callback::Delete)
+                && state.settings.compat.recover_after_trap;
+            self.failed |= !harmless;
+            self.shaken |= harmless;
+        }
         result
     }
 
@@ -323,6 +334,18 @@ impl Vm {
     #[must_use]
     pub const fn is_failed(&self) -> bool {
         self.failed
+    }
+
+    /// Whether streams may be opened: no call has trapped but at the end of a context, and
+    /// after such an end the guest still opens contexts of that root. (Some guests leave
+    /// themselves locked when they crash; others go on as if nothing had been.)
+    pub fn is_sound(&mut self, root: RootId) -> bool {
+        if !self.failed && std::mem::take(&mut self.shaken) {
+            let nobody = Exchange::new(Headers::default(), Box::new(()));
+            // A crash marks the VM.
+            let _ = self.try_stream(root, nobody.share());
+        }
+        !self.failed
     }
 
     /// Live stream contexts.

@@ -193,7 +193,7 @@ impl ServiceWithDependents for Workers {
             let spawned = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .stack_size(STACK)
-                .spawn(move || worker::run(&shared, sockets, shutdown));
+                .spawn(move || worker::run(&shared, index, sockets, shutdown));
             match spawned {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {

@@ -23,7 +23,6 @@ use cofferdam_abi::{RootId, Trap, Vm};
 use tokio::task::AbortHandle;
 
 use crate::config;
-use crate::plugins::report_trap;
 use crate::worker::Worker;
 use remote::Remotes;
 
@@ -200,7 +199,8 @@ impl Caller {
         let Some(vm) = self.vm.upgrade() else { return };
         let told = give(&mut vm.borrow_mut());
         if let Err(trap) = told {
-            report_trap(&vm.borrow_mut().plugin_name(self.root), &trap, "-");
+            let plugins = &self.worker.plugins;
+            plugins.root_crashed(&self.worker, &vm, self.root, &trap);
         }
         self.worker.plugins.after_calls(&self.worker);
     }

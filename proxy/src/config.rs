@@ -71,6 +71,8 @@ pub struct Listener {
     pub header_timeout: Duration,
     /// What happens to the `server` response header. Default overwrite.
     pub server_header: ServerHeader,
+    /// Plugins that log every request, as indexes into [`Config::plugins`].
+    pub access_log_filters: Vec<usize>,
 }
 
 /// What becomes of connections that are not HTTP.
@@ -279,6 +281,20 @@ pub struct PluginConfig {
     pub allow_on_headers_stop_iteration: bool,
     /// Names added to `Trailer` on HTTP/1.1, so that this filter's trailers can be sent.
     pub trailers: Vec<http::HeaderName>,
+    /// Where it is used, and so where it runs.
+    pub uses: Uses,
+}
+
+/// What a plugin is for. One that is for nothing is loaded and tried all the same, but
+/// runs nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Uses {
+    /// In a chain: it runs on every worker and opens stream contexts.
+    pub streams: bool,
+    /// As an access logger: it runs on every worker.
+    pub access_log: bool,
+    /// As a service: it runs once, on the first worker.
+    pub service: bool,
 }
 
 /// What a stream gets when its filter crashed (ABI notes, section 12).

@@ -6,12 +6,12 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cofferdam_abi::{Chain, Failure, FailureReason, SharedExchange, Way};
-use http::HeaderMap;
+use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, Headers, SharedExchange, Way};
+use http::{HeaderMap, StatusCode};
 
 use crate::access_log::{Flags, Record};
 use crate::config::Route;
-use crate::facts::Facts;
+use crate::facts::{Facts, Properties};
 use crate::headers::{self, Invalid};
 use crate::worker::Worker;
 
@@ -237,7 +237,24 @@ impl Flow {
             drop(chain);
             self.worker.plugins.after_calls(&self.worker);
         }
+        self.tell_loggers();
         self.write_log();
+    }
+
+    /// The access log filters of the listener.
+    fn tell_loggers(&self) {
+        let listener = self.worker.listener(self.facts.connection.listener);
+        let loggers = &listener.config.access_log_filters;
+        if loggers.is_empty() {
+            return;
+        }
+        let exchange = match (&self.filters, &self.log) {
+            // What filters have stored for each other is there too.
+            (Some(filters), _) => filters.exchange.clone(),
+            (None, Some(logged)) => logged.borrow().exchange(&self.facts),
+            (None, None) => return,
+        };
+        self.worker.plugins.log(&self.worker, loggers, &exchange);
     }
 
     fn write_log(&self) {
@@ -299,6 +316,29 @@ impl Logged {
             request: head.headers.clone(),
             ..Self::default()
         }
+    }
+
+    /// The exchange as filters would have seen it, for one that had none.
+    fn exchange(&self, facts: &Rc<Facts>) -> SharedExchange {
+        let path = if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        };
+        let scheme = facts.connection.scheme();
+        let request =
+            headers::request_to_pairs(&self.method, scheme, &self.authority, path, &self.request);
+        let attributes = Box::new(Properties(facts.clone()));
+        let mut exchange = Exchange::new(Headers::from_entries(request), attributes);
+        let status = facts.status.get();
+        if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
+            let response = headers::response_to_pairs(status, &self.response);
+            exchange.response_headers = Some(Headers::from_entries(response));
+        }
+        let trailers = self.trailers.as_ref();
+        exchange.response_trailers =
+            trailers.map(|trailers| Headers::from_entries(headers::trailers_to_pairs(trailers)));
+        exchange.share()
     }
 }
 

@@ -4,9 +4,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
-use cofferdam_abi::{AbiVersion, LoadError, Module, Plugin, Vm, VmSettings};
+use cofferdam_abi::{
+    AbiVersion, Attributes, Exchange, Headers, LoadError, Module, Plugin, SharedExchange, Value,
+    Vm, VmSettings,
+};
 
 use crate::config::{Cluster, Diagnostic, PluginConfig};
 use crate::host::{ClusterNames, WorkerHost, thread_time};
@@ -135,7 +139,13 @@ impl Loaded {
             Rc::new(self.settings()),
             host.clone(),
         )
-        .and_then(|mut vm| vm.create_root(Rc::new(self.plugin())));
+        .and_then(|mut vm| {
+            let root = vm.create_root(Rc::new(self.plugin()))?;
+            if self.config.uses.streams {
+                vm.try_stream(root, trial()).map_err(LoadError::NoStreams)?;
+            }
+            Ok(())
+        });
         let error = started.err()?;
         let said = host.captured();
         let said = if said.is_empty() {
@@ -155,6 +165,32 @@ impl Loaded {
             hint(&error),
         ))
     }
+}
+
+/// An exchange for a guest to be tried with: a request such as there are.
+pub(crate) fn trial() -> SharedExchange {
+    #[derive(Debug)]
+    struct Loopback;
+    impl Attributes for Loopback {
+        fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
+            Some(match path {
+                [b"source" | b"destination", b"address"] => Value::text("127.0.0.1:80"),
+                [b"source" | b"destination", b"port"] => Value::Int(80),
+                [b"connection", b"id"] => Value::Uint(0),
+                [b"request", b"protocol"] => Value::text("HTTP/1.1"),
+                _ => return None,
+            })
+        }
+    }
+    let pairs = [
+        (":authority", "localhost"),
+        (":path", "/"),
+        (":method", "GET"),
+        (":scheme", "http"),
+    ];
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let entries = pairs.map(|(name, value)| (bytes(name), bytes(value)));
+    Exchange::new(Headers::from_entries(entries.into()), Box::new(Loopback)).share()
 }
 
 fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
@@ -195,6 +231,9 @@ fn hint(error: &LoadError) -> &'static str {
             "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports"
         }
         LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
+        LoadError::NoStreams(_) => {
+            "run it as a service (`services:`) instead of in a chain, or mend the filter"
+        }
         LoadError::VmStartRefused => "give it the vm_configuration it expects",
         LoadError::ConfigurationRefused => "give it the configuration it expects",
     }

@@ -5,7 +5,9 @@
 //! call trapped takes no new streams: the next request gets a fresh one, and streams that
 //! began on the old one finish there.
 
-use std::cell::RefCell;
+mod roots;
+
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use cofferdam_abi::{
 use tokio::task::AbortHandle;
 
 use crate::callout::Callouts;
-use crate::config::{Config, OnFailure};
+use crate::config::{Config, OnFailure, Uses};
 use crate::evictions::Evictions;
 use crate::facts::{Facts, Properties};
 use crate::flow::Filters;
@@ -59,9 +61,13 @@ struct Slot {
     loaded: Arc<Loaded>,
     plugin: Rc<Plugin>,
     key: VmKey,
+    /// Whether it runs on this worker.
+    runs: bool,
     state: RefCell<State>,
     /// Shared data stays while its filter is down, though no VM holds it.
     _space: Arc<Space>,
+    /// Its next start is on its way ([`roots`]).
+    reviving: Cell<bool>,
 }
 
 /// Whether a plugin can take a stream.
@@ -90,11 +96,13 @@ pub(crate) struct Refused {
 // === impl Plugins ===
 
 impl Plugins {
+    /// All of `loaded` that run on this worker; `first` is the one that has the services.
     pub(crate) fn new(
         loaded: &[Arc<Loaded>],
         config: &Config,
         shared: &Arc<Shared>,
         evictions: &Arc<Evictions>,
+        first: bool,
     ) -> Self {
         let news = News::new();
         let clusters = Arc::new(ClusterNames::new(&config.clusters));
@@ -106,9 +114,18 @@ impl Plugins {
                     digest: loaded.digest,
                     settings: Rc::new(loaded.settings()),
                 },
+                runs: {
+                    let Uses {
+                        streams,
+                        access_log,
+                        service,
+                    } = loaded.config.uses;
+                    streams || access_log || (service && first)
+                },
                 loaded: loaded.clone(),
                 state: RefCell::new(State::Cold),
                 _space: shared.join(&loaded.config.vm_id),
+                reviving: Cell::new(false),
             })
             .collect();
         Self {
@@ -135,12 +152,13 @@ impl Plugins {
 
     /// Starts everything, so that the first request finds it running.
     pub(crate) fn start_all(&self, worker: &Rc<Worker>) {
-        for slot in &self.slots {
+        for slot in self.slots.iter().filter(|slot| slot.runs) {
             // Told when it happens, and tried again with a request.
             let _ = self.running(slot);
         }
         self.after_calls(worker);
         self.news.deliver(worker);
+        self.revive(worker);
     }
 
     /// The chain of one exchange. `None` where there is nothing in it.
@@ -223,7 +241,7 @@ impl Plugins {
     fn running(&self, slot: &Slot) -> Option<(Rc<RefCell<Vm>>, RootId)> {
         let mut state = slot.state.borrow_mut();
         match &*state {
-            State::Running(vm, root) if !vm.borrow().is_failed() => {
+            State::Running(vm, root) if vm.borrow_mut().is_sound(*root) => {
                 return Some((vm.clone(), *root));
             }
             State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
@@ -365,7 +383,7 @@ impl Plugins {
                 };
                 let ticked = vm.borrow_mut().tick(root);
                 if let Err(trap) = ticked {
-                    report_trap(&vm.borrow_mut().plugin_name(root), &trap, "-");
+                    worker.plugins.root_crashed(&worker, &vm, root, &trap);
                     return;
                 }
                 worker.plugins.after_calls(&worker);
@@ -386,7 +404,7 @@ impl Plugins {
         drop(vms);
         let told = vm.borrow_mut().queue_ready(ready.root, ready.queue);
         if let Err(trap) = told {
-            report_trap(&vm.borrow_mut().plugin_name(ready.root), &trap, "-");
+            self.root_crashed(worker, &vm, ready.root, &trap);
         }
         self.after_calls(worker);
     }

@@ -46,11 +46,12 @@ pub(crate) async fn serve_request(
     let sane = headers::normalise_host(&mut head);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
-    let logged = worker.sink.is_some().then(|| Logged::of(&head));
 
     // The route comes before the filters because it chooses them; if they then change what
     // it matched on, it is chosen again.
     let listener = worker.listener(connection.listener);
+    let logs = worker.sink.is_some() || !listener.config.access_log_filters.is_empty();
+    let logged = logs.then(|| Logged::of(&head));
     let route = if sane.is_ok() {
         listener.find(&head)
     } else {

@@ -92,13 +92,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     }
 }
 
-/// Serves until `shutdown` turns true and the last connection has gone, or `drain_time`
+/// The `index`-th worker: serves until `shutdown` turns true and the last connection has gone, or `drain_time`
 /// is over.
 ///
 /// # Errors
 /// When the thread's runtime or its access log cannot be had.
 pub(crate) fn run(
     shared: &Shared,
+    index: usize,
     sockets: Vec<Socket>,
     shutdown: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
@@ -111,7 +112,7 @@ pub(crate) fn run(
         .as_ref()
         .map(Sink::open)
         .transpose()?;
-    let worker = Worker::new(shared, sink);
+    let worker = Worker::new(shared, index, sink);
     let local = LocalSet::new();
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
     // Streams that are still there end now; what they ran on ends after them.
@@ -152,7 +153,7 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
 // === impl Worker ===
 
 impl Worker {
-    fn new(shared: &Shared, sink: Option<Sink>) -> Rc<Self> {
+    fn new(shared: &Shared, index: usize, sink: Option<Sink>) -> Rc<Self> {
         let config = shared.config.clone();
         let listeners = config
             .listeners
@@ -172,7 +173,13 @@ impl Worker {
             .collect();
         Rc::new(Self {
             listeners,
-            plugins: Plugins::new(&shared.loaded, &config, &shared.guests, &shared.evictions),
+            plugins: Plugins::new(
+                &shared.loaded,
+                &config,
+                &shared.guests,
+                &shared.evictions,
+                index == 0,
+            ),
             upstreams,
             names: Rc::new(Names::new(config.clone())),
             rng: RefCell::new(fastrand::Rng::new()),

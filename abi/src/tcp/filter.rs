@@ -93,9 +93,13 @@ impl Filter {
         let args = [by as u32, 0];
         self.context
             .call(Callback::DownstreamConnectionClose, args)?;
-        self.context.done()?;
+        let done = self.context.done();
+        if done.is_err() && self.context.vm.borrow().is_failed() {
+            return done;
+        }
         self.context.log()?;
-        self.context.delete()
+        self.context.delete()?;
+        done
     }
 
     fn show(&mut self, way: Way) -> Result<Option<Chunk>, Trap> {

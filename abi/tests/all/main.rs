@@ -23,6 +23,7 @@ mod log_time;
 mod maps;
 mod metrics;
 mod output;
+mod outside;
 mod properties;
 mod shared_data;
 mod shared_queue;

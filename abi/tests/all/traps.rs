@@ -1,7 +1,7 @@
 //! Guests that crash: what becomes of their stream, and of everybody else.
 
 use cofferdam_abi::testing::{self, Guest};
-use cofferdam_abi::{Chain, FailureReason, TrapKind, Way};
+use cofferdam_abi::{Chain, Compat, FailureReason, TrapKind, Way};
 
 use crate::world::{Drive, Engine, Look, Setup};
 
@@ -80,21 +80,57 @@ each_engine! {
     }
 
     fn a_crash_at_the_end_is_told_and_harms_nobody(engine) {
-        for (callback, called) in [("log", ""), ("done", "log"), ("delete", "log done")] {
+        for (compat, callback, called, failed) in [
+            (Compat::SUPERSET, "log", "", true),
+            (Compat::SUPERSET, "done", "log delete", false),
+            (Compat::SUPERSET, "delete", "log done", false),
+            (Compat::ENVOY, "log", "", true),
+            (Compat::ENVOY, "done", "log", true),
+            (Compat::ENVOY, "delete", "log done", true),
+            (Compat::SPEC, "log", "done", true),
+            (Compat::SPEC, "done", "", true),
+            (Compat::SPEC, "delete", "done log", true),
+        ] {
             let mut source = String::new();
             for name in ["log", "done", "delete"] {
                 let crash = if name == callback { "unreachable" } else { "" };
                 source += &format!("on {name}\n {crash} (!text {{\"{name}\"}})\n");
             }
-            let guest = engine.guest(&source);
-            let mut chain = guest.chain();
+            let guest = engine.load(Setup::compat(compat), &source).expect("loads");
+            let mut chain = Chain::begin(testing::get(), [guest.handle()], compat.done_before_log);
             assert_eq!(chain.headers(Way::Request, true), ["headers."]);
             let failures = chain.end();
             assert_eq!(failures.len(), 1);
             assert!(chain.failure().is_none(), "the exchange itself was fine");
-            assert_eq!(guest.logs().join(" "), called);
+            assert_eq!(guest.logs().join(" "), called, "{callback} {compat:?}");
             assert_eq!(guest.vm.borrow_mut().streams(), 0);
+            assert_eq!(guest.vm.borrow().is_failed(), failed, "{callback} {compat:?}");
+            assert_eq!(guest.vm.borrow_mut().is_sound(guest.root), !failed);
         }
+    }
+
+    fn a_guest_that_locks_itself_up_when_it_crashes_at_the_end_is_found_out(engine) {
+        // As the `proxy-wasm` crate: what was borrowed for the call stays borrowed.
+        let locked = "raw\n (func $lock (if (global.get $g) (then unreachable)) (global.set $g #1))
+            on context_create\n (!lock) (global.set $g #0)
+            on done\n (!lock) (if (global.get $h) (then unreachable)) (global.set $g #0)
+            on delete\n (!lock) (global.set $g #0)
+            on request_headers\n (!lock) (global.set $h (i32.eq (local.get $b) #1)) (global.set $g #0)";
+        let guest = engine.guest(locked);
+        let well = guest.chain();
+        drop(well);
+        assert!(guest.vm.borrow_mut().is_sound(guest.root), "nothing has crashed");
+        let mut chain = Chain::begin(
+            cofferdam_abi::Exchange::new(testing::map(&[(":path", "/")]), Box::new(())).share(),
+            [guest.handle()],
+            false,
+        );
+        chain.headers(Way::Request, true);
+        assert_eq!(chain.end().len(), 2, "done, and delete that finds it locked");
+        let vm = &guest.vm;
+        assert!(!vm.borrow_mut().is_sound(guest.root), "no request has to find out");
+        assert!(vm.borrow().is_failed());
+        assert_eq!(vm.borrow_mut().streams(), 0);
     }
 
     fn a_stream_that_crashed_gets_no_callback_any_more(engine) {
@@ -212,7 +248,7 @@ each_engine! {
             (!say (!get_header_map_value #0 {\"x-a\"} @out)) (!say (!continue_stream #0))";
         let guest = engine.load(setup.clone(), source).expect("loads");
         assert_eq!(guest.get(), ["0", "0", "0", "12", "52", "0", "0"]);
-        setup.settings.compat = cofferdam_abi::Compat::ENVOY;
+        setup.settings.compat = Compat::ENVOY;
         let guest = engine.load(setup, source).expect("loads");
         let mut chain = guest.chain();
         chain.headers(Way::Request, true);

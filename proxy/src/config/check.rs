@@ -141,6 +141,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let filters = filters::read(&root.list("filters"), context, compat, &clusters.names);
     let mut chains = chain::Chains::new(&filters);
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
+    chains.services(&root.list("services"));
     let plugins = chains.into_plugins();
     let callouts = callouts::read(&root, &plugins, context);
     let admin = shared::admin(&root, &listeners);

@@ -32,6 +32,7 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         idle_timeout: Duration::from_secs(60),
         header_timeout: Duration::from_secs(10),
         server_header: ServerHeader::Overwrite,
+        access_log_filters: Vec::new(),
     })
 }
 

@@ -18,6 +18,7 @@ mod local_reply;
 mod pause;
 mod policies;
 mod properties;
+mod services;
 mod shared;
 mod stuck;
 mod support;

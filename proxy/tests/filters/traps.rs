@@ -144,11 +144,63 @@ async fn crash(case: &Case, policy: &str, http: Http) {
         "{about}: the stream beside"
     );
 
-    next_is_served(&proxy, http, &about).await;
+    if matches!(callback, "done" | "delete") {
+        // At its end a stream takes nothing along: the VM stays as it is, once it has shown
+        // that it still opens contexts (the fourth).
+        let answer = proxy.client(http).await.send(get("/next")).await;
+        assert_eq!(answer.status, 200, "{about}: the next request");
+        proxy.logged(&["request_headers 5 "]).await;
+        assert_eq!(proxy.lines(&["vm_start "]).len(), 1, "{about}");
+    } else {
+        next_is_served(&proxy, http, &about).await;
+    }
     // The stream beside ends in the VM that crashed, like any other.
     proxy
         .logged_times(&["filter=\"faulty\"", "delete 2."], 1)
         .await;
+}
+
+#[test]
+fn a_trap_at_the_end_of_a_stream_is_for_good_in_envoys_way() {
+    run(async {
+        for callback in ["done", "delete"] {
+            let upstream = Upstream::start();
+            let guest = Guest::new().on(callback, "unreachable").build();
+            let filter = Filter::wasm("faulty", guest).with("compat: envoy");
+            let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+            let mut client = proxy.client(Http::One).await;
+            assert_eq!(
+                client.send(get("/a")).await.status,
+                200,
+                "its own exchange is well"
+            );
+            proxy.logged(&["filter crashed", callback]).await;
+            assert_eq!(client.send(get("/b")).await.status, 503, "{callback}");
+        }
+    });
+}
+
+#[test]
+fn a_guest_that_locks_itself_up_at_the_end_of_a_stream_costs_no_request() {
+    run(async {
+        // As a Rust guest that panics: what was borrowed for the call stays borrowed.
+        let upstream = Upstream::start();
+        let guest = Guest::new()
+            .define("(global $locked (mut i32) (i32.const 0))")
+            .on("done", "(global.set $locked (i32.const 1)) unreachable")
+            .on(
+                "context_create",
+                "(if (global.get $locked) (then unreachable))",
+            )
+            .build();
+        let filter = Filter::wasm("faulty", guest);
+        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+        let mut client = proxy.client(Http::One).await;
+        for path in ["/a", "/b", "/c"] {
+            assert_eq!(client.send(get(path)).await.status, 200, "{path}");
+        }
+        proxy.logged_times(&["vm_start "], 3).await;
+    });
 }
 
 async fn next_is_served(proxy: &Proxy, http: Http, about: &str) {

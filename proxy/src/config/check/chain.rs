@@ -3,6 +3,7 @@
 //! A plugin is a filter with one configuration. The same filter with the same
 //! configuration is one plugin however many routes name it; with another one it is another
 //! plugin, which shares the first one's VM because its `vm_id` and code are the same.
+//! Services and access loggers are named like the entries of a chain.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use bytes::Bytes;
 
 use super::fields;
 use super::filters::Filters;
-use crate::config::PluginConfig;
 use crate::config::yaml::{Node, quote};
+use crate::config::{PluginConfig, Uses};
 
 /// All plugins that chains have asked for so far.
 pub(super) struct Chains<'f> {
     filters: &'f Filters,
-    plugins: Vec<Arc<PluginConfig>>,
+    plugins: Vec<PluginConfig>,
     known: HashMap<(usize, Bytes), usize>,
     used: HashSet<usize>,
 }
@@ -39,6 +40,20 @@ struct Written<'t> {
     node: Node<'t>,
     link: Link<'t>,
     disabled: bool,
+}
+
+// === impl Written ===
+
+impl Written<'_> {
+    /// Outside of chains there is nothing to disable.
+    fn is_enabled(&self) -> bool {
+        if self.disabled {
+            let help = "remove the entry";
+            self.node
+                .wrong("a filter is disabled for a route only", help);
+        }
+        !self.disabled
+    }
 }
 
 // === impl Chains ===
@@ -87,7 +102,42 @@ impl<'f> Chains<'f> {
                 (None, false) => chain.push(link),
             }
         }
-        chain.iter().filter_map(|link| self.plugin(link)).collect()
+        let mut places = Vec::with_capacity(chain.len());
+        for link in &chain {
+            places.extend(self.plugin(link, |uses| uses.streams = true));
+        }
+        places
+    }
+
+    /// The plugins a listener's `access_log_filters` name.
+    pub(super) fn loggers(&mut self, nodes: &[Node<'_>]) -> Vec<usize> {
+        let mut places = Vec::new();
+        for entry in self.entries(nodes) {
+            if entry.is_enabled() {
+                places.extend(self.plugin(&entry.link, |uses| uses.access_log = true));
+            }
+        }
+        places
+    }
+
+    /// Marks the plugins that `services` names. Called when all chains are known: what runs
+    /// on every worker is no singleton.
+    pub(super) fn services(&mut self, nodes: &[Node<'_>]) {
+        for entry in self.entries(nodes) {
+            if !entry.is_enabled() {
+                continue;
+            }
+            let Some(place) = self.plugin(&entry.link, |uses| uses.service = true) else {
+                continue;
+            };
+            let uses = self.plugins[place].uses;
+            if uses.streams || uses.access_log {
+                let what = "this filter runs on every worker already: a chain or an access log \
+                            has it with the same configuration";
+                let help = "remove it here, or define it a second time under another name";
+                entry.node.wrong(what, help);
+            }
+        }
     }
 
     /// Every plugin. Filters that no chain uses come last: they are loaded and checked all
@@ -95,14 +145,15 @@ impl<'f> Chains<'f> {
     pub(super) fn into_plugins(mut self) -> Vec<Arc<PluginConfig>> {
         for (number, filter) in self.filters.built.iter().enumerate() {
             if let (Some(plugin), false) = (filter, self.used.contains(&number)) {
-                self.plugins.push(Arc::new(plugin.clone()));
+                self.plugins.push(plugin.clone());
             }
         }
-        self.plugins
+        self.plugins.into_iter().map(Arc::new).collect()
     }
 
-    /// The index of what `link` means; `None` where the filter itself has a mistake.
-    fn plugin(&mut self, link: &Link<'_>) -> Option<usize> {
+    /// The index of what `link` means, used as `mark` says; `None` where the filter itself
+    /// has a mistake.
+    fn plugin(&mut self, link: &Link<'_>, mark: fn(&mut Uses)) -> Option<usize> {
         let filter = self.filters.built.get(link.filter)?.as_ref()?;
         self.used.insert(link.filter);
         let configuration = match &link.configuration {
@@ -111,6 +162,7 @@ impl<'f> Chains<'f> {
         };
         let key = (link.filter, configuration.clone());
         if let Some(index) = self.known.get(&key) {
+            mark(&mut self.plugins[*index].uses);
             return Some(*index);
         }
         let mut plugin = filter.clone();
@@ -121,7 +173,8 @@ impl<'f> Chains<'f> {
             node.path().clone_into(&mut plugin.yaml_path);
         }
         let index = self.plugins.len();
-        self.plugins.push(Arc::new(plugin));
+        mark(&mut plugin.uses);
+        self.plugins.push(plugin);
         self.known.insert(key, index);
         Some(index)
     }

@@ -38,6 +38,12 @@ pub static ROOT: Table = Table {
             "Every filter that a chain may name.",
         ),
         field(
+            "services",
+            CHAIN_KIND,
+            Means("none"),
+            "Filters that run for themselves: one VM in the whole process, with timers, callouts and queues, and no streams. One that crashes is started again after a second.",
+        ),
+        field(
             "clusters",
             Kind::Tables(&CLUSTER),
             Means("no upstreams"),

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Context, Names, capabilities, compat, fields, headers};
 use crate::config::yaml::{Node, Object, quote};
-use crate::config::{OnFailure, PluginConfig};
+use crate::config::{OnFailure, PluginConfig, Uses};
 
 /// Every filter of the file.
 pub(super) struct Filters {
@@ -97,6 +97,7 @@ fn plugin(
         capabilities: Arc::new(capabilities),
         allow_on_headers_stop_iteration: stop_iteration,
         trailers,
+        uses: Uses::default(),
     })
 }
 

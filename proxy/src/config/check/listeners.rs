@@ -48,6 +48,7 @@ pub(super) fn read(
         let base = chains.base(&object.list("filters"));
         let filters = chains.route(&base, &[]);
         let routes = routes::read(&object, chains, &base, clusters);
+        let loggers = chains.loggers(&object.list("access_log_filters"));
         let forward = tcp::read(&object, chains, clusters);
         let mut tls = tls.flatten();
         let mut idle_timeout = object.duration("idle_timeout");
@@ -73,6 +74,7 @@ pub(super) fn read(
                 "pass" => ServerHeader::Pass,
                 _ => ServerHeader::Overwrite,
             },
+            access_log_filters: loggers,
         });
     }
     listeners

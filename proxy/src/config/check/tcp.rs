@@ -12,11 +12,12 @@ use crate::config::{DownstreamTls, TcpForward};
 pub(super) const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Keys of a listener that speak of requests.
-const OF_HTTP: [(&str, &str); 4] = [
+const OF_HTTP: [(&str, &str); 5] = [
     ("routes", "keep one of the two"),
     ("filters", "write them as `filters` of `tcp`"),
     ("max_header_bytes", "remove it"),
     ("server_header", "remove it"),
+    ("access_log_filters", "remove it"),
 ];
 
 /// What a listener does with its connections; `None` where it serves HTTP, or has a mistake.

@@ -31,6 +31,7 @@ pub(crate) struct Config {
     protocol: String,
     filters: Vec<Filter>,
     chain: Option<String>,
+    listener: String,
     routes: String,
     clusters: String,
     workers: usize,
@@ -92,6 +93,7 @@ impl Config {
             protocol: "http1".to_owned(),
             filters: Vec::new(),
             chain: None,
+            listener: String::new(),
             routes,
             clusters: String::new(),
             workers: 1,
@@ -130,17 +132,24 @@ impl Config {
         self
     }
 
+    /// Another key of the listener.
+    pub(crate) fn listener(mut self, yaml: &str) -> Self {
+        self.listener = format!("    {yaml}\n");
+        self
+    }
+
+    /// As many workers.
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// Takes the place of the one route.
     pub(crate) fn routes(mut self, routes: &[&str]) -> Self {
         self.routes = routes
             .iter()
             .map(|route| format!("      - {route}\n"))
             .collect();
-        self
-    }
-
-    pub(crate) fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
         self
     }
 
@@ -160,7 +169,8 @@ impl Config {
         let names: Vec<&str> = self.filters.iter().map(|filter| &filter.name[..]).collect();
         let chain = self.chain.clone().unwrap_or_else(|| names.join(", "));
         let mut yaml = format!(
-            "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    filters: [{chain}]\n    routes:\n{}{}",
+            "listeners:\n  - name: web\n    address: 127.0.0.1:0\n    filters: [{chain}]\n{}    routes:\n{}{}",
+            self.listener,
             self.routes,
             if self.filters.is_empty() {
                 ""

@@ -67,6 +67,12 @@ pub static LISTENER: Table = Table {
             "How long a TLS handshake, and the first bytes of a connection without TLS, may take.",
         ),
         field(
+            "access_log_filters",
+            CHAIN_KIND,
+            Means("none"),
+            "Filters that are told of every request when it is over: `proxy_on_log` of the root context, which reads the request and its response. They need no place in a chain and get no stream contexts.",
+        ),
+        field(
             "server_header",
             Kind::Choice(&["overwrite", "if_absent", "pass"]),
             Default("overwrite"),

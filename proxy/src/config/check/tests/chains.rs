@@ -1,6 +1,7 @@
 //! Filter chains: what a route makes of its listener's.
 
 use super::{FULL, accept, refuse};
+use crate::config::Uses;
 
 /// A file with filters a to d, the listener's chain and one route's.
 fn file(listener: &str, routes: &[&str]) -> String {
@@ -103,11 +104,11 @@ fn a_configuration_of_its_own_is_where_it_is_written() {
     };
     let chain = &config.listeners[0].routes[0].filters;
     let path = "listeners[0].routes[0].filters[0].configuration";
-    assert_eq!(place(chain[0]), ("greet", "test.yaml:25:43", path));
+    assert_eq!(place(chain[0]), ("greet", "test.yaml:26:43", path));
     let other = &config.listeners[0].routes[1].filters;
     assert_eq!(
         place(other[0]),
-        ("add-header", "test.yaml:56:5", "filters[0]")
+        ("add-header", "test.yaml:57:5", "filters[0]")
     );
     let path = "listeners[0].filters[1].configuration";
     assert_eq!(place(other[1]), ("greet", "test.yaml:8:39", path));
@@ -170,4 +171,35 @@ fn mistakes_in_chains_are_told_where_they_are() {
         refuse(&file("[b]", &["[{ name: a, disabled: true }]"])),
         expected
     );
+}
+
+#[test]
+fn plugins_know_what_they_are_for() {
+    let config = accept(FULL);
+    let uses = |name: &str, configuration: &str| {
+        let mut plugins = config.plugins.iter();
+        let plugin = plugins
+            .find(|plugin| plugin.name == name && plugin.configuration == configuration)
+            .unwrap_or_else(|| panic!("no {name}"));
+        let Uses {
+            streams,
+            access_log,
+            service,
+        } = plugin.uses;
+        [streams, access_log, service]
+    };
+    assert_eq!(uses("add-header", "a text as it is"), [true, false, false]);
+    assert_eq!(uses("logger", ""), [false, true, false]);
+    // One plugin for the route and for the log: their configuration is the same.
+    assert_eq!(uses("greet", r#"{"greeting":"hi"}"#), [true, true, false]);
+    assert_eq!(uses("worker", ""), [false, false, true]);
+    assert_eq!(uses("audit", r#"{"for":"itself"}"#), [false, false, true]);
+    assert_eq!(uses("unused", ""), [false; 3]);
+    let loggers: Vec<_> = config.listeners[0]
+        .access_log_filters
+        .iter()
+        .map(|place| &config.plugins[*place].name[..])
+        .collect();
+    assert_eq!(loggers, ["logger", "greet"]);
+    assert!(config.listeners[1].access_log_filters.is_empty());
 }
