@@ -139,8 +139,8 @@ pub(crate) enum Content {
     InitialMetadata(Headers),
     /// Map 5.
     TrailingMetadata(Headers),
-    /// Buffer 5.
-    GrpcMessage(Bytes),
+    /// Buffer 5, which guests may edit, as in Envoy; it makes no difference to anybody else.
+    GrpcMessage(Window),
     /// Buffer 9.
     RedisResponse(Bytes),
     /// Buffer 8: what a foreign function of the guest is called with.
@@ -292,6 +292,18 @@ impl HostState {
         let (root, _) = self.root()?;
         let delivery = self.delivery.as_ref()?;
         (delivery.root == root).then_some(&delivery.content)
+    }
+
+    /// The gRPC message the running callback tells of, to be edited.
+    pub(crate) fn grpc_message(&mut self) -> Option<&mut Window> {
+        let (root, _) = self.root()?;
+        match self.delivery.as_mut() {
+            Some(Delivery {
+                root: of,
+                content: Content::GrpcMessage(message),
+            }) if *of == root => Some(message),
+            _ => None,
+        }
     }
 
     /// The plugin a context belongs to; contexts of the VM itself have none.
@@ -462,7 +474,7 @@ impl Content {
     pub(crate) const fn buffer(&self, buffer: BufferType) -> Option<&Bytes> {
         match (self, buffer) {
             (Self::Response(_, body, _), BufferType::HttpCallResponseBody) => Some(body),
-            (Self::GrpcMessage(message), BufferType::GrpcMessage) => Some(message),
+            (Self::GrpcMessage(message), BufferType::GrpcMessage) => Some(message.held()),
             (Self::RedisResponse(reply), BufferType::RedisCallResponse) => Some(reply),
             (Self::Arguments(args), BufferType::CallData) => Some(args),
             _ => None,

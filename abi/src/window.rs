@@ -21,6 +21,15 @@ pub(crate) struct Window {
 // === impl Window ===
 
 impl Window {
+    /// One with a whole message in it, during the callback that tells of it.
+    pub(crate) fn opened(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            open: true,
+            ..Self::default()
+        }
+    }
+
     /// How many bytes are held, hidden ones included.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
@@ -31,6 +40,11 @@ impl Window {
     pub(crate) fn visible(&self) -> &[u8] {
         let from = if self.open { self.hidden } else { 0 };
         self.bytes.get(from..).unwrap_or_default()
+    }
+
+    /// All that is held.
+    pub(crate) const fn held(&self) -> &Bytes {
+        &self.bytes
     }
 
     /// Whether the guest may edit.

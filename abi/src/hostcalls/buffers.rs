@@ -7,6 +7,7 @@ use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::HostState;
 use crate::types::{BufferType, Status, Way};
 use crate::version::AbiVersion;
+use crate::window::Window;
 
 pub(crate) fn get_buffer_bytes<C: GuestCaller>(
     caller: &mut C,
@@ -81,9 +82,7 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
     let splice = state.settings.compat.splice_body;
     // What a guest could hold itself, the host may hold for it.
     let most = state.settings.limits.memory;
-    let (way, tcp) = body(buffer).ok_or(Status::BadArgument)?;
-    let stream = state.stream().filter(|stream| stream.tcp == tcp);
-    let window = stream.ok_or(Status::NotFound)?.window(way);
+    let window = window(state, buffer)?;
     if !window.is_editable() {
         return Err(Status::NotFound.into());
     }
@@ -119,6 +118,18 @@ const fn body(buffer: BufferType) -> Option<(Way, bool)> {
         BufferType::UpstreamData => Some((Way::Response, true)),
         _ => None,
     }
+}
+
+/// A buffer that can be edited.
+fn window(state: &mut HostState, buffer: BufferType) -> Result<&mut Window, Status> {
+    if let Some((way, tcp)) = body(buffer) {
+        let stream = state.stream().filter(|stream| stream.tcp == tcp);
+        return Ok(stream.ok_or(Status::NotFound)?.window(way));
+    }
+    let message = state.grpc_message();
+    message
+        .filter(|_| buffer == BufferType::GrpcMessage)
+        .ok_or(Status::BadArgument)
 }
 
 /// A buffer of what a root is being told.

@@ -11,6 +11,7 @@ use crate::callout::{BROKEN_CONNECTION, GrpcEvent, HttpOutcome, Token, TokenKind
 use crate::error::Trap;
 use crate::headers::Headers;
 use crate::state::{Content, Delivery};
+use crate::window::Window;
 
 /// gRPC's INTERNAL: a call that ended well without an answer.
 const GRPC_INTERNAL: u32 = 13;
@@ -121,7 +122,7 @@ impl Vm {
         self.deliver(
             Callback::GrpcReceive,
             args,
-            Some(Content::GrpcMessage(message)),
+            Some(Content::GrpcMessage(Window::opened(message))),
         )
     }
 

@@ -3,7 +3,7 @@
 //! `conformance/README.md` has the table of its methods; another method has status 12.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use tonic::codegen::{BoxFuture, Service, http};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-/// How long `Slow` waits.
+/// How long `Slow` waits before it says anything.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Starts it.
@@ -82,11 +82,11 @@ impl Service<http::Request<Body>> for Peer {
 impl tonic::server::StreamingService<Bytes> for Method {
     type Response = Bytes;
     type ResponseStream = Answers;
-    type Future = Ready<Result<Response<Answers>, Status>>;
+    type Future = BoxFuture<Response<Answers>, Status>;
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        if !["Echo", "Fail", "Slow", "Chat", "ChatFail"].contains(&&*self.0) {
-            return ready(Err(Status::unimplemented("no such method")));
+        if !["Echo", "Metadata", "Fail", "Slow", "Chat", "ChatFail"].contains(&&*self.0) {
+            return Box::pin(ready(Err(Status::unimplemented("no such method"))));
         }
         let (answers, sent) = mpsc::unbounded_channel();
         let mut response = Response::new(Answers(sent));
@@ -94,19 +94,32 @@ impl tonic::server::StreamingService<Bytes> for Method {
             response.metadata_mut().insert("x-first", value);
         }
         let method = self.0.clone();
+        let metadata = request.metadata().get("x-echo");
+        let metadata = metadata.map(|value| Bytes::copy_from_slice(value.as_bytes()));
         let messages = request.into_inner();
         tokio::spawn(async move {
-            if let Err(status) = run(&method, messages, &answers).await {
+            if let Err(status) = run(&method, metadata, messages, &answers).await {
                 let _ = answers.send(Err(status));
             }
         });
-        ready(Ok(response))
+        let slow = self.0 == "Slow";
+        Box::pin(async move {
+            if slow {
+                tokio::time::sleep(SLOW).await;
+            }
+            Ok(response)
+        })
     }
 }
 
 type Sender = mpsc::UnboundedSender<Result<Bytes, Status>>;
 
-async fn run(method: &str, mut messages: Streaming<Bytes>, answers: &Sender) -> Result<(), Status> {
+async fn run(
+    method: &str,
+    metadata: Option<Bytes>,
+    mut messages: Streaming<Bytes>,
+    answers: &Sender,
+) -> Result<(), Status> {
     // A client that is gone needs no answer.
     let say = |message: Bytes| drop(answers.send(Ok(message)));
     if method == "Chat" {
@@ -115,12 +128,14 @@ async fn run(method: &str, mut messages: Streaming<Bytes>, answers: &Sender) -> 
         }
     } else {
         let first = messages.message().await?.unwrap_or_default();
-        match method {
-            "Fail" => return Err(Status::permission_denied("denied")),
-            "Slow" => tokio::time::sleep(SLOW).await,
-            _ => {}
+        if method == "Fail" {
+            return Err(Status::permission_denied("denied"));
         }
-        say(first);
+        say(if method == "Metadata" {
+            metadata.unwrap_or_default()
+        } else {
+            first
+        });
         if method == "ChatFail" {
             return Err(Status::failed_precondition("enough"));
         }

@@ -131,14 +131,16 @@ each_engine! {
         assert_eq!(guest.tick(), ["0", "0", "2", "2", "2", "0", "0"]);
     }
 
-    fn a_message_cannot_be_changed(engine) {
+    fn a_message_can_be_edited_as_in_envoy(engine) {
         let guest = engine.guest_of(setup(), &source(&format!("{CALL}\non grpc_receive
-            (!say (!set_buffer_bytes #5 #0 #0 {{\"x\"}})) (!body #5) (!body #4) (!value #4 {{\"x\"}})")));
+            (!say (!set_buffer_bytes #5 #0 #2 {{\"x\"}})) (!body #5)
+            (!say (!set_buffer_bytes #5 #99 #0 {{\"!\"}})) (!body #5) (!body #4) (!value #4 {{\"x\"}})
+            (!say (!set_buffer_bytes #4 #0 #0 {{\"x\"}}))")));
         guest.tick();
         let (token, _) = guest.grpc();
         tell(&guest, token, message("answer"));
         tell(&guest, token, closed(0, ""));
-        assert_eq!(guest.logs(), ["2", "answer", "1", "2"]);
+        assert_eq!(guest.logs(), ["0", "xswer", "0", "xswer!", "1", "2", "2"]);
     }
 
     fn closing_a_call_cancels_it(engine) {

@@ -27,6 +27,10 @@ pub(super) fn begin(call: &GrpcCall) -> (Script, Option<Open>) {
     let empty = || GrpcEvent::InitialMetadata(Headers::default());
     let script = match (&*call.method, &call.message) {
         (b"Echo", Some(message)) => answered(SOON, message),
+        (b"Metadata", Some(_)) => {
+            let echoed = call.metadata.get(b"x-echo").cloned().unwrap_or_default();
+            answered(SOON, &echoed)
+        }
         (b"Slow", Some(message)) => answered(Duration::from_secs(5), message),
         (b"Fail", Some(_)) => {
             let mut script = vec![(SOON, empty())];
