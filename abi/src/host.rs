@@ -3,7 +3,6 @@
 //! sequences without a runtime.
 
 use std::fmt;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ pub trait Host {
     }
 
     /// Who this proxy is: the property `xds.node`, which roots can ask for too.
-    fn node(&self) -> Option<Rc<Node>> {
+    fn node(&self) -> Option<Arc<Node>> {
         None
     }
 

@@ -47,7 +47,7 @@ pub struct RecordingHost {
     /// How often [`Host::evicted`] was called.
     pub evicted: Cell<usize>,
     /// Who it says it is.
-    pub node: RefCell<Option<Rc<Node>>>,
+    pub node: RefCell<Option<Arc<Node>>>,
 }
 
 /// News of queues, in the order they came.
@@ -139,7 +139,7 @@ impl Host for RecordingHost {
         self.now.get()
     }
 
-    fn node(&self) -> Option<Rc<Node>> {
+    fn node(&self) -> Option<Arc<Node>> {
         self.node.borrow().clone()
     }
 

@@ -55,7 +55,11 @@ pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
         Err(unusable) => unusable,
     };
     // Filters cannot mend a file that is wrong, but all there is to mend is said at once.
-    problems.extend(modules::load(&plugins, &clusters).err().unwrap_or_default());
+    problems.extend(
+        modules::load(&plugins, &clusters, &Arc::default())
+            .err()
+            .unwrap_or_default(),
+    );
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(problems)
 }
@@ -137,7 +141,7 @@ impl Prepared {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
-        let loaded = modules::load(&config.plugins, &config.clusters)?;
+        let loaded = modules::load(&config.plugins, &config.clusters, &config.node)?;
         Ok(Self {
             config: Arc::new(config),
             loaded,

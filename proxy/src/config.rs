@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub clusters: Vec<Arc<Cluster>>,
     /// How filters call other services.
     pub callouts: Arc<Callouts>,
+    /// Who this proxy is: the property `xds.node`.
+    pub node: Arc<Node>,
     /// Worker threads, 1..=256. Default: the number of usable cores.
     pub workers: usize,
     /// How long in-flight requests may go on after SIGTERM. Default 30 s.
@@ -119,6 +122,8 @@ pub enum ServerHeader {
 pub struct DownstreamTls {
     /// Ready to use, ALPN `h2` and `http/1.1` set; none where it is not HTTP.
     pub server: Arc<rustls::ServerConfig>,
+    /// The server's own certificate, in DER.
+    pub certificate: Arc<[u8]>,
 }
 
 /// One entry of `routes`.

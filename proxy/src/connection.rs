@@ -1,9 +1,11 @@
 //! What is known of a client's connection, once, for all its requests.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
+use cofferdam_abi::FilterState;
 use http::{HeaderMap, HeaderValue};
 
 use crate::access_log::{Flags, Record};
@@ -24,6 +26,8 @@ pub(crate) struct Connection {
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Session>,
+    /// What filters keep for as long as it lasts.
+    pub(crate) state: RefCell<FilterState>,
 }
 
 // === impl Connection ===

@@ -1,5 +1,5 @@
-//! What is known of one request, or of one TCP connection, written down as it becomes known: for the access log, for
-//! the properties that filters read, and for the timers.
+//! What is known of one request, or of one TCP connection, written down as it becomes
+//! known: for the access log, for the properties that filters read, and for the timers.
 //!
 //! Everything is a `Cell`: the two ways of an exchange are polled by different tasks of
 //! the same thread and both write here.
@@ -10,11 +10,17 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use cofferdam_abi::{Attributes, Value};
 
 use crate::access_log::Flags;
 use crate::connection::Connection;
+use crate::tls::Session;
+use crate::upstream::ConnectError;
+use crate::upstream::pool::Wire;
 use crate::worker::Names;
+
+mod properties;
+
+pub(crate) use properties::Properties;
 
 /// The facts of one request, or of one TCP connection.
 #[derive(Debug)]
@@ -43,6 +49,16 @@ pub(crate) struct Facts {
     pub(crate) wanted_endpoint: Cell<Option<SocketAddr>>,
     pub(crate) upstream_local: Cell<Option<SocketAddr>>,
     pub(crate) attempts: Cell<u64>,
+    /// The upstream connection's TLS session, if any.
+    pub(crate) upstream_tls: RefCell<Option<Rc<Session>>>,
+    /// Why there was no connection, in words; empty where there was one.
+    pub(crate) transport_failure: RefCell<String>,
+    /// How long the request waited for a connection, where filters may ask.
+    pub(crate) pool_ready: Cell<Option<Duration>>,
+    /// When it began to be sent to the upstream, likewise.
+    pub(crate) first_sent: Cell<Option<Instant>>,
+    /// When the last of the exchange came; set once it is over.
+    pub(crate) last_received: Cell<Option<Instant>>,
 }
 
 // === impl Facts ===
@@ -81,7 +97,26 @@ impl Facts {
             wanted_endpoint: Cell::new(None),
             upstream_local: Cell::new(None),
             attempts: Cell::new(0),
+            upstream_tls: RefCell::new(None),
+            transport_failure: RefCell::new(String::new()),
+            pool_ready: Cell::new(None),
+            first_sent: Cell::new(None),
+            last_received: Cell::new(None),
         }
+    }
+
+    /// The upstream connection that carries this.
+    pub(crate) fn set_wire(&self, wire: &Wire) {
+        self.upstream_local.set(wire.local);
+        if let Some(tls) = &wire.tls {
+            *self.upstream_tls.borrow_mut() = Some(tls.clone());
+        }
+    }
+
+    /// There is none.
+    pub(crate) fn not_connected(&self, error: &ConnectError) {
+        self.upstream.set(error.address());
+        *self.transport_failure.borrow_mut() = error.to_string();
     }
 
     pub(crate) fn flag(&self, flag: Flags) {
@@ -109,129 +144,6 @@ impl Facts {
         };
         counter.set(counter.get().saturating_add(bytes as u64));
     }
-}
-
-/// The properties only the proxy knows (ABI notes, section 7).
-#[derive(Debug)]
-pub(crate) struct Properties(pub(crate) Rc<Facts>);
-
-impl Attributes for Properties {
-    fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
-        let [first, second] = *path else { return None };
-        let facts = &*self.0;
-        match first {
-            b"request" => facts.request(second),
-            b"response" => facts.response(second),
-            b"connection" => facts.connection(second),
-            b"source" => address(facts.connection.peer, second),
-            b"destination" => address(facts.connection.local, second),
-            b"upstream" => facts.upstream(second),
-            b"xds" => facts.xds(second),
-            _ => None,
-        }
-    }
-
-    fn upstream_hosts(&self) -> Option<Vec<String>> {
-        let facts = &*self.0;
-        facts.names.addresses(facts.cluster()?)
-    }
-
-    fn override_upstream(&self, address: &str) -> bool {
-        let address = address.parse().ok();
-        if address.is_some() {
-            self.0.wanted_endpoint.set(address);
-        }
-        address.is_some()
-    }
-}
-
-impl Facts {
-    fn request(&self, name: &[u8]) -> Option<Value> {
-        let since_epoch = self
-            .wall
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Some(match name {
-            b"time" => Value::Timestamp(since_epoch),
-            b"protocol" => Value::text(protocol(self.protocol?)),
-            b"size" | b"total_size" => Value::Int(int(self.received.get())),
-            b"duration" => Value::Duration(self.duration.get()?),
-            _ => return None,
-        })
-    }
-
-    fn response(&self, name: &[u8]) -> Option<Value> {
-        Some(match name {
-            b"code" => Value::Int(i64::from(self.status.get()?)),
-            b"code_details" => match self.details.borrow() {
-                details if details.is_empty() => return None,
-                details => Value::Bytes(details.clone()),
-            },
-            b"flags" => Value::Int(int(self.flags.get().bits())),
-            b"size" | b"total_size" => Value::Int(int(self.sent.get())),
-            _ => return None,
-        })
-    }
-
-    fn connection(&self, name: &[u8]) -> Option<Value> {
-        let connection = &self.connection;
-        Some(match name {
-            b"id" => Value::Uint(connection.id),
-            b"mtls" => Value::Bool(false),
-            b"requested_server_name" => {
-                let name = connection
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| tls.server_name.as_deref());
-                Value::text(name.unwrap_or_default())
-            }
-            b"tls_version" => Value::text(connection.tls.as_ref()?.version?),
-            _ => return None,
-        })
-    }
-
-    fn upstream(&self, name: &[u8]) -> Option<Value> {
-        Some(match name {
-            b"address" | b"port" => return address(self.upstream.get(), name),
-            b"local_address" => Value::text(self.upstream_local.get()?.to_string()),
-            b"num_endpoints" => Value::Uint(self.names.endpoints(self.cluster()?)?),
-            b"request_attempt_count" => Value::Uint(self.attempts.get()),
-            _ => return None,
-        })
-    }
-
-    /// The cluster that was chosen, or that will be.
-    fn cluster(&self) -> Option<usize> {
-        let chosen = self.cluster.get();
-        chosen.or_else(|| {
-            self.names
-                .cluster_of(self.connection.listener, self.route.get()?)
-        })
-    }
-
-    fn xds(&self, name: &[u8]) -> Option<Value> {
-        Some(match name {
-            b"cluster_name" => Value::text(self.names.cluster(self.cluster()?)?),
-            b"route_name" => Value::text(
-                self.names
-                    .route(self.connection.listener, self.route.get()?)?,
-            ),
-            b"listener_direction" => Value::Int(0),
-            _ => return None,
-        })
-    }
-}
-
-fn address(address: Option<SocketAddr>, name: &[u8]) -> Option<Value> {
-    Some(match name {
-        b"address" => Value::text(address?.to_string()),
-        b"port" => Value::Int(i64::from(address?.port())),
-        _ => return None,
-    })
-}
-
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// As Envoy writes it.

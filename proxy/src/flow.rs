@@ -223,6 +223,7 @@ impl Flow {
             waker.wake();
         }
         facts.duration.set(Some(facts.begun.elapsed()));
+        facts.last_received.set(Some(self.last_activity.get()));
         if let Some(filters) = &self.filters
             && let Ok(mut chain) = filters.chain.try_borrow_mut()
         {

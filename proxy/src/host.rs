@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::{Counter, QueueNotifier};
 use cofferdam_abi::{Host, LogLevel, Origin, Shared};
 
@@ -26,6 +27,7 @@ pub(crate) struct WorkerHost {
     rng: RefCell<fastrand::Rng>,
     level: LogLevel,
     clusters: Arc<ClusterNames>,
+    node: Arc<Node>,
     /// A root has asked for something (see [`Host::root_effect`]).
     pub(crate) effects: Cell<bool>,
     /// While a configuration is being verified, records are kept for its error message.
@@ -62,6 +64,7 @@ impl ClusterNames {
 impl WorkerHost {
     pub(crate) fn new(
         clusters: Arc<ClusterNames>,
+        node: Arc<Node>,
         shared: Arc<Shared>,
         notifier: Option<Arc<dyn QueueNotifier>>,
     ) -> Self {
@@ -69,6 +72,7 @@ impl WorkerHost {
             rng: RefCell::new(fastrand::Rng::new()),
             level: enabled_level(),
             clusters,
+            node,
             effects: Cell::new(false),
             captured: None,
             refusals: RefCell::default(),
@@ -80,11 +84,11 @@ impl WorkerHost {
     }
 
     /// A host that keeps what guests say instead of writing it, and what they share.
-    pub(crate) fn capturing(clusters: Arc<ClusterNames>) -> Self {
+    pub(crate) fn capturing(clusters: Arc<ClusterNames>, node: Arc<Node>) -> Self {
         Self {
             captured: Some(RefCell::default()),
             level: LogLevel::Warn,
-            ..Self::new(clusters, Arc::default(), None)
+            ..Self::new(clusters, node, Arc::default(), None)
         }
     }
 
@@ -160,6 +164,10 @@ impl Host for WorkerHost {
                 "filter was refused what its capabilities do not allow"
             );
         }
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        Some(self.node.clone())
     }
 
     fn log_level(&self) -> LogLevel {

@@ -4,7 +4,7 @@
 mod bind;
 mod detect;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -119,6 +119,7 @@ async fn serve_connection(
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
         tls: None,
+        state: RefCell::default(),
     };
     let serving: Option<Serving> = match accepted {
         Accepted::Tcp { stream, .. } => Box::pin(start(worker, connection, stream)).await,
@@ -148,7 +149,7 @@ where
     let acceptor = tokio_rustls::TlsAcceptor::from(tls.server.clone());
     let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
     let stream = handshake.ok()?.ok()?;
-    let session = Session::of_server(stream.get_ref().1);
+    let session = Session::of_server(stream.get_ref().1, &tls.certificate);
     let http2 = session.http2;
     connection.tls = Some(session);
     if config.tcp.is_some() {

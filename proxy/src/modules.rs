@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
+use cofferdam_abi::property::Node;
 use cofferdam_abi::{
     AbiVersion, Attributes, Exchange, Headers, LoadError, Module, Plugin, SharedExchange, Value,
     Vm, VmSettings,
@@ -31,6 +32,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(
     plugins: &[Arc<PluginConfig>],
     clusters: &[Arc<Cluster>],
+    node: &Arc<Node>,
 ) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
     let clusters = Arc::new(ClusterNames::new(clusters));
     let mut problems = Vec::new();
@@ -64,7 +66,7 @@ pub(crate) fn load(
                     digest: module.digest,
                 };
                 if unsound.is_empty() {
-                    problems.extend(plugin.try_start(&clusters));
+                    problems.extend(plugin.try_start(&clusters, node));
                 }
                 for problem in unsound {
                     problems.push(diagnostic(
@@ -131,8 +133,8 @@ impl Loaded {
         }
     }
 
-    fn try_start(&self, clusters: &Arc<ClusterNames>) -> Option<Diagnostic> {
-        let host = Rc::new(WorkerHost::capturing(clusters.clone()));
+    fn try_start(&self, clusters: &Arc<ClusterNames>, node: &Arc<Node>) -> Option<Diagnostic> {
+        let host = Rc::new(WorkerHost::capturing(clusters.clone(), node.clone()));
         let started = Vm::start(
             &*self.code,
             self.version,

@@ -131,6 +131,7 @@ impl Plugins {
         Self {
             host: Rc::new(WorkerHost::new(
                 clusters.clone(),
+                config.node.clone(),
                 shared.clone(),
                 Some(news.notifier()),
             )),

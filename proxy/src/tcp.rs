@@ -112,16 +112,16 @@ where
         Ok(Raw {
             stream,
             address,
-            local,
+            wire,
         }) => {
             facts.upstream.set(Some(address));
-            facts.upstream_local.set(local);
+            facts.set_wire(&wire);
             relay.touch();
             carry(relay, client, stream).await
         }
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
-            facts.upstream.set(error.address());
+            facts.not_connected(&error);
             Over::NotConnected(error)
         }
     }

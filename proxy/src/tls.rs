@@ -9,6 +9,7 @@
 //! is a configuration error, not a handshake failure an hour later. [`TlsError::whose`]
 //! says which setting a message belongs to.
 
+pub mod certificate;
 #[cfg(test)]
 mod tests;
 
@@ -60,19 +61,24 @@ pub struct Session {
     pub server_name: Option<String>,
     /// Whether the peers agreed on HTTP/2.
     pub http2: bool,
+    /// The certificate we have shown, in DER.
+    pub own_certificate: Option<Arc<[u8]>>,
+    /// The certificate the peer has shown, in DER.
+    pub peer_certificate: Option<Box<[u8]>>,
 }
 
 /// What a listener needs: its certificate chain and key, with HTTP/2 and HTTP/1.1 on offer
-/// (in that order of preference).
+/// (in that order of preference); and the certificate itself, in DER.
 ///
 /// # Errors
 /// Text that is not PEM, holds nothing of the wanted kind, or a key of another certificate.
 pub fn server_config(
     certificate_pem: &[u8],
     key_pem: &[u8],
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<(Arc<ServerConfig>, Arc<[u8]>), TlsError> {
     let provider = provider();
     let chain = certificates(certificate_pem, Whose::Certificate)?;
+    let own: Arc<[u8]> = chain.first().map_or(&[][..], |own| own).into();
     let key = (provider.key_provider)
         .load_private_key(private_key(key_pem)?)
         .map_err(|error| {
@@ -104,7 +110,7 @@ pub fn server_config(
         .with_no_client_auth()
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), own))
 }
 
 /// What a cluster needs: whom to trust (`None`: the certificate authorities of this
@@ -152,11 +158,13 @@ pub fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
 
 impl Session {
     /// What the handshake with a client settled.
-    pub fn of_server(connection: &rustls::ServerConnection) -> Self {
+    pub fn of_server(connection: &rustls::ServerConnection, own: &Arc<[u8]>) -> Self {
         Self {
             version: connection.protocol_version().and_then(version_text),
             server_name: connection.server_name().map(str::to_owned),
             http2: connection.alpn_protocol() == Some(H2),
+            own_certificate: Some(own.clone()),
+            peer_certificate: first(connection.peer_certificates()),
         }
     }
 
@@ -166,8 +174,14 @@ impl Session {
             version: connection.protocol_version().and_then(version_text),
             server_name: None,
             http2: connection.alpn_protocol() == Some(H2),
+            own_certificate: None,
+            peer_certificate: first(connection.peer_certificates()),
         }
     }
+}
+
+fn first(chain: Option<&[CertificateDer<'_>]>) -> Option<Box<[u8]>> {
+    Some(chain?.first()?.as_ref().into())
 }
 
 /// The version as Envoy writes it.

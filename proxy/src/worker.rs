@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
-use crate::config::{Action, Config, Listener, Route};
+use crate::config::{Action, Address, Config, Listener, Route};
 use crate::evictions::Evictions;
 use crate::flow::Flow;
 use crate::headers::{self, DateCache};
@@ -276,6 +276,18 @@ impl Names {
             .clusters
             .get(index)
             .map(|cluster| &cluster.name[..])
+    }
+
+    pub(crate) fn listener(&self, index: usize) -> Option<&str> {
+        Some(&self.config.listeners.get(index)?.name)
+    }
+
+    /// The path of a listener that is a unix socket.
+    pub(crate) fn socket(&self, index: usize) -> Option<&str> {
+        match &self.config.listeners.get(index)?.address {
+            Address::Unix(path) => path.to_str(),
+            Address::Tcp(_) => None,
+        }
     }
 
     pub(crate) fn endpoints(&self, index: usize) -> Option<u64> {

@@ -195,8 +195,13 @@ impl Maps<'_> {
 
     fn request(&self, exchange: &Exchange, name: &[u8], rest: &[&[u8]]) -> Option<Option<Value>> {
         let map = self.request;
-        if name == b"headers" {
-            return Some(map_value(map, rest));
+        match rest {
+            _ if name != b"headers" => {}
+            // Another name of the same field to Envoy.
+            [host] if host.eq_ignore_ascii_case(b"host") => {
+                return Some(map_value(map, &[b":authority"]));
+            }
+            _ => return Some(map_value(map, rest)),
         }
         if !rest.is_empty() {
             return Some(None);

@@ -2,6 +2,7 @@
 //! that this host can fill).
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -13,7 +14,7 @@ use super::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     /// `envoy.config.core.v3.Node`.
-    Node(Rc<Node>),
+    Node(Arc<Node>),
     /// `envoy.config.core.v3.Metadata`.
     Metadata(Rc<Metadata>),
     /// `envoy.config.core.v3.Locality`.
@@ -140,7 +141,7 @@ mod tests {
     fn node() -> Value {
         let kind = Some(Kind::StringValue("v".to_owned()));
         let fields = [("k".to_owned(), prost_types::Value { kind })].into();
-        Value::Message(Message::Node(Rc::new(Node {
+        Value::Message(Message::Node(Arc::new(Node {
             id: "i".to_owned(),
             metadata: Some(Struct { fields }),
             ..Node::default()

@@ -215,8 +215,10 @@ each_engine! {
             ("set_envoy_filter_state", object("no.such.factory")),
             ("set_envoy_filter_state", b"\xff".to_vec()),
             ("set_envoy_filter_state", Vec::new()),
+            ("set_envoy_filter_state", object("envoy.upstream.dynamic_port")),
+            ("set_envoy_filter_state", [field(1, "envoy.upstream.dynamic_port"), field(2, "80")].concat()),
         ]);
-        assert_eq!(results, [ok(""), refused("1"), refused("2"), refused("1")]);
+        assert_eq!(results, [ok(""), refused("1"), refused("2"), refused("1"), refused("2"), ok("")]);
         let known = literal(&known);
         let guest = engine.guest(&format!("on request_headers
             (drop (!call_foreign_function {{\"set_envoy_filter_state\"}} {{\"{known}\"}} #0 #0))

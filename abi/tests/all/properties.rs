@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_abi::property::{Node, ProtoKind, ProtoStruct, ProtoValue};
@@ -49,10 +50,10 @@ impl Attributes for OnConnection {
     }
 }
 
-fn node() -> Rc<Node> {
+fn node() -> Arc<Node> {
     let kind = Some(ProtoKind::StringValue("v".to_owned()));
     let fields = [("k".to_owned(), ProtoValue { kind })].into();
-    Rc::new(Node {
+    Arc::new(Node {
         id: "me".to_owned(),
         metadata: Some(ProtoStruct { fields }),
         ..Node::default()
@@ -127,7 +128,7 @@ each_engine! {
         for (path, value) in [
             ("path", "/p/q?a=1&b#frag"), ("url_path", "/p/q"), ("query", "a=1&b"), ("host", "test"),
             ("scheme", "http"), ("method", "GET"), ("referer", "ref"), ("useragent", "me"), ("id", "id"),
-            ("headers\\00x-a", "1,2"), ("headers\\00X-A", "1,2"), ("headers\\00:path", "/p/q?a=1&b#frag"),
+            ("headers\\00x-a", "1,2"), ("headers\\00X-A", "1,2"), ("headers\\00:path", "/p/q?a=1&b#frag"), ("headers\\00Host", "test"),
         ] {
             assert_eq!(found(engine, &format!("request\\00{path}")), value.as_bytes(), "{path}");
         }

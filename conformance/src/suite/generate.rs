@@ -2,11 +2,13 @@
 //!
 //! [`calls`] is the one list of hostcalls with arguments that work. [`pointers`] spoils each
 //! pointer in turn, [`enums`] each enumeration, [`matrix`] makes each call in each callback.
+//! [`properties`] asks for each path in each phase.
 
 mod calls;
 mod enums;
 mod matrix;
 mod pointers;
+mod properties;
 
 use bytes::Bytes;
 
@@ -20,6 +22,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = pointers::cases();
     cases.extend(enums::cases());
     cases.extend(matrix::cases());
+    cases.extend(properties::cases());
     cases
 }
 

@@ -19,6 +19,7 @@ mod headers;
 mod host;
 mod listeners;
 mod matching;
+mod node;
 mod routes;
 mod shared;
 mod tcp;
@@ -150,6 +151,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         plugins,
         clusters: clusters.built.into_iter().map(Arc::new).collect(),
         callouts: Arc::new(callouts),
+        node: Arc::new(node::read(&root)),
         workers: match root.get("workers") {
             Some(_) => root.count("workers"),
             None => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256)),

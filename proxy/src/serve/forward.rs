@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use cofferdam_abi::Way;
 use http::request::Parts;
@@ -82,14 +83,21 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     }
 
     let wanted = flow.facts.wanted_endpoint.get();
+    // Only filters ask for these times.
+    let asked = flow.filters.is_some().then(Instant::now);
     let mut lease = match upstream.connect(wanted, false).await {
         Ok(lease) => lease,
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
-            flow.facts.upstream.set(error.address());
+            flow.facts.not_connected(&error);
             return Err(Stop::answer(Answer::not_connected(&error), body.unread()));
         }
     };
+    if let Some(asked) = asked {
+        let now = Instant::now();
+        flow.facts.pool_ready.set(Some(now - asked));
+        flow.facts.first_sent.set(Some(now));
+    }
     let body = body.outgoing(flow, &mut head, &worker, route, lease.is_http2());
     aim(
         &mut head,
@@ -102,7 +110,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     let mut timer = Timer::new(route.timeout, route.idle_timeout);
     loop {
         flow.facts.upstream.set(Some(lease.address()));
-        flow.facts.upstream_local.set(lease.local);
+        flow.facts.set_wire(&lease.wire);
         flow.facts.attempts.set(flow.facts.attempts.get() + 1);
         let sent = lease.send(request);
         match wait(flow, sent, &mut timer).await {
@@ -128,7 +136,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
                             continue;
                         }
                         Err(error) => {
-                            flow.facts.upstream.set(error.address());
+                            flow.facts.not_connected(&error);
                             let unread = unsent.into_body().take_source();
                             return Err(Stop::answer(Answer::not_connected(&error), unread));
                         }

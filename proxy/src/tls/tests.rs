@@ -33,7 +33,8 @@ async fn handshake(
     name: &str,
     alpn: &[&[u8]],
 ) -> (io::Result<Session>, io::Result<Session>) {
-    let server = server_config(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
+    let (server, own) =
+        server_config(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
     let client = client_config(Some(ca.as_bytes()), alpn).unwrap();
     let (near, far) = tokio::io::duplex(64 * 1024);
     let connector = TlsConnector::from(client);
@@ -50,7 +51,7 @@ async fn handshake(
             .map_err(same),
         server
             .as_ref()
-            .map(|stream| Session::of_server(stream.get_ref().1))
+            .map(|stream| Session::of_server(stream.get_ref().1, &own))
             .map_err(same),
     )
 }

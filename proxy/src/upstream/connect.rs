@@ -13,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::pool::Pool;
+use super::pool::{Pool, Wire};
 use super::{Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
+use crate::tls::Session;
 use crate::worker::LocalExecutor;
 
 /// HTTP/2 window of one stream, in bytes.
@@ -33,7 +34,7 @@ const MAX_HEADER_LIST: u32 = 64 << 10;
 pub(crate) struct Lease {
     sender: Sender,
     pool: Rc<Pool>,
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) wire: Wire,
     /// It has carried requests before, so it may have died unseen.
     pub(crate) reused: bool,
 }
@@ -97,17 +98,17 @@ impl Upstream {
 
 impl Lease {
     fn pooled(pool: &Rc<Pool>) -> Option<Self> {
-        let (sender, local) = match pool.take_http1() {
-            Some((sender, local)) => (Sender::Http1(sender), local),
+        let (sender, wire) = match pool.take_http1() {
+            Some((sender, wire)) => (Sender::Http1(sender), wire),
             None => {
-                let (sender, local) = pool.shared_http2()?;
-                (Sender::Http2(sender), local)
+                let (sender, wire) = pool.shared_http2()?;
+                (Sender::Http2(sender), wire)
             }
         };
         Some(Self {
             sender,
             pool: pool.clone(),
-            local,
+            wire,
             reused: true,
         })
     }
@@ -143,7 +144,7 @@ impl Lease {
     /// this call it is closed with the lease.
     pub(crate) fn give_back(self) {
         if let Sender::Http1(sender) = self.sender {
-            self.pool.put_http1(sender, self.local);
+            self.pool.put_http1(sender, self.wire);
         }
     }
 }
@@ -161,15 +162,18 @@ async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> 
     let address = pool.address;
     let (stream, local) = dial(address).await?;
     let Some(tls) = &cluster.tls else {
-        return start(stream, cluster.protocol == Protocol::Http2, pool, local).await;
+        let wire = Wire { local, tls: None };
+        return start(stream, cluster.protocol == Protocol::Http2, pool, wire).await;
     };
     let stream = secure(tls, &tls.client, stream, address).await?;
-    let spoken = stream.get_ref().1.alpn_protocol() == Some(crate::tls::H2);
+    let session = Session::of_client(stream.get_ref().1);
+    let spoken = session.http2;
     if cluster.protocol == Protocol::Http2 && !spoken {
         let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
         return Err(ConnectError::Tls(address, error));
     }
-    start(stream, spoken, pool, local).await
+    let tls = Some(Rc::new(session));
+    start(stream, spoken, pool, Wire { local, tls }).await
 }
 
 /// A connection to an endpoint, and its address here.
@@ -198,12 +202,7 @@ pub(super) async fn secure(
         .map_err(|error| ConnectError::Tls(address, error))
 }
 
-async fn start<S>(
-    stream: S,
-    http2: bool,
-    pool: Rc<Pool>,
-    local: Option<SocketAddr>,
-) -> Result<Lease, ConnectError>
+async fn start<S>(stream: S, http2: bool, pool: Rc<Pool>, wire: Wire) -> Result<Lease, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -223,11 +222,11 @@ where
             // Whoever has a request on it is told there.
             let _ = connection.await;
         });
-        pool.share_http2(sender.clone(), local);
+        pool.share_http2(sender.clone(), wire.clone());
         return Ok(Lease {
             sender: Sender::Http2(sender),
             pool,
-            local,
+            wire,
             reused: false,
         });
     }
@@ -242,7 +241,7 @@ where
     Ok(Lease {
         sender: Sender::Http1(sender),
         pool,
-        local,
+        wire,
         reused: false,
     })
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::{http1, http2};
 
 use super::UpstreamBody;
+use crate::tls::Session;
 
 /// Most idle HTTP/1 connections kept per endpoint and worker.
 const MOST_IDLE: usize = 128;
@@ -24,11 +25,20 @@ pub(crate) struct Pool {
     sweeping: Cell<bool>,
 }
 
+/// What carries a connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wire {
+    /// Its address here.
+    pub(crate) local: Option<SocketAddr>,
+    /// Its TLS session, if any.
+    pub(crate) tls: Option<Rc<Session>>,
+}
+
 /// A connection nobody uses.
 #[derive(Debug)]
 struct Idle {
     sender: http1::SendRequest<UpstreamBody>,
-    local: Option<SocketAddr>,
+    wire: Wire,
     since: Instant,
 }
 
@@ -36,7 +46,7 @@ struct Idle {
 #[derive(Debug, Clone)]
 struct Shared {
     sender: http2::SendRequest<UpstreamBody>,
-    local: Option<SocketAddr>,
+    wire: Wire,
 }
 
 // === impl Pool ===
@@ -55,9 +65,7 @@ impl Pool {
 
     /// The connection used last that can take a request now. One that is still busy with
     /// somebody's upload is left where it is: waiting for it would queue behind that.
-    pub(crate) fn take_http1(
-        &self,
-    ) -> Option<(http1::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
+    pub(crate) fn take_http1(&self) -> Option<(http1::SendRequest<UpstreamBody>, Wire)> {
         let mut idle = self.http1.borrow_mut();
         let mut index = idle.len();
         while index > 0 {
@@ -66,17 +74,13 @@ impl Pool {
                 idle.remove(index);
             } else if idle[index].sender.is_ready() {
                 let taken = idle.remove(index);
-                return Some((taken.sender, taken.local));
+                return Some((taken.sender, taken.wire));
             }
         }
         None
     }
 
-    pub(crate) fn put_http1(
-        self: &Rc<Self>,
-        sender: http1::SendRequest<UpstreamBody>,
-        local: Option<SocketAddr>,
-    ) {
+    pub(crate) fn put_http1(self: &Rc<Self>, sender: http1::SendRequest<UpstreamBody>, wire: Wire) {
         if sender.is_closed() {
             return;
         }
@@ -86,7 +90,7 @@ impl Pool {
         }
         idle.push(Idle {
             sender,
-            local,
+            wire,
             since: Instant::now(),
         });
         if !self.sweeping.replace(true) {
@@ -94,9 +98,7 @@ impl Pool {
         }
     }
 
-    pub(crate) fn shared_http2(
-        &self,
-    ) -> Option<(http2::SendRequest<UpstreamBody>, Option<SocketAddr>)> {
+    pub(crate) fn shared_http2(&self) -> Option<(http2::SendRequest<UpstreamBody>, Wire)> {
         let mut shared = self.http2.borrow_mut();
         if shared
             .as_ref()
@@ -106,15 +108,11 @@ impl Pool {
         }
         shared
             .as_ref()
-            .map(|shared| (shared.sender.clone(), shared.local))
+            .map(|shared| (shared.sender.clone(), shared.wire.clone()))
     }
 
-    pub(crate) fn share_http2(
-        &self,
-        sender: http2::SendRequest<UpstreamBody>,
-        local: Option<SocketAddr>,
-    ) {
-        *self.http2.borrow_mut() = Some(Shared { sender, local });
+    pub(crate) fn share_http2(&self, sender: http2::SendRequest<UpstreamBody>, wire: Wire) {
+        *self.http2.borrow_mut() = Some(Shared { sender, wire });
     }
 
     /// Closes everything that is not in use.

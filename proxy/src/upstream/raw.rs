@@ -1,11 +1,14 @@
 //! Connections to an upstream that carry something else than HTTP: never pooled.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Upstream;
 use super::connect::{ConnectError, dial, secure};
+use super::pool::Wire;
+use crate::tls::Session;
 
 /// What carries bytes: a socket, or TLS on one.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -16,7 +19,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(crate) struct Raw {
     pub(crate) stream: Box<dyn Io>,
     pub(crate) address: SocketAddr,
-    pub(crate) local: Option<SocketAddr>,
+    pub(crate) wire: Wire,
 }
 
 impl Upstream {
@@ -25,14 +28,19 @@ impl Upstream {
         let address = self.select(None).ok_or(ConnectError::NoEndpoint)?.address;
         let opening = async {
             let (stream, local) = dial(address).await?;
+            let mut wire = Wire { local, tls: None };
             let stream: Box<dyn Io> = match &self.cluster.tls {
-                Some(tls) => Box::new(secure(tls, &tls.raw, stream, address).await?),
+                Some(tls) => {
+                    let stream = secure(tls, &tls.raw, stream, address).await?;
+                    wire.tls = Some(Rc::new(Session::of_client(stream.get_ref().1)));
+                    Box::new(stream)
+                }
                 None => Box::new(stream),
             };
             Ok(Raw {
                 stream,
                 address,
-                local,
+                wire,
             })
         };
         match tokio::time::timeout(self.cluster.connect_timeout, opening).await {

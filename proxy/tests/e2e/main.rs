@@ -4,6 +4,7 @@
 mod support;
 
 mod bodies;
+mod certificates;
 mod command;
 mod configuration;
 mod drain;

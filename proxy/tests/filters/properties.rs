@@ -47,6 +47,17 @@ const PATHS: &[&str] = &[
     "upstream/local_address",
     "upstream/num_endpoints",
     "upstream/request_attempt_count",
+    "upstream/transport_failure_reason",
+    "upstream/cx_pool_ready_duration",
+    "upstream/locality",
+    "upstream/tls_version",
+    "response/backend_latency",
+    "metadata",
+    "metadata/filter_metadata",
+    "xds/virtual_host_name",
+    "xds/route_metadata",
+    "xds/filter_chain_name",
+    "xds/upstream_host_metadata",
     "xds/cluster_name",
     "xds/route_name",
     "xds/listener_direction",
@@ -386,5 +397,155 @@ fn a_root_knows_its_plugin_and_nothing_of_streams() {
             .filter(|path| !own.contains(path))
             .collect();
         at.absent(&others);
+    });
+}
+
+#[test]
+fn the_way_to_the_upstream_is_told() {
+    run(async {
+        let (_upstream, proxy) = start().await;
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            200
+        );
+        proxy.logged(&["delete 2."]).await;
+        let values = values(&proxy, 2);
+        let at = At(&values, "request_headers");
+        at.absent(&[
+            "upstream/transport_failure_reason",
+            "upstream/cx_pool_ready_duration",
+            "upstream/locality",
+            "response/backend_latency",
+            "xds/upstream_host_metadata",
+        ]);
+        for callback in ["request_headers", "response_headers"] {
+            let at = At(&values, callback);
+            assert_eq!(at.text("xds/virtual_host_name"), "web");
+            assert_eq!(at.bytes("xds/filter_chain_name"), b"");
+            assert_eq!(at.bytes("xds/route_metadata"), b"");
+            assert_eq!(at.bytes("metadata"), b"");
+            assert_eq!(at.bytes("metadata/filter_metadata"), [0; 4]);
+        }
+        let at = At(&values, "response_headers");
+        assert_eq!(at.bytes("upstream/transport_failure_reason"), b"");
+        assert_eq!(at.bytes("upstream/locality"), b"");
+        assert!(at.number("upstream/cx_pool_ready_duration") > 0);
+        // A null, as in Envoy.
+        assert_eq!(at.found("xds/upstream_host_metadata").0, 3);
+        at.absent(&["upstream/tls_version", "response/backend_latency"]);
+        let at = At(&values, "log");
+        let (latency, whole) = (
+            at.number("response/backend_latency"),
+            at.number("request/duration"),
+        );
+        assert!(0 < latency && latency <= whole, "{latency} of {whole}");
+    });
+}
+
+#[test]
+fn an_upstream_that_cannot_be_reached_is_explained() {
+    run(async {
+        let filter = Filter::wasm("asker", guest());
+        let config = Config::new(Upstream::nowhere()).filter(filter);
+        let proxy = Proxy::start(&config).await;
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            503
+        );
+        proxy.logged(&["delete 2."]).await;
+        let values = values(&proxy, 2);
+        let at = At(&values, "log");
+        let reason = at.text("upstream/transport_failure_reason");
+        assert!(reason.contains("refused"), "{reason}");
+        at.absent(&[
+            "upstream/cx_pool_ready_duration",
+            "response/backend_latency",
+        ]);
+    });
+}
+
+#[test]
+fn a_node_is_what_its_operator_says() {
+    run(async {
+        let upstream = Upstream::start();
+        let paths = [
+            "xds/node/id",
+            "xds/node/cluster",
+            "xds/node/metadata/region",
+            "xds/node/metadata/ports/1",
+            "xds/node/metadata/ports/2",
+            "xds/node/metadata/deep/er",
+            "xds/node/metadata/none",
+            "xds/node/metadata/on",
+            "node/id",
+        ];
+        let ask: String = paths
+            .iter()
+            .map(|path| format!("(call $property «{}»)", path.replace('/', "\0")))
+            .collect();
+        let guest = Guest::new().on("configure", &ask).on("log", &ask);
+        let config = Config::new(upstream.address)
+            .filter(Filter::wasm("asker", guest.build()))
+            .with("node: { id: me, cluster: us, metadata: { region: north, ports: [1, x], deep: { er: 2.5 }, none: null, on: true } }");
+        let proxy = Proxy::start(&config).await;
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            200
+        );
+        proxy.logged(&["delete 2."]).await;
+        for (context, callback) in [(1, "configure"), (2, "log")] {
+            let values = values(&proxy, context);
+            let at = At(&values, callback);
+            assert_eq!(at.text("xds/node/id"), "me", "{callback}");
+            assert_eq!(at.text("node/id"), "me");
+            assert_eq!(at.text("xds/node/cluster"), "us");
+            assert_eq!(at.text("xds/node/metadata/region"), "north");
+            assert_eq!(at.text("xds/node/metadata/ports/1"), "x");
+            assert_eq!(at.bytes("xds/node/metadata/deep/er"), 2.5_f64.to_le_bytes());
+            assert_eq!(at.bytes("xds/node/metadata/on"), [1]);
+            assert_eq!(at.found("xds/node/metadata/none").0, 3);
+            at.absent(&["xds/node/metadata/ports/2"]);
+        }
+    });
+}
+
+#[test]
+fn values_of_a_connection_are_there_for_its_next_request_alone() {
+    run(async {
+        // declare_property { name: "c", span: DownstreamConnection }
+        let guest = Guest::new()
+            .import(
+                r#"(import "env" "proxy_call_foreign_function"
+                    (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
+                (import "env" "proxy_set_property" (func $set (param i32 i32 i32 i32) (result i32)))"#,
+            )
+            .on(
+                "configure",
+                "(drop (call $foreign «declare_property» «\u{a}\u{1}c\u{28}\u{2}» (i32.const 0) (i32.const 0)))",
+            )
+            .on(
+                "request_headers",
+                "(call $property «c») (drop (call $set «c» «kept»)) (call $property «r») (drop (call $set «r» «kept»))",
+            );
+        let upstream = Upstream::start();
+        let config = Config::new(upstream.address).filter(Filter::wasm("keeper", guest.build()));
+        let proxy = Proxy::start(&config).await;
+        for http in [Http::One, Http::Two] {
+            let before = proxy.lines(&[" filter: delete "]).len();
+            let mut client = proxy.client(http).await;
+            assert_eq!(client.send(get("/a")).await.status, 200);
+            client.ready().await.expect("still there");
+            assert_eq!(client.send(get("/b")).await.status, 200);
+            proxy.client(http).await.send(get("/c")).await;
+            proxy.logged_times(&["filter: delete "], before + 3).await;
+            let context = u32::try_from(before).expect("few") + 2;
+            let [first, second, other] = [0, 1, 2].map(|more| values(&proxy, context + more));
+            for fresh in [&first, &other] {
+                At(fresh, "request_headers").absent(&["c", "r"]);
+            }
+            let at = At(&second, "request_headers");
+            assert_eq!(at.text("c"), "kept");
+            at.absent(&["r"]);
+        }
     });
 }

@@ -22,6 +22,12 @@ pub(crate) struct Pki {
 impl Pki {
     /// A certificate for these names.
     pub(crate) fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Self::of(CertificateParams::new(names).unwrap())
+    }
+
+    /// Whatever certificate that is.
+    pub(crate) fn of(leaf: CertificateParams) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         // OpenSSL takes a certificate whose two names are the same for one that signed itself.
         params
@@ -30,8 +36,6 @@ impl Pki {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let leaf = CertificateParams::new(names).unwrap();
         Self {
             certificate: leaf.signed_by(&key, &ca).unwrap().pem(),
             ca: ca.pem(),

@@ -68,6 +68,13 @@ pub(super) fn evaluate<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
     let token = token(&args)?;
     let held = own(caller.state())?.held.get(&token);
     let compiled = held.cloned().ok_or(Status::NotFound)?;
+    // A path alone is that property, whatever kind of value it has.
+    if let Some(path) = references::path(&compiled.expression.expr) {
+        let path: Vec<&[u8]> = path.iter().map(String::as_bytes).collect();
+        if let Some(found) = properties::find(caller.state(), &path) {
+            return Ok(found.encode().ok_or(Status::SerializationFailure)?);
+        }
+    }
     let variables = compiled.variables(caller.state());
     let size = cost::Size::of(variables.values());
     charge(caller, usize::try_from(size.bytes).unwrap_or(usize::MAX), 1)?;

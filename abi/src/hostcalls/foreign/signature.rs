@@ -81,6 +81,8 @@ pub(super) enum Refusal {
     Unsupported,
     /// It is not the text's, or not the key's.
     Wrong,
+    /// The key cannot be read, or is of a kind that takes no hash.
+    Key,
 }
 
 /// Instructions a byte of text costs to hash.
@@ -92,20 +94,20 @@ pub(super) fn verify_signature<C: GuestCaller>(caller: &mut C, args: Bytes) -> A
     let args = VerifySignature::decode(args).map_err(|_| Status::BadArgument)?;
     charge(caller, args.text.len(), HASH)?;
     caller.charge(PARSE)?;
-    let key = either(&args.public_key, &args.public_key_pem)
-        .and_then(PublicKey::read)
-        .ok_or(Status::BadArgument)?;
-    let refusal = match Hash::from_name(&args.hash_function) {
-        None => Err(Refusal::Unsupported),
-        Some(hash) => {
+    let key = either(&args.public_key, &args.public_key_pem).ok_or(Status::BadArgument)?;
+    let verified = match (Hash::from_name(&args.hash_function), PublicKey::read(key)) {
+        (None, _) => Err(Refusal::Unsupported),
+        (_, None) => Err(Refusal::Key),
+        (Some(hash), Some(key)) => {
             caller.charge(key.cost())?;
             key.verify(hash, &args.text, &args.signature)
         }
     };
-    let error = match refusal {
+    let error = match verified {
         Ok(()) => String::new(),
         Err(Refusal::Unsupported) => format!("{} is not supported.", args.hash_function),
         Err(Refusal::Wrong) => "Failed to verify digest. Error code: 0".to_owned(),
+        Err(Refusal::Key) => "Failed to initialize digest verify.".to_owned(),
     };
     let verified = Verified {
         result: error.is_empty(),
@@ -118,12 +120,11 @@ pub(super) fn sign<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
     let args = Sign::decode(args).map_err(|_| Status::BadArgument)?;
     charge(caller, args.text.len(), HASH)?;
     caller.charge(PARSE)?;
-    let key = either(&args.private_key, &args.private_key_pem)
-        .and_then(PrivateKey::read)
-        .ok_or(Status::BadArgument)?;
-    let signed = match Hash::from_name(&args.hash_function) {
-        None => Err(Refusal::Unsupported),
-        Some(hash) => {
+    let key = either(&args.private_key, &args.private_key_pem).ok_or(Status::BadArgument)?;
+    let signed = match (Hash::from_name(&args.hash_function), PrivateKey::read(key)) {
+        (None, _) => Err(Refusal::Unsupported),
+        (_, None) => Err(Refusal::Key),
+        (Some(hash), Some(key)) => {
             caller.charge(key.cost())?;
             key.sign(hash, &args.text)
         }
@@ -140,6 +141,9 @@ pub(super) fn sign<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
             error: match refusal {
                 Refusal::Unsupported => format!("{} is not supported.", args.hash_function),
                 Refusal::Wrong => "Failed to create signature.".to_owned(),
+                Refusal::Key => {
+                    "Invalid key type: private key required for signing operation.".to_owned()
+                }
             },
         },
     };

@@ -54,6 +54,9 @@ pub(super) fn set_envoy_filter_state<C: GuestCaller>(caller: &mut C, args: Bytes
     if !KEYS.iter().any(|key| key.as_bytes() == args.path) {
         return Err(Status::NotFound.into());
     }
+    if is_number(&args.path) && !is_decimal(&args.value) {
+        return Err(Status::BadArgument.into());
+    }
     let stream = caller.state().stream().ok_or(Status::NotFound)?;
     let mut exchange = stream.exchange.borrow_mut();
     let exchange = &mut *exchange;
@@ -86,6 +89,19 @@ pub(super) fn declare_property<C: GuestCaller>(caller: &mut C, args: Bytes) -> A
     };
     prototypes.declare(name, prototype)?;
     Ok(Bytes::new())
+}
+
+/// Whether a key's value is a number.
+fn is_number(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"envoy.tcp_proxy.per_connection_idle_timeout_ms" | b"envoy.upstream.dynamic_port"
+    )
+}
+
+fn is_decimal(value: &[u8]) -> bool {
+    let text = std::str::from_utf8(value);
+    text.is_ok_and(|text| text.parse::<u64>().is_ok())
 }
 
 const fn span(number: i32) -> Span {

@@ -125,7 +125,7 @@ each_engine! {
         }
     }
 
-    fn what_is_no_key_answers_2(engine) {
+    fn no_key_answers_2_and_one_that_cannot_be_used_says_so(engine) {
         let key = public("P-256");
         let text = pem("PUBLIC KEY", &key);
         let sig = signature("P-256", "sha256");
@@ -145,8 +145,12 @@ each_engine! {
             ("sign", [field(1, "sha256"), field(2, &key), field(3, TEXT)].concat()),
             ("sign", [field(1, "sha256"), field(3, TEXT)].concat()),
         ]);
-        let mut expected = vec![("2".to_owned(), vec![]); 12];
-        expected[0] = good();
+        let (none, unusable) = (("2".to_owned(), vec![]), bad(true, "Failed to initialize digest verify."));
+        let not_private = bad(false, "Invalid key type: private key required for signing operation.");
+        let expected = [
+            good(), none.clone(), none.clone(), unusable.clone(), none.clone(), unusable.clone(), unusable.clone(), unusable,
+            none.clone(), none.clone(), not_private, none,
+        ];
         assert_eq!(results, expected);
     }
 

@@ -6,6 +6,7 @@
 //! [`peer`] and [`grpc`] answer callouts.
 
 mod exchange;
+mod facts;
 mod grpc;
 mod host;
 mod peer;

@@ -5,6 +5,7 @@ mod callouts;
 mod cluster;
 mod filter;
 mod listener;
+mod node;
 mod route;
 mod shared;
 
@@ -17,6 +18,7 @@ pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
+pub use node::NODE;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES};
 
@@ -66,6 +68,12 @@ pub static ROOT: Table = Table {
             Kind::Table(&SHARED_QUEUES),
             Means("the defaults"),
             "Bounds on shared queues.",
+        ),
+        field(
+            "node",
+            Kind::Table(&NODE),
+            Means("no names"),
+            "Who this proxy is, for filters that ask.",
         ),
         field(
             "compat",

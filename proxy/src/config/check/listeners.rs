@@ -150,7 +150,10 @@ fn downstream_tls(tls: &Object<'_>, context: &Context<'_>) -> Option<DownstreamT
     let (certificate, key) = (certificate?, key?);
     let ((_, certificate_pem), (_, key_pem)) = (certificate_pem?, key_pem?);
     match crate::tls::server_config(&certificate_pem, &key_pem) {
-        Ok(server) => Some(DownstreamTls { server }),
+        Ok((server, certificate)) => Some(DownstreamTls {
+            server,
+            certificate,
+        }),
         Err(error) => {
             blame(&error, tls.node(), &certificate, &key);
             None

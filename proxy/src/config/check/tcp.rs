@@ -49,9 +49,10 @@ pub(super) fn read(
 
 /// A client of another protocol is not told that HTTP is spoken here.
 pub(super) fn without_alpn(tls: DownstreamTls) -> DownstreamTls {
-    let mut server = Arc::unwrap_or_clone(tls.server);
+    let mut server = Arc::unwrap_or_clone(tls.server.clone());
     server.alpn_protocols.clear();
     DownstreamTls {
         server: Arc::new(server),
+        ..tls
     }
 }

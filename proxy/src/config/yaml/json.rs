@@ -18,7 +18,9 @@ impl Node<'_> {
         }
     }
 
-    fn json(&self) -> Option<Json> {
+    /// This value as JSON. `None` when it has no such form, which is noted.
+    #[must_use]
+    pub fn json(&self) -> Option<Json> {
         let item = self.item();
         match &item.value {
             Value::Null => Some(Json::Null),

@@ -53,7 +53,7 @@ fn walk(expr: &Expr, found: &mut Vec<Reference>) {
 }
 
 /// The path an expression spells: an identifier, or fields of one.
-fn path(expr: &Expr) -> Option<Vec<String>> {
+pub(super) fn path(expr: &Expr) -> Option<Vec<String>> {
     match expr {
         Expr::Ident(name) => Some(vec![name.trim_start_matches('.').to_owned()]),
         Expr::Select(select) if !select.test => {

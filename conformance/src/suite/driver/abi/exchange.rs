@@ -1,13 +1,13 @@
 //! One request in process: a scripted client, the chain, a scripted upstream.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::{Attributes, Chain, Headers, LocalReply, Part, Value, Way};
+use cofferdam_abi::{Chain, Headers, LocalReply, Part, Way};
 
+use super::facts::Facts;
 use super::peer;
 use crate::suite::outcome::{self, Message};
 use crate::suite::step::{Answer, Http, Request, Reset, Step};
@@ -52,15 +52,6 @@ enum Piece {
     Trailers(Headers),
     /// The connection ends.
     Cut,
-}
-
-/// What only an embedder knows of a request.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    protocol: &'static str,
-    begun: Duration,
-    received: Cell<i64>,
-    status: Cell<Option<i64>>,
 }
 
 /// The request of a step as filters are to see it first.
@@ -241,6 +232,7 @@ impl Live {
                     path if path.starts_with("/peer/") => Target::Peer,
                     _ => Target::Upstream,
                 };
+                self.facts.reached.set(self.target == Target::Upstream);
                 self.request = Some(head);
                 if self.answer.early && self.target == Target::Upstream {
                     self.answers(now);
@@ -288,6 +280,9 @@ impl Live {
                 self.response = Some(head);
             }
             Part::Data { bytes, .. } => {
+                let more = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+                let so_far = self.facts.sent.get();
+                self.facts.sent.set(so_far.saturating_add(more));
                 if let Some(response) = &mut self.response {
                     response.body = [&response.body[..], bytes].concat().into();
                 }
@@ -309,6 +304,7 @@ impl Live {
 
     /// Nothing more happens.
     pub(super) fn finish(&mut self) {
+        self.facts.over.set(true);
         self.chain.end();
         self.over = true;
     }
@@ -321,31 +317,6 @@ impl Live {
             response: self.response,
             upstream,
         }
-    }
-}
-
-// === impl Facts ===
-
-/// The facts as properties.
-#[derive(Debug)]
-pub(super) struct Properties(pub(super) Rc<Facts>);
-
-impl Attributes for Properties {
-    fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
-        let facts = &*self.0;
-        Some(match path {
-            [b"request", b"time"] => Value::Timestamp(facts.begun),
-            [b"request", b"protocol"] => Value::text(facts.protocol),
-            [b"request", b"size"] => Value::Int(facts.received.get()),
-            [b"response", b"code"] => Value::Int(facts.status.get()?),
-            [b"source", b"address"] => Value::text("127.0.0.1:40000"),
-            [b"source", b"port"] => Value::Int(40000),
-            [b"destination", b"address"] => Value::text("127.0.0.1:8080"),
-            [b"destination", b"port"] => Value::Int(8080),
-            [b"connection", b"mtls"] => Value::Bool(false),
-            [b"connection", b"id"] => Value::Uint(1),
-            _ => return None,
-        })
     }
 }
 

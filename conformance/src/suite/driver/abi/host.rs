@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::{QueueNotifier, Shared};
 use cofferdam_abi::testing::QueueNews;
 use cofferdam_abi::{Host, LogLevel, Origin};
@@ -88,6 +89,14 @@ impl Host for SuiteHost {
             mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             *byte = mixed.to_le_bytes()[7];
         }
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        Some(Arc::new(Node {
+            id: "node-id".to_owned(),
+            cluster: "node-cluster".to_owned(),
+            ..Node::default()
+        }))
     }
 
     fn knows_cluster(&self, name: &[u8]) -> bool {

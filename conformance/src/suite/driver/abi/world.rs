@@ -15,7 +15,8 @@ use cofferdam_abi::{
 };
 
 use self::plugin::{Spec, spec};
-use super::exchange::{Live, Properties};
+use super::exchange::Live;
+use super::facts::Properties;
 use super::grpc;
 use super::host::SuiteHost;
 use super::tcp::Connection;

@@ -46,6 +46,7 @@ pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String
         })
         .collect();
     let mut configuration = json!({
+        "node": { "id": "node-id", "cluster": "node-cluster" },
         "workers": 1,
         "drain_time": "2s",
         "compat": profile.name(),

@@ -1,0 +1,219 @@
+//! The properties only the proxy knows (ABI notes, section 7). Nothing here is worked out
+//! before a filter asks.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use cofferdam_abi::property::{Locality, Metadata};
+use cofferdam_abi::{Attributes, FilterState, Message, Value};
+
+use super::{Facts, protocol};
+use crate::tls::{Session, certificate};
+
+/// What filters may ask of an exchange.
+#[derive(Debug)]
+pub(crate) struct Properties(pub(crate) Rc<Facts>);
+
+impl Attributes for Properties {
+    fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
+        let facts = &*self.0;
+        let [first, second] = *path else {
+            return match *path {
+                // Nobody writes dynamic metadata here, nor state of an upstream.
+                [b"metadata"] => Some(no_metadata()),
+                [b"upstream_filter_state"] => {
+                    facts.upstream.get()?;
+                    Some(Value::Unserialisable)
+                }
+                _ => None,
+            };
+        };
+        match first {
+            b"request" => facts.request(second),
+            b"response" => facts.response(second),
+            b"connection" => facts.connection(second),
+            b"source" => address(facts.connection.peer, second),
+            b"destination" => facts.destination(second),
+            b"upstream" => facts.upstream(second),
+            b"xds" => facts.xds(second),
+            _ => None,
+        }
+    }
+
+    fn connection_state(&self) -> Option<&RefCell<FilterState>> {
+        Some(&self.0.connection.state)
+    }
+
+    fn upstream_hosts(&self) -> Option<Vec<String>> {
+        let facts = &*self.0;
+        facts.names.addresses(facts.cluster()?)
+    }
+
+    fn override_upstream(&self, address: &str) -> bool {
+        let address = address.parse().ok();
+        if address.is_some() {
+            self.0.wanted_endpoint.set(address);
+        }
+        address.is_some()
+    }
+}
+
+// === impl Facts ===
+
+impl Facts {
+    fn request(&self, name: &[u8]) -> Option<Value> {
+        let since_epoch = self
+            .wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Some(match name {
+            b"time" => Value::Timestamp(since_epoch),
+            b"protocol" => Value::text(protocol(self.protocol?)),
+            b"size" | b"total_size" => Value::Int(int(self.received.get())),
+            b"duration" => Value::Duration(self.duration.get()?),
+            _ => return None,
+        })
+    }
+
+    fn response(&self, name: &[u8]) -> Option<Value> {
+        Some(match name {
+            b"code" => Value::Int(i64::from(self.status.get()?)),
+            b"code_details" => match self.details.borrow() {
+                details if details.is_empty() => return None,
+                details => Value::Bytes(details.clone()),
+            },
+            b"flags" => Value::Int(int(self.flags.get().bits())),
+            b"size" | b"total_size" => Value::Int(int(self.sent.get())),
+            b"backend_latency" => {
+                let (sent, received) = (self.first_sent.get()?, self.last_received.get()?);
+                Value::Duration(received.saturating_duration_since(sent))
+            }
+            _ => return None,
+        })
+    }
+
+    fn connection(&self, name: &[u8]) -> Option<Value> {
+        let connection = &self.connection;
+        let tls = connection.tls.as_ref();
+        Some(match name {
+            b"id" => Value::Uint(connection.id),
+            b"mtls" => Value::Bool(tls.is_some_and(|tls| tls.peer_certificate.is_some())),
+            b"requested_server_name" => {
+                let name = tls.and_then(|tls| tls.server_name.as_deref());
+                Value::text(name.unwrap_or_default())
+            }
+            _ => return session(tls?, name),
+        })
+    }
+
+    fn destination(&self, name: &[u8]) -> Option<Value> {
+        let connection = &self.connection;
+        match self.names.socket(connection.listener) {
+            Some(path) => (name == b"address").then(|| Value::text(path)),
+            None => address(connection.local, name),
+        }
+    }
+
+    fn upstream(&self, name: &[u8]) -> Option<Value> {
+        Some(match name {
+            b"address" | b"port" => return address(self.upstream.get(), name),
+            b"local_address" => Value::text(self.upstream_local.get()?.to_string()),
+            b"num_endpoints" => Value::Uint(self.names.endpoints(self.cluster()?)?),
+            b"request_attempt_count" => Value::Uint(self.attempts.get()),
+            b"transport_failure_reason" => {
+                self.upstream.get()?;
+                Value::text(&*self.transport_failure.borrow())
+            }
+            b"cx_pool_ready_duration" => Value::Duration(self.pool_ready.get()?),
+            b"locality" => {
+                self.upstream.get()?;
+                Value::Message(Message::Locality(Rc::new(Locality::default())))
+            }
+            _ => return session(self.upstream_tls.borrow().as_ref()?, name),
+        })
+    }
+
+    /// The cluster that was chosen, or that will be.
+    fn cluster(&self) -> Option<usize> {
+        let chosen = self.cluster.get();
+        chosen.or_else(|| {
+            self.names
+                .cluster_of(self.connection.listener, self.route.get()?)
+        })
+    }
+
+    fn xds(&self, name: &[u8]) -> Option<Value> {
+        let listener = self.connection.listener;
+        Some(match name {
+            b"cluster_name" => Value::text(self.names.cluster(self.cluster()?)?),
+            b"route_name" => Value::text(self.names.route(listener, self.route.get()?)?),
+            // A listener's routes are one virtual host.
+            b"virtual_host_name" => {
+                self.route.get()?;
+                Value::text(self.names.listener(listener)?)
+            }
+            b"listener_direction" => Value::Int(0),
+            b"filter_chain_name" => Value::text(""),
+            b"cluster_metadata" => {
+                self.cluster()?;
+                no_metadata()
+            }
+            b"route_metadata" | b"virtual_host_metadata" => {
+                self.route.get()?;
+                no_metadata()
+            }
+            // A null there, which has no bytes.
+            b"upstream_host_metadata" | b"upstream_host_locality_metadata" => {
+                self.upstream.get()?;
+                Value::Unserialisable
+            }
+            b"listener_metadata" => no_metadata(),
+            _ => return None,
+        })
+    }
+}
+
+/// What a handshake settled, and what the certificates of both sides say.
+fn session(tls: &Session, name: &[u8]) -> Option<Value> {
+    let (own, peer) = (
+        tls.own_certificate.as_deref(),
+        tls.peer_certificate.as_deref(),
+    );
+    let text = |text: Option<String>| text.map(Value::text);
+    match name {
+        b"tls_version" => tls.version.map(Value::text),
+        // Without a certificate there is an empty subject, but no name and no digest.
+        b"subject_local_certificate" => {
+            text(own.map_or_else(|| Some(String::new()), certificate::subject))
+        }
+        b"subject_peer_certificate" => {
+            text(peer.map_or_else(|| Some(String::new()), certificate::subject))
+        }
+        b"dns_san_local_certificate" => text(certificate::dns_name(own?)),
+        b"dns_san_peer_certificate" => text(certificate::dns_name(peer?)),
+        b"uri_san_local_certificate" => text(certificate::uri_name(own?)),
+        b"uri_san_peer_certificate" => text(certificate::uri_name(peer?)),
+        b"sha256_peer_certificate_digest" => Some(Value::text(certificate::digest(peer?))),
+        b"peer_certificate" => Some(Value::text(certificate::pem_for_url(peer?))),
+        _ => None,
+    }
+}
+
+/// As Envoy has it where nothing was configured.
+fn no_metadata() -> Value {
+    Value::Message(Message::Metadata(Rc::new(Metadata::default())))
+}
+
+fn address(address: Option<SocketAddr>, name: &[u8]) -> Option<Value> {
+    Some(match name {
+        b"address" => Value::text(address?.to_string()),
+        b"port" => Value::Int(i64::from(address?.port())),
+        _ => return None,
+    })
+}
+
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
