@@ -101,9 +101,10 @@ where
         return Over::Closed;
     }
     let upstream = relay.worker.upstream(cluster);
+    let wanted = relay.facts.wanted_endpoint.get();
     let connected = tokio::select! {
         biased;
-        connected = upstream.connect_raw() => connected,
+        connected = upstream.connect_raw(wanted) => connected,
         () = relay.closed() => return Over::Closed,
     };
     let facts = &relay.facts;

@@ -23,9 +23,13 @@ pub(crate) struct Raw {
 }
 
 impl Upstream {
-    /// A connection to the next endpoint.
-    pub(crate) async fn connect_raw(&self) -> Result<Raw, ConnectError> {
-        let address = self.select(None).ok_or(ConnectError::NoEndpoint)?.address;
+    /// A connection to the `wanted` endpoint or the next one.
+    pub(crate) async fn connect_raw(
+        &self,
+        wanted: Option<SocketAddr>,
+    ) -> Result<Raw, ConnectError> {
+        let pool = self.select(wanted).ok_or(ConnectError::NoEndpoint)?;
+        let address = pool.address;
         let opening = async {
             let (stream, local) = dial(address).await?;
             let mut wire = Wire { local, tls: None };

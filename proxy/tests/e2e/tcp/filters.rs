@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use cofferdam_abi::testing::guest::{Shape, module};
+
 use super::{
-    Backend, chained, connect, end, expect, filtered, gone, reset, rest, said, send, telling,
+    Backend, chained, connect, end, expect, filtered, gone, reset, rest, said, send, telling, yaml,
 };
-use crate::support::LONGEST;
+use crate::support::{LONGEST, Setup};
 
 /// Lets context 2 go on from a timer that `configure` or another callback has set.
 const RESUME: &str = "(drop (!set_effective_context #2)) (drop (!continue_stream #2))";
@@ -484,4 +486,33 @@ fn many_connections_at_once_are_not_mixed_up() {
         assert!(Instant::now() < until, "{}", proxy.stdout.count("- 8 0 "));
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn a_filter_chooses_the_endpoint_of_a_connection() {
+    let (first, second) = (Backend::new(), Backend::new());
+    let source = format!(
+        "imports
+         (import \"env\" \"proxy_set_upstream_override_host\"
+            (func $aim (param i32 i32) (result i32)))
+         on new_connection
+         (!say (call $aim {{\"{}\"}}))",
+        second.address
+    );
+    let setup = Setup::new().with(&["--log", "info,filter=trace"]);
+    let wasm = wat::parse_str(module(&source, Shape::default())).unwrap();
+    let file = setup.dir.write("guest.wasm", wasm);
+    let both = format!("'{}', '{}'", first.address, second.address);
+    let text = yaml(first.address, "guest", "", "").replace(&format!("'{}'", first.address), &both)
+        + &format!(
+            "filters: [{{ name: guest, module: {{ file: '{}' }} }}]\n",
+            file.display()
+        );
+    let proxy = setup.start(&text);
+    for _ in 0..3 {
+        let client = connect(&proxy);
+        send(&client, "x");
+        expect(&second.accept(), "x");
+    }
+    assert!(first.accepted.try_recv().is_err());
 }
