@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::{Chain, Headers, LocalReply, Part, Way};
+use cofferdam_abi::{Chain, Headers, LocalReply, Part, SharedExchange, Way};
 
 use super::facts::Facts;
 use super::peer;
@@ -33,6 +33,8 @@ pub(super) struct Live {
     request: Option<Message>,
     deadline: Duration,
     pub(super) over: bool,
+    /// That it is over has been told.
+    told: bool,
 }
 
 /// Where it goes.
@@ -107,6 +109,7 @@ impl Live {
             request: None,
             deadline: now + patience,
             over: false,
+            told: false,
         }
     }
 
@@ -307,6 +310,12 @@ impl Live {
         self.facts.over.set(true);
         self.chain.end();
         self.over = true;
+    }
+
+    /// The exchange, once, when it is over.
+    pub(super) fn take_finished(&mut self) -> Option<SharedExchange> {
+        let news = self.over && !std::mem::replace(&mut self.told, self.over);
+        news.then(|| self.chain.exchange().clone())
     }
 
     /// What became of it.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use cofferdam_abi::callout::{GrpcEvent, HttpOutcome, Token};
 use cofferdam_abi::{
-    Chain, Compat, Exchange, FilterHandle, LoadError, RootEffect, RootId, TcpChain, Vm, VmSettings,
+    Chain, Compat, Exchange, FilterHandle, LoadError, RootEffect, RootId, SharedExchange, TcpChain,
+    Vm, VmSettings,
 };
 
 use self::plugin::{Spec, spec};
@@ -111,6 +112,9 @@ impl World {
             while std::mem::take(&mut moved) {
                 for one in live.iter_mut().flatten() {
                     moved |= one.pump(now, &mut self.peer);
+                    if let Some(exchange) = one.take_finished() {
+                        self.log(&exchange);
+                    }
                     self.after_calls();
                 }
             }
@@ -149,6 +153,16 @@ impl World {
 
     pub(super) fn take_peer(&mut self) -> Vec<Message> {
         std::mem::take(&mut self.peer)
+    }
+
+    /// An exchange is over: access loggers are told.
+    fn log(&mut self, exchange: &SharedExchange) {
+        for slot in &self.slots {
+            if let (Role::AccessLog, State::Running(vm, root)) = (slot.spec.role, &slot.state) {
+                // A logger that traps harms nobody.
+                let _ = vm.borrow_mut().log(*root, exchange.clone());
+            }
+        }
     }
 
     /// Makes a connection and lets the actions happen on it.
