@@ -174,9 +174,10 @@ impl StreamContext {
             .unwrap_or(false)
     }
 
-    /// Whether the guest looks at bodies that way.
+    /// Whether the guest looks at bodies that way, or has changed this one without.
     pub(crate) fn sees_body(&self, way: Way) -> bool {
-        !self.context.dead && self.context.vm.borrow().exports(body_callback(way))
+        let looks = || self.context.vm.borrow().exports(body_callback(way));
+        !self.context.dead && (looks() || self.changed_body(way))
     }
 
     /// `proxy_on_log`, with all that is readable then.

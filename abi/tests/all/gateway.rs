@@ -172,7 +172,9 @@ each_engine! {
             (drop (!inject {\"body\"} #0))");
         let (mut chain, out) = responding(&guest, true);
         assert!(out.is_empty());
+        assert!(!chain.sees_body(Way::Response), "it has no callback for it");
         assert_eq!(tick(&guest, &mut chain), ["headers", "data:body"]);
+        assert!(chain.sees_body(Way::Response), "but has changed it");
         assert_eq!(tick(&guest, &mut chain), ["data:."]);
     }
 

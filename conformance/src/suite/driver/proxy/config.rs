@@ -31,7 +31,7 @@ pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String
     }
     let loggers = named(Role::AccessLog);
     if !loggers.is_empty() {
-        listener["access_log"] = json!(loggers);
+        listener["access_log_filters"] = json!(loggers);
     }
     let clusters: Vec<Value> = place
         .clusters
