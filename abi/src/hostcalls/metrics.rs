@@ -15,10 +15,11 @@ pub(crate) fn define_metric<C: GuestCaller>(
     name_len: u32,
     out: u32,
 ) -> Outcome {
-    let kind = MetricKind::from_wire(kind).ok_or(Status::BadArgument)?;
     guest::charge_bytes(caller, name_len as usize)?;
     let (memory, state) = caller.split();
     let name = guest::bytes(memory, name, name_len)?;
+    // Unlike elsewhere the number comes after the pointer, as in Envoy (case J-239).
+    let kind = MetricKind::from_wire(kind).ok_or(Status::BadArgument)?;
     // Numbers are not given back, so none is taken for a guest that cannot be told.
     guest::bytes(memory, out, 4)?;
     match define(state, kind, name) {

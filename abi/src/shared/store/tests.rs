@@ -233,7 +233,7 @@ fn any_sequence_keeps_the_books_right() {
                 it.now = Duration::from_secs(step / 4);
                 let key = (b'a' + u8::try_from((rest >> 33) % 20).unwrap_or(0)) as char;
                 let value = "v".repeat(usize::try_from((rest >> 40) % 25).unwrap_or(0));
-                if (rest >> 50) % 3 == 0 {
+                if (rest >> 50).is_multiple_of(3) {
                     it.get(&key.to_string());
                 } else if it.set(&key.to_string(), &value).is_ok() {
                     assert_eq!(it.get(&key.to_string()), Some(value));
