@@ -85,7 +85,9 @@ pub(crate) fn get_map_value<C: GuestCaller>(
     charge_search(caller, map)?;
     let (memory, state) = caller.split();
     let key = guest::bytes(memory, key, key_len)?;
-    let found = match read(state, map, |headers| headers.get(key).cloned()) {
+    let found = match read(state, map, |headers| {
+        headers.get(known_as(map, key)).cloned()
+    }) {
         Some(found) => found,
         // Inside on_log a map that is not there is one without that name.
         None if state.callback == Some(Callback::Log) => None,
@@ -161,7 +163,7 @@ fn change<C: GuestCaller>(
     let key = guest::bytes(memory, key.0, key.1)?;
     let value = guest::bytes(memory, value.0, value.1)?;
     let full = edit(state, map, |headers| {
-        apply(headers, key, value);
+        apply(headers, known_as(map, key), value);
         headers.len() > MAX_ENTRIES || headers.byte_size() > MAX_BYTES
     })?;
     if full {
@@ -180,6 +182,15 @@ fn charge_search<C: GuestCaller>(caller: &mut C, map: MapType) -> Result<(), Hos
     } else {
         Ok(())
     }
+}
+
+/// What a name is in that map: `host` of a request is `:authority` to Envoy (measured), which
+/// shows it by the latter name only.
+fn known_as(map: MapType, name: &[u8]) -> &[u8] {
+    if map == MapType::RequestHeaders && name.eq_ignore_ascii_case(b"host") {
+        return b":authority";
+    }
+    name
 }
 
 fn map_type(map: u32) -> Result<MapType, Status> {

@@ -52,6 +52,16 @@ each_engine! {
         assert_eq!(logs, ["0", "1", "0", "/path?q=1"]);
     }
 
+    fn host_is_another_name_of_the_authority(engine) {
+        let (logs, map) = headers(engine, Setup::default(),
+            "(!say (!get_header_map_value #0 {\"Host\"} @out)) (!show)
+             (!say (!replace_header_map_value #0 {\"host\"} {\"b\"}))
+             (!say (!add_header_map_value #0 {\"host\"} {\"c\"}))");
+        assert_eq!((logs.len(), &logs[0][..], &logs[2][..]), (4, "0", "0"));
+        assert!(map.contains(&":authority: b,c".to_owned()), "{map:?}");
+        assert!(!map.iter().any(|entry| entry.starts_with("host")), "{map:?}");
+    }
+
     fn a_missing_name_answers_1_and_touches_nothing(engine) {
         let (logs, _) = headers(engine, Setup::default(),
             "(i32.store #16 #98) (i32.store #20 #99)
