@@ -210,23 +210,43 @@ impl Host for WorkerHost {
     }
 }
 
-/// A guest's text on one line of the log: with line ends and other control characters
-/// escaped, it cannot forge records of ours.
+/// A guest's text on one line of the log: line ends and other control characters are escaped,
+/// so that it cannot forge records of ours, and so are bytes that are no text, so that none
+/// is lost.
 fn printable(message: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(message);
     let plain = |c: char| c == '\t' || !c.is_control();
-    if text.chars().all(plain) {
-        return text;
+    if let Ok(text) = std::str::from_utf8(message)
+        && text.chars().all(plain)
+    {
+        return Cow::Borrowed(text);
     }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if plain(c) {
-            escaped.push(c);
-        } else {
-            escaped.extend(c.escape_default());
+    let mut escaped = String::with_capacity(message.len() + 16);
+    for part in message.utf8_chunks() {
+        for c in part.valid().chars() {
+            match c {
+                '\n' => escaped.push_str("\\n"),
+                '\r' => escaped.push_str("\\r"),
+                c if plain(c) => escaped.push(c),
+                // In the two bytes of U+0080 to U+009F, too, as they came.
+                c => c
+                    .encode_utf8(&mut [0; 4])
+                    .bytes()
+                    .for_each(|byte| hex(byte, &mut escaped)),
+            }
         }
+        part.invalid()
+            .iter()
+            .for_each(|&byte| hex(byte, &mut escaped));
     }
     Cow::Owned(escaped)
+}
+
+fn hex(byte: u8, to: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    to.push_str("\\x");
+    for digit in [byte >> 4, byte & 15] {
+        to.push(char::from(DIGITS[usize::from(digit)]));
+    }
 }
 
 /// CPU time of this thread: what the interpreter is calibrated against.
