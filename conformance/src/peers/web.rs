@@ -46,8 +46,8 @@ async fn answer(side: &Side) {
         b"/fail" => whole(side, "500", Pairs::new(), "failed"),
         b"/reset" => side.send(Frame::Reset),
         b"/half" => {
-            head(side, "200", pairs([("content-length", "10")]), false);
-            data(side, "first", false);
+            head(side, "200", pairs([("content-length", "6")]), false);
+            data(side, "hal", false);
             // Else the reset overtakes what was sent before it.
             tokio::time::sleep(Duration::from_millis(20)).await;
             side.send(Frame::Reset);

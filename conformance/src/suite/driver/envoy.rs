@@ -4,6 +4,7 @@ mod config;
 mod log;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Driver;
 use super::live::{self, Place, Program};
@@ -85,6 +86,11 @@ impl Program for Start<'_> {
 
     fn records(&self, case: &Case, server: &Server, log: &[u8]) -> Vec<Record> {
         log::records(case, server.pid(), log)
+    }
+
+    /// V8 compiles while the listener is there already.
+    fn start_takes(&self) -> Duration {
+        Duration::from_millis(150)
     }
 
     fn refusal(&self, log: &[u8]) -> String {

@@ -34,7 +34,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// Nothing happened for this long: it has settled.
 const QUIET: Duration = Duration::from_millis(30);
-/// Nothing happened at all for this long: nothing will.
+/// Nothing happened at all for this long, though something should: nothing will.
 const IDLE: Duration = Duration::from_millis(150);
 /// The most that settling may take: a guest with a timer is never quiet.
 const SETTLE_LIMIT: Duration = Duration::from_millis(500);
@@ -45,6 +45,8 @@ pub(super) trait Program {
     fn start(&self, place: &Place<'_>) -> Result<Server>;
     /// The guests' records in its log.
     fn records(&self, case: &Case, server: &Server, log: &[u8]) -> Vec<Record>;
+    /// How long it may be silent between listening and the start of its VMs.
+    fn start_takes(&self) -> Duration;
     /// Why it ended instead of listening, from its log.
     fn refusal(&self, log: &[u8]) -> String;
 }
@@ -69,6 +71,8 @@ struct Stage {
     upstream: Upstream,
     /// Exchanges of the upstream that belong to a step already.
     claimed: std::sync::Mutex<Vec<usize>>,
+    /// Methods and paths of the requests that are on their way.
+    running: std::sync::Mutex<Vec<(String, String)>>,
     log: Log,
 }
 
@@ -104,6 +108,7 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
         listen: place.listen,
         upstream,
         claimed: std::sync::Mutex::default(),
+        running: std::sync::Mutex::default(),
         log: Log::new(place.log.clone()),
     });
     let mut outcome = Outcome::default();
@@ -111,8 +116,8 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
         outcome.refused = Some(refused);
         return Ok(outcome);
     }
-    // Its VMs have started, and said what they say then.
-    stage.settle(&[]).await;
+    // Its VMs start, and say what they say then.
+    stage.settle(program.start_takes(), &[]).await;
     for step in &case.steps {
         if step.shutdown {
             server.terminate(END_LIMIT)?;
@@ -210,7 +215,7 @@ impl Stage {
                 async move { exchange::run(&stage, &member).await },
             ));
             // In the order in which they are written, as in process.
-            self.settle(&[]).await;
+            self.settle(IDLE, &[]).await;
         }
         for exchange in running {
             let seen = exchange
@@ -218,18 +223,18 @@ impl Stage {
                 .map_err(|error| Error::failed("a step", error))?;
             outcome.steps.push(Seen::Exchange(seen.map_err(failed)?));
         }
-        self.settle(&[]).await;
         Ok(())
     }
 
-    /// Waits until whatever was begun has come to rest.
-    async fn settle(&self, more: &[&(dyn Fn() -> usize + Sync)]) {
+    /// Waits until whatever was begun has come to rest; at first as long as it may take until
+    /// anything is to be seen of it.
+    async fn settle(&self, first: Duration, more: &[&(dyn Fn() -> usize + Sync)]) {
         let progress = || {
             let more: usize = more.iter().map(|progress| progress()).sum();
             (self.log.length(), self.upstream.progress() + more)
         };
         let (start, mut last) = (Instant::now(), progress());
-        let (mut since, mut quiet) = (start, IDLE);
+        let (mut since, mut quiet) = (start, first);
         while since.elapsed() < quiet && start.elapsed() < SETTLE_LIMIT {
             tokio::time::sleep(Duration::from_millis(3)).await;
             let now = progress();

@@ -4,6 +4,7 @@ mod config;
 mod log;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::Driver;
 use super::live::{self, Place, Program};
@@ -82,6 +83,11 @@ impl Program for Start<'_> {
 
     fn records(&self, _: &Case, _: &Server, log: &[u8]) -> Vec<Record> {
         log::records(log)
+    }
+
+    /// Its workers listen when their VMs run.
+    fn start_takes(&self) -> Duration {
+        Duration::from_millis(30)
     }
 
     fn refusal(&self, log: &[u8]) -> String {

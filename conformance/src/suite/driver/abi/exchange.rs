@@ -113,9 +113,13 @@ impl Live {
         }
     }
 
-    /// When something will happen by itself.
-    pub(super) fn next_time(&self) -> Duration {
-        let first = |queue: &VecDeque<(Duration, Piece)>| queue.front().map(|(at, _)| *at);
+    /// When something will happen by itself. What is due already and did not move waits for
+    /// something else: a filter holds as much as it may.
+    pub(super) fn next_time(&self, now: Duration) -> Duration {
+        let first = |queue: &VecDeque<(Duration, Piece)>| {
+            let at = queue.front().map(|(at, _)| *at);
+            at.filter(|at| *at > now)
+        };
         [first(&self.client), first(&self.upstream)]
             .into_iter()
             .flatten()

@@ -119,7 +119,7 @@ impl World {
                 }
             }
             let pending = live.iter().flatten().filter(|one| !one.over);
-            let Some(next) = pending.map(Live::next_time).min() else {
+            let Some(next) = pending.map(|one| one.next_time(now)).min() else {
                 break;
             };
             self.advance(next.max(now));

@@ -2,12 +2,12 @@
 //! each other.
 
 use std::io;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Stage;
+use super::{IDLE, QUIET, Stage};
 use crate::socket::client::Client;
 use crate::socket::{Ending, Frame, Pairs, Protocol, Received, Side, pairs};
 use crate::suite::outcome::{Exchange, Message};
@@ -31,6 +31,8 @@ pub(super) async fn run(stage: &Stage, step: &Step) -> io::Result<Exchange> {
     };
     let client = Client::connect(stage.listen, protocol).await?;
     let answer = step.upstream.clone().unwrap_or_default();
+    let looks = (request.method.clone(), request.path.clone());
+    stage.running().push(looks.clone());
     let mut served = None;
     {
         let upstream = serve(stage, request, &answer, &mut served);
@@ -50,8 +52,13 @@ pub(super) async fn run(stage: &Stage, step: &Step) -> io::Result<Exchange> {
     // Connections are closed before the record is taken: what a filter is told about that
     // belongs to the exchange.
     drop(client);
-    stage.settle(&[]).await;
+    stage.settle(QUIET, &[]).await;
     let served = served.or_else(|| stage.claim(request, true));
+    let mut running = stage.running();
+    if let Some(at) = running.iter().position(|other| *other == looks) {
+        running.swap_remove(at);
+    }
+    drop(running);
     Ok(Exchange {
         response: response.head.is_some().then(|| received(&response)),
         upstream: served.map(|side| message(&side)),
@@ -118,14 +125,14 @@ async fn deliver(
     }
     for piece in pieces {
         if apart {
-            stage.settle(&[progress]).await;
+            stage.settle(IDLE, &[progress]).await;
         }
         let last = !apart && trailers.is_none() && !unfinished;
         let data = piece.0.clone();
         side.send(Frame::Data { data, end: last });
     }
     if apart || unfinished {
-        stage.settle(&[progress]).await;
+        stage.settle(IDLE, &[progress]).await;
     }
     if unfinished {
         return;
@@ -146,7 +153,7 @@ async fn finish(stage: &Stage, request: &Request, side: &Side) {
     let ended = side.wait(limit, |seen| seen.ending.is_some()).await;
     if !ended && request.abort.is_some() {
         side.send(Frame::Close);
-        stage.settle(&[]).await;
+        stage.settle(IDLE, &[]).await;
     }
 }
 
@@ -196,23 +203,35 @@ async fn serve(stage: &Stage, request: &Request, answer: &Answer, served: &mut O
 
 impl Stage {
     /// The first exchange at the upstream that belongs to no step yet and has the request's
-    /// method and path; any, where that is asked for.
+    /// method and path; where that is asked for, one that looks like nobody's request.
     fn claim(&self, request: &Request, any: bool) -> Option<Side> {
         let exchanges = self.upstream.exchanges();
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
+        let looks = |side: &Side, method: &str, path: &str| {
+            let seen = side.received();
+            seen.field(":method") == Some(method.as_bytes())
+                && seen.field(":path") == Some(path.as_bytes())
+        };
         let free = || {
             let all = exchanges.iter().enumerate();
             all.filter(|(number, _)| !claimed.contains(number))
         };
-        let alike = free().find(|(_, side)| {
-            let seen = side.received();
-            seen.field(":method") == Some(request.method.as_bytes())
-                && seen.field(":path") == Some(request.path.as_bytes())
-        });
-        let found = alike.or_else(|| if any { free().next() } else { None });
+        let strange = |side: &Side| {
+            !running
+                .iter()
+                .any(|(method, path)| looks(side, method, path))
+        };
+        let found = free()
+            .find(|(_, side)| looks(side, &request.method, &request.path))
+            .or_else(|| free().find(|(_, side)| any && strange(side)));
         let (number, side) = found.map(|(number, side)| (number, side.clone()))?;
         claimed.push(number);
         Some(side)
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Stage;
+use super::{IDLE, Stage};
 use crate::suite::step::{Side, TcpAction};
 
 /// How long what must come is waited for.
@@ -88,7 +88,7 @@ pub(super) async fn connection(
             // It was never connected: nothing is seen there.
             None => None,
         };
-        stage.settle(&[]).await;
+        stage.settle(IDLE, &[]).await;
         all.push(seen);
     }
     Ok(all)
