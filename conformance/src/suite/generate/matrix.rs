@@ -115,7 +115,7 @@ fn maps() -> Vec<Case> {
     let both = Profile::all();
     let envoy = vec![Profile::Envoy];
     let ours = vec![Profile::Spec, Profile::Superset];
-    let rows: [(&str, &dyn Fn(usize) -> String, &Expected, &[Profile]); 7] = [
+    let rows: [Row<'_>; 7] = [
         ("get_header_map_pairs", &pairs, &|_, _| 0, &both),
         (
             "get_header_map_value",
@@ -134,12 +134,7 @@ fn maps() -> Vec<Case> {
         ("add_header_map_value", &add, &writable, &both),
         ("replace_header_map_value", &replace, &writable, &both),
     ];
-    let row = |(name, call, expected, profiles): (
-        &str,
-        &dyn Fn(usize) -> String,
-        &Expected,
-        &[Profile],
-    )| {
+    let row = |(name, call, expected, profiles): Row<'_>| {
         let form = if profiles.contains(&Profile::Envoy) {
             ""
         } else {
@@ -162,6 +157,14 @@ fn maps() -> Vec<Case> {
     };
     rows.into_iter().map(row).collect()
 }
+
+/// A call of each map, what it answers in each callback, and where that holds.
+type Row<'a> = (
+    &'a str,
+    &'a dyn Fn(usize) -> String,
+    &'a Expected,
+    &'a [Profile],
+);
 
 type Expected = dyn Fn(&str, usize) -> u32;
 

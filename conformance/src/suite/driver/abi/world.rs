@@ -156,7 +156,7 @@ impl World {
     }
 
     /// An exchange is over: access loggers are told.
-    fn log(&mut self, exchange: &SharedExchange) {
+    fn log(&self, exchange: &SharedExchange) {
         for slot in &self.slots {
             if let (Role::AccessLog, State::Running(vm, root)) = (slot.spec.role, &slot.state) {
                 // A logger that traps harms nobody.
