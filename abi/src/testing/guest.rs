@@ -232,7 +232,7 @@ fn serialised(list: &str) -> Result<String, String> {
     let parts: Vec<&str> = list.split('"').collect();
     let texts: Vec<&str> = parts.iter().skip(1).step_by(2).copied().collect();
     let between = parts.iter().skip(2).step_by(2);
-    if texts.len() % 2 != 0 || !between.into_iter().all(|part| part.trim().is_empty()) {
+    if !texts.len().is_multiple_of(2) || !between.into_iter().all(|part| part.trim().is_empty()) {
         return Err(format!("{list} is not a list of pairs"));
     }
     let number = |out: &mut String, value: usize| {

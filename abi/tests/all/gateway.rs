@@ -254,7 +254,7 @@ each_engine! {
         let cluster = Cluster::default();
         through(&guest, &cluster).headers(Way::Request, true);
         assert_eq!(guest.logs(), [
-            "0", "\u{2}\0\0\0\u{c}\0\0\0\0\0\0\0\u{8}\0\0\0\0\0\0\0127.0.0.1:80\0\0[::1]:81\0\0", "6",
+            "0", "\u{2}\0\0\0\u{c}\0\0\0\0\0\0\0\u{8}\0\0\0\0\0\0\x00127.0.0.1:80\0\0[::1]:81\0\0", "6",
         ]);
         through(&guest, &Cluster { unknown: true, ..cluster }).headers(Way::Request, true);
         assert_eq!(guest.logs()[0], "1");
