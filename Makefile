@@ -2,7 +2,7 @@
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
 .PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz \
-	conformance conformance-envoy bench-plain bench-instructions
+	conformance conformance-envoy soak bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
@@ -14,6 +14,7 @@ help:
 	@echo 'make fuzz                 ten minutes per fuzz target (FUZZ_SECONDS=600)'
 	@echo 'make conformance          the ABI case by case on our hosts; CASE=E-104, HOST=null'
 	@echo 'make conformance-envoy    the same on the real Envoy'
+	@echo 'make soak                 whether memory grows with streams, callouts, crashes'
 	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
 	@echo 'make bench-instructions   instructions of one hook call and of one request'
 
@@ -54,6 +55,9 @@ conformance:
 
 conformance-envoy:
 	@.ci/conformance.sh --host envoy $(if $(CASE),--case $(CASE))
+
+soak:
+	@.ci/soak.sh
 
 bench-plain:
 	@.ci/bench.sh plain

@@ -5,8 +5,8 @@
 //! drives them, and prints both sides. It knows the proxy only as a program with a
 //! configuration file and a socket, so nothing in here can share a mistake with it.
 //!
-//! Four commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
-//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]) and
+//! Five commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
+//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]), `soak` ([`soak`]) and
 //! `bench-instructions` ([`instructions`]). Only the suite's in-process column uses code of
 //! ours, the host crate, by its public face.
 
@@ -22,6 +22,7 @@ pub mod proc;
 pub mod process;
 pub mod raw;
 pub mod scratch;
+pub mod soak;
 pub mod socket;
 pub mod stats;
 pub mod suite;

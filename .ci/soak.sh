@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Memory of one proxy after much of the same: streams, callouts, crashes. Exits with the
+# driver's verdict. COFFERDAM_SOAK_PROFILE=dev builds faster; the verdict is about growth, so
+# the profile does not matter to it.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+profile=${COFFERDAM_SOAK_PROFILE:-quick-release}
+"$root/.ci/setup.sh" build
+"$root/filters/build.sh"
+cd "$root"
+cargo build --locked --profile "$profile" -p cofferdam --bin cofferdam
+[[ $profile = dev ]] && built=debug || built=$profile
+exec cargo run --quiet --locked -p cofferdam-conformance --bin soak -- \
+    --cofferdam "$target/$built/cofferdam"

@@ -1,0 +1,32 @@
+//! `soak`: whether a proxy that runs for long keeps to its memory. The exit status is the
+//! verdict.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cofferdam_conformance::args::{Args, Opt};
+use cofferdam_conformance::{Error, Result, error, soak};
+
+const ABOUT: &str = "\
+soak: memory of one proxy after ten thousand streams, twenty thousand callouts and a thousand
+crashes of a filter. Exits 0 when none of them left more than a twentieth behind, 1 when one
+did or the run failed, 69 when a guest is not built.";
+
+const OPTIONS: &[Opt] = &[Opt {
+    name: "--cofferdam",
+    value: Some("PATH"),
+    help: "the program",
+}];
+
+fn main() -> ExitCode {
+    error::conclude("soak", run())
+}
+
+fn run() -> Result<u8> {
+    let Some(args) = Args::from_env(ABOUT, OPTIONS)? else {
+        return Ok(0);
+    };
+    let program = args.text("--cofferdam").map(PathBuf::from);
+    let program = program.ok_or_else(|| Error::Usage("give --cofferdam PATH".to_owned()))?;
+    Ok(u8::from(!soak::run(&program)?))
+}
