@@ -1,4 +1,4 @@
-//! What filters ask of other services: HTTP calls, gRPC calls and streams.
+//! What filters ask of other services: HTTP calls, gRPC calls and streams, Redis commands.
 //!
 //! A guest asks and is called back, so each call is a task of the worker's own: it finds the
 //! upstream, talks to it over the worker's pools, and hands what comes to the guest while
@@ -9,6 +9,7 @@
 mod body;
 mod grpc;
 mod http;
+mod redis;
 mod remote;
 mod send;
 
@@ -18,12 +19,13 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cofferdam_abi::callout::{Callout, GrpcEvent, Token};
+use cofferdam_abi::callout::{Callout, GrpcEvent, RedisClient, Token};
 use cofferdam_abi::{RootId, Trap, Vm};
 use tokio::task::AbortHandle;
 
 use crate::config;
 use crate::worker::Worker;
+use redis::Redis;
 use remote::Remotes;
 
 pub(crate) use body::{CallBody, Feed};
@@ -33,6 +35,7 @@ pub(crate) use body::{CallBody, Feed};
 pub(crate) struct Callouts {
     settings: Arc<config::Callouts>,
     remotes: Remotes,
+    redis: Redis,
     /// By the address of the VM and the token: emptied as calls end, and by [`Abandons`].
     live: RefCell<HashMap<(usize, Token), Call>>,
 }
@@ -65,6 +68,7 @@ impl Callouts {
     pub(crate) fn new(settings: Arc<config::Callouts>) -> Rc<Self> {
         Rc::new(Self {
             remotes: Remotes::new(settings.clone()),
+            redis: Redis::default(),
             settings,
             live: RefCell::default(),
         })
@@ -111,7 +115,11 @@ impl Callouts {
                     })
                 }
             },
-            Callout::Redis(_) => return,
+            Callout::Redis(call) => tokio::task::spawn_local(async move {
+                let (redis, vm) = (&caller.worker.plugins.callouts.redis, caller.vm());
+                let reply = redis.call(&caller.worker, vm, root, call).await;
+                caller.end(|vm, token| vm.redis_response(token, reply));
+            }),
         };
         let task = task.abort_handle();
         let key = (Rc::as_ptr(vm).addr(), token);
@@ -163,6 +171,17 @@ impl Callouts {
         }
     }
 
+    /// How a root speaks to a cluster of Redis servers.
+    pub(crate) fn redis_client(&self, vm: &Rc<RefCell<Vm>>, root: RootId, client: RedisClient) {
+        self.redis.init(Rc::as_ptr(vm).addr(), root, client);
+    }
+
+    /// The worker has ended, and what is under way with it.
+    pub(crate) fn tell_left(&self) {
+        let left = self.live.borrow().len();
+        tracing::debug!("calls of filters under way at the end: {left}");
+    }
+
     /// Closes every connection of its own that is not in use.
     pub(crate) fn close_idle(&self) {
         self.remotes.close_idle();
@@ -189,8 +208,12 @@ impl Caller {
     /// Hands over the last there is to tell.
     fn end(&self, give: impl FnOnce(&mut Vm, Token) -> Result<(), Trap>) {
         let callouts = &self.worker.plugins.callouts;
-        callouts.forget(self.vm.as_ptr().addr(), self.token);
+        callouts.forget(self.vm(), self.token);
         self.tell(|vm| give(vm, self.token));
+    }
+
+    fn vm(&self) -> usize {
+        self.vm.as_ptr().addr()
     }
 
     /// Nobody runs guest code now: tasks have their turn between calls. What the guest does
@@ -211,6 +234,7 @@ impl Drop for Abandons {
         let Some(callouts) = self.callouts.upgrade() else {
             return;
         };
+        callouts.redis.forget(self.vm);
         let gone = |(vm, _): &(usize, Token), _: &mut Call| *vm == self.vm;
         let calls: Vec<_> = (callouts.live.borrow_mut()).extract_if(gone).collect();
         for (_, call) in calls {

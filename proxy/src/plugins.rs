@@ -358,7 +358,9 @@ impl Plugins {
             } => self.callouts.send(worker, vm, root, token, &message, end),
             RootEffect::HalfClose { token, .. } => self.callouts.half_close(vm, token),
             RootEffect::Cancel { token, .. } => self.callouts.cancel(vm, token),
-            RootEffect::RedisClient { .. } => {}
+            RootEffect::RedisClient { root, client } => {
+                self.callouts.redis_client(vm, root, *client);
+            }
         }
     }
 

@@ -117,6 +117,7 @@ pub(crate) fn run(
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
     // Streams that are still there end now; what they ran on ends after them.
     drop(local);
+    worker.plugins.callouts.tell_left();
     worker.plugins.shut_down();
     timer::clear();
     for upstream in &worker.upstreams {

@@ -6,6 +6,7 @@ mod grpc;
 mod http;
 mod lives;
 mod raw_grpc;
+mod redis;
 mod url;
 
 use crate::support::{Answer, Config, Filter, Http, Proxy, Upstream, built_guest, get};
@@ -45,8 +46,12 @@ impl World {
             let value = value.parse().expect("a value");
             request.headers_mut().append(name, value);
         }
+        const OVER: [&str; 2] = [" filter: stream ", ": over"];
+        let before = self.proxy.lines(&OVER).len();
         let answer = self.proxy.client(Http::One).await.send(request).await;
         assert_eq!(answer.status, 200, "the request itself");
+        // All that was said of it is in the log by then.
+        self.proxy.logged_times(&OVER, before + 1).await;
         answer
     }
 

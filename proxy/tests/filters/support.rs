@@ -15,7 +15,6 @@ pub(crate) mod h2;
 pub(crate) mod pki;
 mod proxy;
 #[path = "../support/require.rs"]
-#[expect(dead_code, reason = "no test here needs another program")]
 mod require;
 mod upstream;
 
@@ -54,4 +53,9 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// unless everything must be there.
 pub(crate) fn built_guest(name: &str) -> Option<PathBuf> {
     require::guest(&format!("{name}.wasm"))
+}
+
+/// A program that tests talk to, as [`built_guest`].
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    require::tool(name)
 }

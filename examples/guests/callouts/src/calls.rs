@@ -8,7 +8,7 @@ use proxy_wasm::types::{BufferType, Bytes, MapType};
 
 /// What a context has asked for, and is waiting for.
 pub(crate) struct Calls {
-    who: String,
+    pub(crate) who: String,
     /// By token.
     waiting: HashMap<u32, Call>,
     /// To be made one after another, once nothing is waited for.

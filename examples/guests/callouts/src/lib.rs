@@ -165,5 +165,6 @@ impl HttpContext for Stream {
         for call in std::mem::take(&mut self.on_log) {
             self.calls.start("log", &call);
         }
+        log::info!("{}: over", self.calls.who);
     }
 }

@@ -234,7 +234,7 @@ fn a_server_that_does_not_read_ends_the_stream() {
     let Some(filter) = guest() else { return };
     run(async {
         let more = |config: Config| config.with("callouts: { message: 64KiB }");
-        let (world, server) = start(filter, more).await;
+        let (world, _server) = start(filter, more).await;
         // More than all windows and buffers of HTTP/2 on the way.
         world
             .call(&[&format!(

@@ -17,6 +17,7 @@ const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
     ("response_body", 3, Some(0)),
     ("response_trailers", 2, Some(0)),
     ("http_call_response", 5, None),
+    ("redis_call_response", 4, None),
     ("done", 1, Some(1)),
     ("log", 1, None),
     ("delete", 1, None),

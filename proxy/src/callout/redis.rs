@@ -1,0 +1,194 @@
+//! Redis: commands of filters on connections that they share (section 13 of the ABI notes).
+//!
+//! One connection for each cluster and way to log in, opened by the first command and
+//! closed when it has been idle for as long as the cluster says. Commands are sent as they
+//! come, without waiting for earlier ones; replies come in the same order, so a command
+//! that would upset that order for the others is not sent. The hints of `redis_init` about
+//! keeping commands back are not needed: what comes in one turn leaves in one write.
+
+mod resp;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use cofferdam_abi::RootId;
+use cofferdam_abi::callout::{RedisCall, RedisClient};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// Most bytes of commands taken up before earlier ones have left.
+const AHEAD: usize = 1 << 20;
+
+/// What one worker's roots have set up, and the connections they share.
+#[derive(Debug, Default)]
+pub(super) struct Redis {
+    /// By VM, root and cluster.
+    clients: RefCell<HashMap<(usize, RootId, Bytes), Client>>,
+    connections: RefCell<HashMap<Login, mpsc::UnboundedSender<Command>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Client {
+    login: Login,
+    timeout: Option<Duration>,
+}
+
+/// What a connection is for: roots that log in alike share it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Login {
+    cluster: Bytes,
+    user: Bytes,
+    password: Bytes,
+    database: u32,
+}
+
+/// A command on its way; its reply may not be wanted any more when it comes.
+struct Command {
+    query: Bytes,
+    reply: oneshot::Sender<Bytes>,
+}
+
+// === impl Redis ===
+
+impl Redis {
+    /// How a root speaks to a cluster from now on.
+    pub(super) fn init(&self, vm: usize, root: RootId, client: RedisClient) {
+        let key = (vm, root, client.cluster.clone());
+        let login = Login {
+            cluster: client.cluster,
+            user: client.user,
+            password: client.password,
+            database: client.database,
+        };
+        let timeout = client.timeout;
+        let client = Client { login, timeout };
+        self.clients.borrow_mut().insert(key, client);
+    }
+
+    /// Forgets what the roots of a VM have set up.
+    pub(super) fn forget(&self, vm: usize) {
+        self.clients.borrow_mut().retain(|key, _| key.0 != vm);
+    }
+
+    /// The reply to a command; `None` when there is none.
+    pub(super) async fn call(
+        &self,
+        worker: &Rc<Worker>,
+        vm: usize,
+        root: RootId,
+        call: RedisCall,
+    ) -> Option<Bytes> {
+        let key = (vm, root, call.cluster);
+        let client = self.clients.borrow().get(&key)?.clone();
+        if let Err(why) = resp::check(&call.query) {
+            tracing::warn!("a filter's Redis command is not sent: {why}");
+            return None;
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command {
+            query: call.query,
+            reply,
+        };
+        self.connection(worker, &client.login)?.send(command).ok()?;
+        match client.timeout {
+            None => answer.await.ok(),
+            Some(limit) => tokio::time::timeout(limit, answer).await.ok()?.ok(),
+        }
+    }
+
+    /// The connection for that login, begun if there is none.
+    fn connection(
+        &self,
+        worker: &Rc<Worker>,
+        login: &Login,
+    ) -> Option<mpsc::UnboundedSender<Command>> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|_, commands| !commands.is_closed());
+        if let Some(commands) = connections.get(login) {
+            return Some(commands.clone());
+        }
+        let upstream = worker
+            .upstream(worker.plugins.cluster(&login.cluster)?)
+            .clone();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let limit = worker.plugins.callouts.settings.body;
+        let task = login.clone();
+        tokio::task::spawn_local(async move {
+            let cluster = upstream.cluster.name.clone();
+            if let Err(why) = drive(&upstream, &task, limit, receiver).await {
+                tracing::debug!(%cluster, "a connection of filters to Redis has ended: {why}");
+            }
+        });
+        connections.insert(login.clone(), sender.clone());
+        Some(sender)
+    }
+}
+
+/// One connection from its first command to its end. Commands that wait then have no reply.
+async fn drive(
+    upstream: &Upstream,
+    login: &Login,
+    limit: usize,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> Result<(), String> {
+    let connected = upstream.connect_raw().await;
+    let stream = connected.map_err(|error| error.to_string())?.stream;
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut outbox = BytesMut::new();
+    // Replies to the greeting come first, and are ours.
+    let mut greetings = resp::greeting(&mut outbox, login.database, &login.user, &login.password);
+    let mut inbox = BytesMut::new();
+    let mut waiting: VecDeque<oneshot::Sender<Bytes>> = VecDeque::new();
+    loop {
+        let idle = greetings == 0 && waiting.is_empty() && outbox.is_empty();
+        tokio::select! {
+            // A command that comes as the time is up must not be lost.
+            biased;
+            command = commands.recv(), if outbox.len() < AHEAD => {
+                let Some(command) = command else { return Ok(()) };
+                outbox.extend_from_slice(&command.query);
+                waiting.push_back(command.reply);
+                // What else has come meanwhile leaves with it.
+                while outbox.len() < AHEAD && let Ok(command) = commands.try_recv() {
+                    outbox.extend_from_slice(&command.query);
+                    waiting.push_back(command.reply);
+                }
+            }
+            written = writer.write_buf(&mut outbox), if !outbox.is_empty() => {
+                written.map_err(|error| error.to_string())?;
+            }
+            read = reader.read_buf(&mut inbox) => {
+                if read.map_err(|error| error.to_string())? == 0 {
+                    return Err("the server has closed it".to_owned());
+                }
+                while let Some(length) = resp::reply(&inbox)? {
+                    let reply = inbox.split_to(length).freeze();
+                    if greetings > 0 {
+                        greetings -= 1;
+                        if reply.first() == Some(&b'-') {
+                            tracing::warn!(
+                                cluster = %upstream.cluster.name,
+                                "Redis does not let filters in: {}", reply.escape_ascii()
+                            );
+                            return Err("it was refused".to_owned());
+                        }
+                    } else {
+                        let asked = waiting.pop_front().ok_or("a reply that nobody asked for")?;
+                        // Nobody may be waiting any more.
+                        let _ = asked.send(reply);
+                    }
+                }
+                if inbox.len() > limit {
+                    return Err("a reply is longer than `callouts.body`".to_owned());
+                }
+            }
+            () = tokio::time::sleep(upstream.cluster.idle_timeout), if idle => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! RESP 2, as far as a connection that is shared needs it: where a reply ends, and that a
+//! command is one command.
+//!
+//! Replies are handed over as they came, so nothing is decoded. The codec crates that were
+//! looked at either recurse into nested arrays without a limit (redis-protocol 6.0.0), so
+//! that a few hundred kilobytes from a guest or a server end the process, or decode and do
+//! not tell how many bytes it took (redis). This counts elements instead, and needs no stack.
+
+use bytes::BytesMut;
+
+/// Commands after which replies would not match commands any more, or which would change
+/// the connection for everybody.
+const UNSHARED: [&[u8]; 18] = [
+    b"AUTH",
+    b"DISCARD",
+    b"EXEC",
+    b"HELLO",
+    b"MONITOR",
+    b"MULTI",
+    b"PSUBSCRIBE",
+    b"PSYNC",
+    b"PUNSUBSCRIBE",
+    b"QUIT",
+    b"RESET",
+    b"SELECT",
+    b"SSUBSCRIBE",
+    b"SUBSCRIBE",
+    b"SUNSUBSCRIBE",
+    b"SYNC",
+    b"UNSUBSCRIBE",
+    b"WATCH",
+];
+
+/// Longest line that is no payload: a type, a number, or a simple text.
+const LINE: usize = 64 << 10;
+
+/// Writes what logs a connection in; as many replies will come first.
+pub(super) fn greeting(out: &mut BytesMut, database: u32, user: &[u8], password: &[u8]) -> usize {
+    let mut count = 0;
+    if !password.is_empty() {
+        if user.is_empty() {
+            command(out, &[b"AUTH", password]);
+        } else {
+            command(out, &[b"AUTH", user, password]);
+        }
+        count += 1;
+    }
+    if database != 0 {
+        command(out, &[b"SELECT", database.to_string().as_bytes()]);
+        count += 1;
+    }
+    count
+}
+
+fn command(out: &mut BytesMut, words: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// That a query is one whole command, an array of texts, which a shared connection can
+/// carry.
+pub(super) fn check(query: &[u8]) -> Result<(), &'static str> {
+    const MALFORMED: &str = "it is not one array of bulk strings";
+    let (b'*', count, mut at) = element(query, 0)?.ok_or(MALFORMED)? else {
+        return Err(MALFORMED);
+    };
+    if count < 1 {
+        return Err(MALFORMED);
+    }
+    let mut words: [&[u8]; 2] = [b"", b""];
+    for index in 0..count {
+        let (b'$', length, start) = element(query, at)?.ok_or(MALFORMED)? else {
+            return Err(MALFORMED);
+        };
+        let end = end_of(query, start, length)?.ok_or(MALFORMED)?;
+        if let Some(word) = usize::try_from(index).ok().and_then(|at| words.get_mut(at)) {
+            *word = &query[start..end - 2];
+        }
+        at = end;
+    }
+    if at != query.len() {
+        return Err(MALFORMED);
+    }
+    let [name, first] = words;
+    let is = |wanted: &&[u8]| name.eq_ignore_ascii_case(wanted);
+    let mutes = name.eq_ignore_ascii_case(b"CLIENT") && first.eq_ignore_ascii_case(b"REPLY");
+    if UNSHARED.iter().any(is) || mutes {
+        return Err("a connection that is shared cannot carry it");
+    }
+    Ok(())
+}
+
+/// The length of the first reply, once it is whole.
+pub(super) fn reply(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    let mut at = 0;
+    // Elements that are still to come: those of nested arrays are counted with the others.
+    let mut left = 1u64;
+    while left > 0 {
+        left -= 1;
+        let Some((kind, number, after)) = element(bytes, at)? else {
+            return Ok(None);
+        };
+        at = after;
+        match kind {
+            b'$' if number >= 0 => match end_of(bytes, after, number)? {
+                Some(end) => at = end,
+                None => return Ok(None),
+            },
+            b'*' => {
+                let more = u64::try_from(number).unwrap_or(0);
+                left = left.checked_add(more).ok_or("an array has no end")?;
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(at))
+}
+
+/// An element's type, its number if it has one, and where its line ends.
+fn element(bytes: &[u8], at: usize) -> Result<Option<(u8, i64, usize)>, &'static str> {
+    let Some((&kind, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else {
+        return Ok(None);
+    };
+    let window = &rest[..rest.len().min(LINE)];
+    let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
+        return if window.len() == LINE {
+            Err("a line is too long")
+        } else {
+            Ok(None)
+        };
+    };
+    let number = match kind {
+        b'+' | b'-' => 0,
+        b':' | b'$' | b'*' => std::str::from_utf8(&rest[..end])
+            .ok()
+            .and_then(|digits| digits.parse::<i64>().ok())
+            .filter(|number| kind == b':' || *number >= -1)
+            .ok_or("a number is malformed")?,
+        _ => return Err("it is not RESP 2"),
+    };
+    Ok(Some((kind, number, at + 1 + end + 2)))
+}
+
+/// Where a bulk string of that length ends, with its line end.
+fn end_of(bytes: &[u8], start: usize, length: i64) -> Result<Option<usize>, &'static str> {
+    let length = usize::try_from(length).map_err(|_| "a length is malformed")?;
+    let end = start.checked_add(length).and_then(|end| end.checked_add(2));
+    let end = end.ok_or("a length is malformed")?;
+    match bytes.get(end - 2..end) {
+        None => Ok(None),
+        Some(b"\r\n") => Ok(Some(end)),
+        Some(_) => Err("a text is longer than it says"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_end_where_they_end_however_much_has_come() {
+        for text in [
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":-12\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n",
+            "$6\r\na\r\nb\r\n\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "*2\r\n*2\r\n:1\r\n$1\r\nx\r\n+y\r\n",
+        ] {
+            let whole = format!("{text}+next\r\n");
+            for length in 0..=whole.len() {
+                let wanted = (length >= text.len()).then_some(text.len());
+                assert_eq!(
+                    reply(&whole.as_bytes()[..length]),
+                    Ok(wanted),
+                    "{text:?} {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        for text in [
+            "hello\r\n",
+            "$x\r\n",
+            "$-2\r\n",
+            "*9999999999999999999\r\n",
+            "$1\r\nxyz\r\n",
+            "$9223372036854775807\r\n",
+            ">1\r\n",
+        ] {
+            assert!(
+                reply(text.as_bytes()).is_err() || reply(text.as_bytes()) == Ok(None),
+                "{text:?}"
+            );
+        }
+        assert!(
+            reply(b"*9223372036854775807\r\n*9223372036854775807\r\n*9223372036854775807\r\n")
+                .is_err()
+        );
+        assert!(reply(&vec![b'+'; LINE + 2]).is_err());
+    }
+
+    #[test]
+    fn nesting_needs_no_stack() {
+        let deep = b"*1\r\n".repeat(300_000);
+        assert_eq!(reply(&deep), Ok(None));
+        assert!(check(&deep).is_err());
+    }
+
+    #[test]
+    fn a_query_is_one_command_that_can_be_shared() {
+        let query = |words: &[&[u8]]| {
+            let mut out = BytesMut::new();
+            command(&mut out, words);
+            out
+        };
+        assert_eq!(check(&query(&[b"GET", b"a\r\nb"])), Ok(()));
+        assert_eq!(check(&query(&[b"CLIENT", b"ID"])), Ok(()));
+        for words in [
+            &[&b"subscribe"[..], b"x"][..],
+            &[b"MULTI"],
+            &[b"client", b"reply", b"off"],
+        ] {
+            assert!(check(&query(words)).is_err(), "{words:?}");
+        }
+        for text in [
+            &b""[..],
+            b"GET a\r\n",
+            b"*0\r\n",
+            b"*1\r\n:1\r\n",
+            b"*1\r\n$-1\r\n",
+            b"*1\r\n$4\r\nPING",
+            b"*2\r\n$4\r\nPING\r\n",
+            b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n",
+        ] {
+            assert!(check(text).is_err(), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_greeting_says_who_and_where() {
+        let mut out = BytesMut::new();
+        assert_eq!(greeting(&mut out, 0, b"", b""), 0);
+        assert!(out.is_empty());
+        assert_eq!(greeting(&mut out, 7, b"me", b"secret"), 2);
+        let wanted =
+            "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$6\r\nsecret\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n";
+        assert_eq!(out, wanted);
+    }
+}
