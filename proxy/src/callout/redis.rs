@@ -137,7 +137,7 @@ async fn drive(
     limit: usize,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> Result<(), String> {
-    let connected = upstream.connect_raw().await;
+    let connected = upstream.connect_raw(None).await;
     let stream = connected.map_err(|error| error.to_string())?.stream;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut outbox = BytesMut::new();
