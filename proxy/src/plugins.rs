@@ -64,6 +64,8 @@ struct Slot {
     /// Whether it runs on this worker.
     runs: bool,
     state: RefCell<State>,
+    /// When it was started last.
+    started: Cell<Option<Instant>>,
     /// Shared data stays while its filter is down, though no VM holds it.
     _space: Arc<Space>,
     /// Its next start is on its way ([`roots`]).
@@ -124,6 +126,7 @@ impl Plugins {
                 },
                 loaded: loaded.clone(),
                 state: RefCell::new(State::Cold),
+                started: Cell::new(None),
                 _space: shared.join(&loaded.config.vm_id),
                 reviving: Cell::new(false),
             })
@@ -246,15 +249,17 @@ impl Plugins {
                 return Some((vm.clone(), *root));
             }
             State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
-                *state = self.envoy_after_trap(slot);
-                if matches!(*state, State::Dead | State::Down(_)) {
-                    return None;
+                *state = envoy_after_trap(slot);
+                match *state {
+                    State::Down(until) if until <= Instant::now() => {}
+                    _ => return None,
                 }
             }
             State::Dead => return None,
             State::Down(until) if *until > Instant::now() => return None,
             _ => {}
         }
+        slot.started.set(Some(Instant::now()));
         match self.start(slot) {
             Ok((vm, root)) => {
                 *state = State::Running(vm.clone(), root);
@@ -268,15 +273,6 @@ impl Plugins {
                 *state = State::Down(Instant::now() + RETRY);
                 None
             }
-        }
-    }
-
-    /// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD,
-    /// where a new one comes after its back-off.
-    fn envoy_after_trap(&self, slot: &Slot) -> State {
-        match slot.loaded.config.on_failure {
-            OnFailure::Reload => State::Down(Instant::now() + RETRY),
-            OnFailure::Closed | OnFailure::Open => State::Dead,
         }
     }
 
@@ -477,4 +473,14 @@ pub(crate) fn report_trap(filter: &str, trap: &Trap, request: &str) {
         trap.kind,
         trap.message
     );
+}
+
+/// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the
+/// next request gets a new one, at most once in a back-off.
+fn envoy_after_trap(slot: &Slot) -> State {
+    match (slot.loaded.config.on_failure, slot.started.get()) {
+        (OnFailure::Reload, Some(started)) => State::Down(started + RETRY),
+        (OnFailure::Reload, None) => State::Down(Instant::now()),
+        (OnFailure::Closed | OnFailure::Open, _) => State::Dead,
+    }
 }

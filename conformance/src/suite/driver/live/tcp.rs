@@ -139,7 +139,8 @@ impl End {
                 there.then(|| bytes.into())
             }
             TcpAction::SeesEnd(_) => {
-                let ended = self.wait(|seen| seen.ended).await;
+                // Whoever has closed sees the end at once.
+                let ended = self.write.is_none() || self.wait(|seen| seen.ended).await;
                 ended.then(Bytes::new)
             }
             TcpAction::HalfClose(_) => {
