@@ -4,7 +4,8 @@
 //! Replies are handed over as they came, so nothing is decoded. The codec crates that were
 //! looked at either recurse into nested arrays without a limit (redis-protocol 6.0.0), so
 //! that a few hundred kilobytes from a guest or a server end the process, or decode and do
-//! not tell how many bytes it took (redis). This counts elements instead, and needs no stack.
+//! not tell how many bytes it took (redis). This counts elements instead, and needs no stack;
+//! a test holds where it ends against what redis-protocol says.
 
 use bytes::BytesMut;
 
@@ -207,6 +208,42 @@ mod tests {
                 .is_err()
         );
         assert!(reply(&vec![b'+'; LINE + 2]).is_err());
+    }
+
+    #[test]
+    fn replies_end_where_a_codec_says() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut whole = 0;
+        for _ in 0..3_000 {
+            let mut text = Vec::new();
+            some_reply(&mut rng, 4, &mut text);
+            text.extend_from_slice(b"+next\r\n");
+            let come = &text[..rng.usize(..=text.len())];
+            let codec = redis_protocol::resp2::decode::decode_range(come).expect("it is RESP");
+            let wanted = codec.map(|(_, length)| length);
+            whole += usize::from(wanted.is_some());
+            assert_eq!(reply(come), Ok(wanted), "{}", come.escape_ascii());
+        }
+        assert!((500..2_500).contains(&whole), "whole and cut ones: {whole}");
+    }
+
+    fn some_reply(rng: &mut fastrand::Rng, depth: usize, out: &mut Vec<u8>) {
+        let text = "x\r\n*".repeat(rng.usize(..3));
+        let made = match rng.u8(..if depth > 0 { 8 } else { 6 }) {
+            0 => "+fine\r\n".to_owned(),
+            1 => "-ERR no\r\n".to_owned(),
+            2 => format!(":{}\r\n", rng.i64(..)),
+            3 => "$-1\r\n".to_owned(),
+            4 => "*-1\r\n".to_owned(),
+            5 => format!("${}\r\n{text}\r\n", text.len()),
+            _ => {
+                let count = rng.usize(..4);
+                out.extend_from_slice(format!("*{count}\r\n").as_bytes());
+                (0..count).for_each(|_| some_reply(rng, depth - 1, out));
+                return;
+            }
+        };
+        out.extend_from_slice(made.as_bytes());
     }
 
     #[test]
