@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{Error, Result};
 
@@ -88,19 +89,29 @@ pub fn write(file: &Path, text: &str) -> Result<()> {
 /// # Errors
 /// The system gives no port.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind(loopback(0))
-            .map_err(|error| Error::failed("no free loopback port", error))?;
-        *port = listener
-            .local_addr()
-            .map_err(|error| Error::failed("no free loopback port", error))?
-            .port();
-        // Held until all are chosen, or the same port could come twice.
-        held.push(listener);
+        *port = free_port()?;
     }
     Ok(ports)
+}
+
+/// A port of those that the system gives nobody by itself. A program binds it later, and by
+/// then it must not be somebody else's: this process does not name it twice, and other
+/// processes begin elsewhere.
+fn free_port() -> Result<u16> {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(64);
+    for _ in 0..COUNT {
+        let number = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = FIRST + u16::try_from(number % u32::from(COUNT)).unwrap_or(0);
+        if TcpListener::bind(loopback(port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Error::Failed("no free loopback port".to_owned()))
 }
 
 /// The loopback address with this port.

@@ -52,6 +52,9 @@ const OPTIONS: &[Opt] = &[
     },
 ];
 
+/// How many programs run cases side by side: most of a case is waiting.
+const LANES: usize = 4;
+
 fn main() -> ExitCode {
     error::conclude("conformance", conformance())
 }
@@ -85,12 +88,17 @@ fn conformance() -> Result<u8> {
     let ids = |key: &(String, String)| cases.iter().any(|case| case.id == key.0);
     cells.retain(|key, _| ids(key));
     let mut failed = 0;
-    for mut driver in drivers(&args)? {
-        for case in &picked {
-            if args.has("--records") {
+    for (host, column) in hosts(&args)? {
+        if args.has("--records") {
+            let mut driver = start(host, &args)?;
+            for case in &picked {
                 show_records(&mut *driver, case)?;
             }
-            failed += one(&mut *driver, case, &mut cells)?;
+        }
+        let lanes = if host == "abi" { 1 } else { LANES };
+        let verdicts = run::side_by_side(&picked, lanes, || start(host, &args))?;
+        for (case, verdict) in picked.iter().zip(&verdicts) {
+            failed += tell(column, case, verdict, &mut cells);
         }
     }
     for case in &cases {
@@ -146,38 +154,41 @@ fn buildable(cases: Vec<&Case>, all: bool) -> Result<Vec<&Case>> {
     Ok(out)
 }
 
-/// The hosts asked for; those of ours when none is named.
-fn drivers(args: &Args) -> Result<Vec<Box<dyn Driver>>> {
-    let default = scratch::target().join("debug/cofferdam");
-    let program = args.text("--program").map_or(default, PathBuf::from);
-    let mut drivers: Vec<Box<dyn Driver>> = Vec::new();
-    match args.text("--host") {
-        None => {
-            drivers.push(Box::new(Abi));
-            drivers.push(Box::new(Proxy::new(&program)?));
-        }
-        Some("abi") => drivers.push(Box::new(Abi)),
-        Some("proxy") => drivers.push(Box::new(Proxy::new(&program)?)),
-        Some("envoy") => drivers.push(Box::new(Envoy::new()?)),
+/// The hosts asked for, with their columns; those of ours when none is named.
+fn hosts(args: &Args) -> Result<Vec<(&'static str, &'static str)>> {
+    let [wasmi, _, proxy, envoy] = COLUMNS;
+    Ok(match args.text("--host") {
+        None => vec![("abi", wasmi), ("proxy", proxy)],
+        Some("abi") => vec![("abi", wasmi)],
+        Some("proxy") => vec![("proxy", proxy)],
+        Some("envoy") => vec![("envoy", envoy)],
         Some(other) => return Err(Error::Usage(format!("there is no host {other:?}"))),
-    }
-    Ok(drivers)
+    })
 }
 
-/// Runs a case and tells what is not as it should be. 1 for a failure of ours.
-fn one(driver: &mut dyn Driver, case: &Case, cells: &mut Cells) -> Result<usize> {
-    let column = driver.column();
+fn start(host: &str, args: &Args) -> Result<Box<dyn Driver>> {
+    let default = scratch::target().join("debug/cofferdam");
+    Ok(match host {
+        "abi" => Box::new(Abi),
+        "envoy" => Box::new(Envoy::new()?),
+        _ => Box::new(Proxy::new(
+            &args.text("--program").map_or(default, PathBuf::from),
+        )?),
+    })
+}
+
+/// Notes what came of a case, and tells what is not as it should be. 1 for a failure of ours.
+fn tell(column: &str, case: &Case, verdict: &run::Verdict, cells: &mut Cells) -> usize {
     debug_assert!(COLUMNS.contains(&column));
-    let verdict = run::case(driver, case)?;
     cells.insert((case.id.clone(), column.to_owned()), verdict.cell);
     if verdict.cell != Cell::Fail {
-        return Ok(0);
+        return 0;
     }
     println!("{} on {column}: {}", case.id, case.name);
     for complaint in &verdict.complaints {
         println!("  {complaint}");
     }
-    Ok(usize::from(OURS.contains(&column)))
+    usize::from(OURS.contains(&column))
 }
 
 fn show_records(driver: &mut dyn Driver, case: &Case) -> Result<()> {

@@ -1,5 +1,8 @@
 //! Running cases on a host, and what a cell of the table is made of.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
+
 use super::case::{Case, Profile};
 use super::compare;
 use super::driver::Driver;
@@ -58,6 +61,39 @@ pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
         (false, None) => Cell::Differs,
     };
     Ok(Verdict { cell, complaints })
+}
+
+/// Runs cases on `lanes` hosts of a kind side by side, for most of a case is waiting; the
+/// verdicts are in the order of the cases.
+///
+/// # Errors
+/// A host cannot be had.
+pub fn side_by_side(
+    cases: &[&Case],
+    lanes: usize,
+    host: impl Fn() -> Result<Box<dyn Driver>> + Sync,
+) -> Result<Vec<Verdict>> {
+    let next = AtomicUsize::new(0);
+    let lane = || -> Result<Vec<(usize, Verdict)>> {
+        let mut driver = host()?;
+        let mut verdicts = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = cases.get(index) else {
+                return Ok(verdicts);
+            };
+            verdicts.push((index, case(&mut *driver, one)?));
+        }
+    };
+    let ended: Result<Vec<_>> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let crashed = |_| Err(Error::Failed("a driver crashed".to_owned()));
+        let join = |lane: ScopedJoinHandle<'_, _>| lane.join().unwrap_or_else(crashed);
+        lanes.into_iter().map(join).collect()
+    });
+    let mut verdicts: Vec<_> = ended?.into_iter().flatten().collect();
+    verdicts.sort_by_key(|(index, _)| *index);
+    Ok(verdicts.into_iter().map(|(_, verdict)| verdict).collect())
 }
 
 /// What is wrong with the excuses of all cases together.

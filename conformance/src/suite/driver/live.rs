@@ -39,6 +39,9 @@ const IDLE: Duration = Duration::from_millis(150);
 /// The most that settling may take: a guest with a timer is never quiet.
 const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long records that are missing are waited for.
+const LATE_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is different about a program.
 pub(super) trait Program {
     /// Writes its configuration and starts it.
@@ -125,7 +128,7 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
             stage.step(step, &tcp, &mut outcome).await?;
         }
     }
-    outcome.logs = program.records(case, &server, &stage.log.read());
+    outcome.logs = stage.records(program, case, &server).await;
     outcome.peer = peers.web.take().iter().map(message).collect();
     // What it says about its own end is of no interest, unless the case asked for it.
     server.kill();
@@ -224,6 +227,20 @@ impl Stage {
             outcome.steps.push(Seen::Exchange(seen.map_err(failed)?));
         }
         Ok(())
+    }
+
+    /// The guests' records. A program on a busy machine may be late: fewer than the case
+    /// wants are waited for.
+    async fn records(&self, program: &impl Program, case: &Case, server: &Server) -> Vec<Record> {
+        let wanted = case.expect.logs.as_ref().map_or(0, Vec::len);
+        let start = Instant::now();
+        loop {
+            let records = program.records(case, server, &self.log.read());
+            if records.len() >= wanted || start.elapsed() > LATE_LIMIT {
+                return records;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until whatever was begun has come to rest; at first as long as it may take until
