@@ -12,8 +12,7 @@ esac
 "$root/examples/guests-as/build.sh"
 "$root/conformance/guests/cpp/build.sh"
 cd "$root"
-case " $* " in
-*" --host abi "* | *" --host null "* | *" --host envoy "*) ;;
-*) cargo build --quiet --locked -p cofferdam ;;
-esac
-exec cargo run --quiet --locked -p cofferdam-conformance --bin conformance -- "$@"
+# With everything the tests are built with, so that what they compiled is used again: another
+# choice of packages would give the dependencies other features.
+cargo build --quiet --locked --workspace --all-targets
+exec "$target/debug/conformance" "$@"
