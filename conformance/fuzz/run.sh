@@ -40,11 +40,24 @@ for name in "${targets[@]}"; do
     mkdir -p "$corpus"
     [[ ! -e $here/corpus/$name.tar.gz ]] || tar -C "$corpus" -xzf "$here/corpus/$name.tar.gz"
     log=$work/$name.log
-    "$binary" "$corpus" -max_total_time="$seconds" -timeout=1 -rss_limit_mb=1024 -max_len=4096 \
-        -artifact_prefix="$work/$name-" -print_final_stats=1 >"$log" 2>&1 || {
+    end=$((SECONDS + seconds))
+    while ((SECONDS < end)); do
+        if "$binary" "$corpus" -max_total_time=$((end - SECONDS)) -timeout=1 -rss_limit_mb=1024 \
+            -max_len=4096 -artifact_prefix="$work/$name-" -print_final_stats=1 >"$log" 2>&1; then
+            break
+        fi
+        # The limit is on the clock of a machine that may be busy: an input that is slow is so
+        # again, alone.
+        slow=$(sed -n 's/.*Test unit written to \(.*-timeout-.*\)/\1/p' "$log")
+        if [[ -n $slow ]] && "$binary" "$slow" -timeout=1 >>"$log" 2>&1; then
+            note "an input took over a second once and does not by itself: on with it"
+            rm -f "$slow"
+            continue
+        fi
         tail -n 60 "$log"
         status=1
-    }
+        break
+    done
     grep -E '^(Done|stat::(average|slowest|peak))' "$log" || true
     if [[ -n $keep ]]; then
         rm -rf "$work/merged"
