@@ -87,6 +87,27 @@ pub fn charge_bytes<C: GuestCaller>(caller: &mut C, length: usize) -> Result<(),
     }
 }
 
+/// Charges for reading serialised pairs at `pointer`: many small ones cost far more than
+/// their bytes do.
+///
+/// # Errors
+/// When the running call has no time left.
+pub fn charge_pairs<C: GuestCaller>(
+    caller: &mut C,
+    pointer: u32,
+    length: u32,
+) -> Result<(), HostTrap> {
+    /// What making a pair costs, in instructions of a guest.
+    const PAIR: u64 = 100;
+    charge_bytes(caller, length as usize)?;
+    let (memory, _) = caller.split();
+    let count = bytes(memory, pointer, length)
+        .ok()
+        .and_then(<[u8]>::first_chunk::<4>);
+    let count = count.map_or(0, |count| u32::from_le_bytes(*count) as usize);
+    caller.charge(count.min(crate::codec::MAX_PAIRS) as u64 * PAIR)
+}
+
 /// The end of a call that has the host hold more for it than it may.
 #[must_use]
 pub fn too_much(what: &str, most: usize) -> HostTrap {

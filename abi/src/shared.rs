@@ -177,6 +177,15 @@ impl Shared {
         Some(queue)
     }
 
+    /// The news has arrived where the VM it names is no more (section 2.9): there is nobody
+    /// to tell. With [`crate::Vm::queue_ready`] for all others, every [`QueueReady`] is
+    /// accounted for; a queue does not send more of them than it may hold items.
+    pub fn queue_ready_missed(&self, ready: QueueReady) {
+        if let Some(queue) = self.queue(ready.queue) {
+            queue.told();
+        }
+    }
+
     /// The queue of that number.
     pub(crate) fn queue(&self, id: u32) -> Option<Arc<Queue>> {
         let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);

@@ -398,6 +398,7 @@ impl Plugins {
         let vm = vms.iter().find(|(_, vm)| vm.borrow().id() == ready.vm);
         // One that has crashed and is gone: the one in its place has registered since.
         let Some(vm) = vm.map(|(_, vm)| vm.clone()) else {
+            cofferdam_abi::Host::shared(&*self.host).queue_ready_missed(ready);
             return;
         };
         drop(vms);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::callout::{Callout, Target, Token, TokenKind};
 use crate::codec;
-use crate::guest::{self, GuestCaller, Outcome};
+use crate::guest::{self, GuestCaller, HostTrap, Outcome};
 use crate::headers::Headers;
 use crate::state::{HostState, RootEffect};
 use crate::types::Status;
@@ -58,6 +58,20 @@ fn target(state: &HostState, upstream: &[u8], unknown: Status) -> Result<Target,
     }
     state.refuse(&target.to_string());
     Err(refusal)
+}
+
+/// Takes the time of one callout off the running call, whether it is given up again or not:
+/// a loop that begins and cancels must not buy seconds of the host's time.
+fn charge_callout<C: GuestCaller>(caller: &mut C) -> Result<(), HostTrap> {
+    /// A task, its timer and its way to the upstream.
+    const CALLOUT: u64 = 10_000;
+    caller.charge(CALLOUT)
+}
+
+/// Takes the time of looking through what roots have asked for in this call.
+pub(super) fn charge_replacing<C: GuestCaller>(caller: &mut C) -> Result<(), HostTrap> {
+    let queued = caller.state().root_effects.len();
+    caller.charge(queued as u64 * 10)
 }
 
 /// Begins a callout of the root of the context hostcalls act on.

@@ -12,6 +12,7 @@ mod state;
 mod zlib;
 
 use bytes::Bytes;
+use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 use crate::guest::{self, Failure, GuestCaller, Outcome};
 use crate::hostcalls::stream;
@@ -106,6 +107,24 @@ fn set_buffer_limit<C: GuestCaller>(caller: &mut C, way: Way, args: &[u8]) -> An
 fn log_level<C: GuestCaller>(caller: &mut C, _args: Bytes) -> Answer {
     let level = caller.state().host.log_level() as u32;
     Ok(Bytes::copy_from_slice(&level.to_le_bytes()))
+}
+
+/// Reads the message that a function takes. One with more fields than any caller has need
+/// of is refused before it is read: millions of empty ones fit into a guest's memory.
+fn decode<M: prost::Message + Default>(args: Bytes) -> Result<M, Status> {
+    const MOST: usize = 64;
+    let mut rest = args.clone();
+    let mut fields = 0;
+    while !rest.is_empty() {
+        let (tag, wire) = decode_key(&mut rest).map_err(|_| Status::BadArgument)?;
+        fields += 1;
+        if fields > MOST || matches!(wire, WireType::StartGroup | WireType::EndGroup) {
+            return Err(Status::BadArgument);
+        }
+        skip_field(wire, tag, &mut rest, DecodeContext::default())
+            .map_err(|_| Status::BadArgument)?;
+    }
+    M::decode(args).map_err(|_| Status::BadArgument)
 }
 
 /// Takes as much of the running call's time as `bytes` bytes are worth at `each`

@@ -53,7 +53,7 @@ pub(crate) fn set_map_pairs<C: GuestCaller>(
     value_len: u32,
 ) -> Outcome {
     let map = map_type(map)?;
-    guest::charge_bytes(caller, value_len as usize)?;
+    guest::charge_pairs(caller, value, value_len)?;
     let (memory, state) = caller.split();
     let input = guest::bytes(memory, value, value_len)?;
     match codec::decode_pairs(input) {

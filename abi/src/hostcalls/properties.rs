@@ -5,6 +5,8 @@ use bytes::Bytes;
 use crate::codec;
 use crate::exchange::Exchange;
 use crate::filter_state::{FilterState, Prototype, Span};
+#[cfg(feature = "foreign")]
+use crate::guest::HostTrap;
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::headers::Headers;
 use crate::property::{Message, Value};
@@ -36,12 +38,9 @@ pub(crate) fn get_property<C: GuestCaller>(
     if parts.len() > 1 && parts.last().is_some_and(|last| last.is_empty()) {
         parts.pop();
     }
+    // The path lies in the guest's memory, so what it costs is charged when it is known.
     let found = find(state, &parts).ok_or(Status::NotFound)?;
-    if let Value::Map(pairs) = &found {
-        // Names are compared with each other while repeated ones are joined.
-        let pairs = pairs.len() as u64;
-        caller.charge(pairs.saturating_mul(pairs) / 4)?;
-    }
+    caller.charge(cost(&found))?;
     let bytes = found.encode().ok_or(Status::SerializationFailure)?;
     guest::give(caller, value, value_len, &bytes)
 }
@@ -78,6 +77,32 @@ pub(crate) fn set_property<C: GuestCaller>(
         _ => exchange.filter_state.set_value(path, value, prototype)?,
     };
     Ok(stored?)
+}
+
+/// What finding a property has cost, in instructions of a guest.
+fn cost(found: &Value) -> u64 {
+    match found {
+        // Names are compared with each other while repeated ones are joined.
+        Value::Map(pairs) => (pairs.len() as u64).saturating_pow(2).saturating_mul(4),
+        _ => 0,
+    }
+}
+
+/// [`find`] for a host function that looks for several, each at its price.
+///
+/// # Errors
+/// When the running call has no time left.
+#[cfg(feature = "foreign")]
+pub(crate) fn look<C: GuestCaller>(
+    caller: &mut C,
+    path: &[&[u8]],
+) -> Result<Option<Value>, HostTrap> {
+    /// A few comparisons of names.
+    const LOOK: u64 = 200;
+    caller.charge(LOOK)?;
+    let found = find(caller.state(), path);
+    caller.charge(found.as_ref().map_or(0, cost))?;
+    Ok(found)
 }
 
 /// The property at a path of at least one part. Built-ins come before what filters have

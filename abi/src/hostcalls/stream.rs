@@ -12,6 +12,7 @@ use crate::types::{MapType, Status, StreamType};
 use crate::vm::RootId;
 
 pub(crate) fn set_tick_period<C: GuestCaller>(caller: &mut C, period: u32) -> Outcome {
+    super::callout::charge_replacing(caller)?;
     let state = caller.state();
     if let Some((root, _)) = state.root() {
         let period = (period != 0).then(|| Duration::from_millis(u64::from(period)));
@@ -69,9 +70,10 @@ pub(crate) fn send_local_response<C: GuestCaller>(
     headers_len: u32,
     grpc: u32,
 ) -> Outcome {
-    for length in [details_len, body_len, headers_len] {
+    for length in [details_len, body_len] {
         guest::charge_bytes(caller, length as usize)?;
     }
+    guest::charge_pairs(caller, headers, headers_len)?;
     let (memory, state) = caller.split();
     let details = guest::bytes(memory, details, details_len)?;
     let body = guest::bytes(memory, body, body_len)?;

@@ -87,10 +87,9 @@ impl Queue {
     }
 
     pub(super) fn set_target(&self, target: Option<Target>) {
-        let mut inner = lock(&self.inner);
-        inner.target = target;
-        // What is on its way to the one before may never arrive.
-        inner.pending = 0;
+        // What is on its way to the one before still counts: a guest that registers again
+        // and again must not have more on its way than there can be items.
+        lock(&self.inner).target = target;
     }
 
     /// Whether there was room for `item`. Its target is told, once for each item.

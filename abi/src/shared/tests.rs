@@ -152,8 +152,17 @@ fn news_that_nobody_takes_does_not_pile_up() {
     queue.told();
     assert!(queue.enqueue(Bytes::new()));
     assert_eq!(count.0.load(Ordering::Relaxed), 4);
-    // Whoever registers next is told from the start.
+    // Registering again does not make room for more of them on their way.
     let _ = shared.register_queue(&space, b"q", Some(target()));
+    assert!(queue.enqueue(Bytes::new()));
+    assert!(queue.dequeue().is_some());
+    assert_eq!(count.0.load(Ordering::Relaxed), 4);
+    // One that finds nobody has arrived all the same.
+    shared.queue_ready_missed(QueueReady {
+        vm: target().vm,
+        root: target().root,
+        queue: queue.id(),
+    });
     assert!(queue.enqueue(Bytes::new()));
     assert_eq!(count.0.load(Ordering::Relaxed), 5);
 }

@@ -46,6 +46,15 @@ fn repeated(engine: Engine, setup: Setup, code: &str) -> TrapKind {
     }
 }
 
+/// A guest that may call cluster `c`.
+fn calling(engine: Engine, code: &str) -> Guest {
+    let setup = Setup {
+        clusters: vec!["c".to_owned()],
+        ..Setup::default()
+    };
+    engine.load(setup, code).expect("loads")
+}
+
 each_engine! {
     fn a_loop_without_end_ends(engine) {
         assert_eq!(kind(engine, Setup::default(), "on tick\n (loop $again (br $again))"), TrapKind::Deadline);
@@ -189,6 +198,51 @@ each_engine! {
             "(drop (!fd_write #1 #0 #1024 #0))",
         ] {
             assert_eq!(repeated(engine, Setup::default(), code), TrapKind::Deadline, "{code}");
+        }
+    }
+
+    fn callouts_that_are_given_up_at_once_cost_their_time(engine) {
+        let guest = calling(engine, "on tick
+            (loop $again
+             (drop (!grpc_call {\"c\"} {\"s\"} {\"m\"} #0 #0 #0 #0 #0 #24))
+             (drop (!grpc_cancel (i32.load #24))) (br $again))");
+        tick(&guest).expect_err("deadline");
+        // A call has 2,000,000 instructions here, a callout costs 10,000.
+        let asked = guest.vm.borrow_mut().take_root_effects().len();
+        assert!((100..=2 * 2_000_000 / 10_000).contains(&asked), "{asked}");
+    }
+
+    fn looking_through_what_is_asked_for_costs_time(engine) {
+        let guest = calling(engine, "on tick
+            (loop $again
+             (drop (!grpc_call {\"c\"} {\"s\"} {\"m\"} #0 #0 #0 #0 #0 #24))
+             (drop (!grpc_cancel (i32.load #24)))
+             (global.set $g (i32.add (global.get $g) #1))
+             (br_if $again (i32.lt_u (global.get $g) #100)))
+            (global.set $g #0)
+            (loop $ever
+             (drop (!set_tick_period_milliseconds #5))
+             (global.set $g (i32.add (global.get $g) #1)) (br $ever))
+            on foreign_function
+             (!say (global.get $g))");
+        tick(&guest).expect_err("deadline");
+        guest.vm.borrow_mut().take_root_effects();
+        guest.vm.borrow_mut().foreign_function(guest.root, 1, bytes::Bytes::new()).expect("called");
+        let calls: u32 = guest.logs()[0].parse().expect("a number");
+        // 1,000,000 are left; each looks through 200 and more, at 10 each.
+        assert!((100..=500).contains(&calls), "{calls}");
+    }
+
+    fn many_small_pairs_cost_more_than_their_bytes(engine) {
+        let pairs = "(i32.store #4096 #1000) (drop (!set_header_map_pairs #0 #4096 #13004))";
+        let code = |times: u32| format!("on request_headers
+            (local $n i32) (local.set $n #{times})
+            (loop $again {pairs} (br_if $again (local.tee $n (i32.sub (local.get $n) #1))))");
+        for (times, ends) in [(10, false), (25, true)] {
+            let guest = engine.guest(&code(times));
+            let mut chain = guest.chain();
+            chain.headers(Way::Request, true);
+            assert_eq!(chain.failure().is_some(), ends, "{times}");
         }
     }
 

@@ -8,7 +8,7 @@
 
 mod resp;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,19 +18,24 @@ use cofferdam_abi::RootId;
 use cofferdam_abi::callout::{RedisCall, RedisClient};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
 /// Most bytes of commands taken up before earlier ones have left.
 const AHEAD: usize = 1 << 20;
+/// Most commands of one connection without a reply, wanted still or not.
+const UNANSWERED: usize = 10_000;
+/// Most connections at a time: logins are the filters' to make up.
+const CONNECTIONS: usize = 64;
 
 /// What one worker's roots have set up, and the connections they share.
 #[derive(Debug, Default)]
 pub(super) struct Redis {
     /// By VM, root and cluster.
     clients: RefCell<HashMap<(usize, RootId, Bytes), Client>>,
-    connections: RefCell<HashMap<Login, mpsc::UnboundedSender<Command>>>,
+    connections: RefCell<HashMap<Login, Connection>>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +51,24 @@ struct Login {
     user: Bytes,
     password: Bytes,
     database: u32,
+}
+
+/// The end of a connection at which commands go in.
+#[derive(Debug)]
+struct Connection {
+    commands: mpsc::UnboundedSender<Command>,
+    load: Rc<Load>,
+    task: AbortHandle,
+}
+
+/// What a connection has been given and has not dealt with. Callers that time out leave
+/// theirs behind, so their own bounds are none here.
+#[derive(Debug, Default)]
+struct Load {
+    /// Bytes that have not been taken up.
+    bytes: Cell<usize>,
+    /// Commands without a reply.
+    commands: Cell<usize>,
 }
 
 /// A command on its way; its reply may not be wanted any more when it comes.
@@ -95,38 +118,92 @@ impl Redis {
             query: call.query,
             reply,
         };
-        self.connection(worker, &client.login)?.send(command).ok()?;
+        self.send(worker, &client.login, command)?;
         match client.timeout {
             None => answer.await.ok(),
             Some(limit) => tokio::time::timeout(limit, answer).await.ok()?.ok(),
         }
     }
 
-    /// The connection for that login, begun if there is none.
-    fn connection(
-        &self,
-        worker: &Rc<Worker>,
-        login: &Login,
-    ) -> Option<mpsc::UnboundedSender<Command>> {
+    /// Sends it on the connection for that login, begun if there is none. One whose server
+    /// does not keep up is given up: what waits for it would grow without end.
+    fn send(&self, worker: &Rc<Worker>, login: &Login, command: Command) -> Option<()> {
+        let most = worker.plugins.callouts.settings.message.saturating_mul(2);
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|_, commands| !commands.is_closed());
-        if let Some(commands) = connections.get(login) {
-            return Some(commands.clone());
+        connections.retain(|_, connection| !connection.commands.is_closed());
+        if let Some(connection) = connections.get(login) {
+            if connection.load.add(command.query.len(), most) {
+                return connection.commands.send(command).ok();
+            }
+            tracing::warn!(
+                cluster = %login.cluster.escape_ascii(),
+                "Redis does not keep up with filters: its connection is given up"
+            );
+            connection.task.abort();
+            connections.remove(login);
+            return None;
         }
+        if connections.len() >= CONNECTIONS {
+            tracing::warn!("filters log in to Redis in more ways than {CONNECTIONS} at a time");
+            return None;
+        }
+        let connection = Connection::begin(worker, login)?;
+        connection.load.add(command.query.len(), usize::MAX);
+        connection.commands.send(command).ok()?;
+        connections.insert(login.clone(), connection);
+        Some(())
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    fn begin(worker: &Rc<Worker>, login: &Login) -> Option<Self> {
         let upstream = worker
             .upstream(worker.plugins.cluster(&login.cluster)?)
             .clone();
-        let (sender, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::unbounded_channel();
         let limit = worker.plugins.callouts.settings.body;
-        let task = login.clone();
-        tokio::task::spawn_local(async move {
+        let (login, load) = (login.clone(), Rc::new(Load::default()));
+        let taken = load.clone();
+        let task = tokio::task::spawn_local(async move {
             let cluster = upstream.cluster.name.clone();
-            if let Err(why) = drive(&upstream, &task, limit, receiver).await {
+            if let Err(why) = drive(&upstream, &login, limit, receiver, &taken).await {
                 tracing::debug!(%cluster, "a connection of filters to Redis has ended: {why}");
             }
         });
-        connections.insert(login.clone(), sender.clone());
-        Some(sender)
+        Some(Self {
+            commands,
+            load,
+            task: task.abort_handle(),
+        })
+    }
+}
+
+// === impl Load ===
+
+impl Load {
+    /// Counts one more command, if there is room for it.
+    fn add(&self, bytes: usize, most: usize) -> bool {
+        let waiting = self.bytes.get().saturating_add(bytes);
+        // The first has room whatever its size.
+        let room = self.bytes.get() == 0 || waiting <= most;
+        if !room || self.commands.get() >= UNANSWERED {
+            return false;
+        }
+        self.bytes.set(waiting);
+        self.commands.set(self.commands.get() + 1);
+        true
+    }
+
+    /// It will be written now.
+    fn taken(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+
+    /// Its reply has come.
+    fn answered(&self) {
+        self.commands.set(self.commands.get().saturating_sub(1));
     }
 }
 
@@ -136,6 +213,7 @@ async fn drive(
     login: &Login,
     limit: usize,
     mut commands: mpsc::UnboundedReceiver<Command>,
+    load: &Load,
 ) -> Result<(), String> {
     let connected = upstream.connect_raw(None).await;
     let stream = connected.map_err(|error| error.to_string())?.stream;
@@ -152,10 +230,12 @@ async fn drive(
             biased;
             command = commands.recv(), if outbox.len() < AHEAD => {
                 let Some(command) = command else { return Ok(()) };
+                load.taken(command.query.len());
                 outbox.extend_from_slice(&command.query);
                 waiting.push_back(command.reply);
                 // What else has come meanwhile leaves with it.
                 while outbox.len() < AHEAD && let Ok(command) = commands.try_recv() {
+                    load.taken(command.query.len());
                     outbox.extend_from_slice(&command.query);
                     waiting.push_back(command.reply);
                 }
@@ -180,6 +260,7 @@ async fn drive(
                         }
                     } else {
                         let asked = waiting.pop_front().ok_or("a reply that nobody asked for")?;
+                        load.answered();
                         // Nobody may be waiting any more.
                         let _ = asked.send(reply);
                     }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{begin, map, pairs, target};
+use super::{begin, charge_callout, map, pairs, target};
 use crate::callout::{Callout, GrpcCall, GrpcService, Target, Token, TokenKind};
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::{HostState, RootEffect};
 use crate::types::Status;
 use crate::vm::RootId;
+
+/// Longest serialised `GrpcService`.
+const MAX_SERVICE: usize = 16 << 10;
 
 #[expect(clippy::too_many_arguments, reason = "the ABI has that many")]
 pub(crate) fn grpc_call<C: GuestCaller>(
@@ -70,6 +73,9 @@ pub(crate) fn grpc_send<C: GuestCaller>(
     message_len: u32,
     end: u32,
 ) -> Outcome {
+    /// A message makes a frame of its own.
+    const MESSAGE: u64 = 1_000;
+    caller.charge(MESSAGE)?;
     guest::charge_bytes(caller, message_len as usize)?;
     let (memory, state) = caller.split();
     let message = guest::bytes(memory, message, message_len)?;
@@ -166,9 +172,17 @@ struct Arguments {
 
 impl Arguments {
     fn open<C: GuestCaller>(self, caller: &mut C, kind: TokenKind, token: u32) -> Outcome {
-        for (_, length) in [self.upstream, self.service, self.method, self.metadata] {
+        /// A byte of a `GrpcService`, which may be made of many small fields.
+        const PARSE: u64 = 16;
+        charge_callout(caller)?;
+        let (memory, _) = caller.split();
+        let service = guest::bytes(memory, self.upstream.0, self.upstream.1);
+        let service = service.map_or(0, |service| service.len().min(MAX_SERVICE));
+        caller.charge(service as u64 * PARSE)?;
+        for (_, length) in [self.upstream, self.service, self.method] {
             guest::charge_bytes(caller, length as usize)?;
         }
+        guest::charge_pairs(caller, self.metadata.0, self.metadata.1)?;
         let (memory, state) = caller.split();
         let bytes = |(pointer, length)| guest::bytes(memory, pointer, length);
         let upstream = bytes(self.upstream)?;
@@ -208,7 +222,7 @@ fn resolve(state: &HostState, upstream: &[u8]) -> Result<(Target, GrpcService), 
     };
     // A name can happen to be a message too, but none that says whom to call: the tags of
     // those fields are control characters.
-    if !upstream.iter().any(u8::is_ascii_control) {
+    if upstream.len() > MAX_SERVICE || !upstream.iter().any(u8::is_ascii_control) {
         return Err(refusal);
     }
     let service = GrpcService::parse(upstream).map_err(|_| refusal)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{begin, map, pairs, target};
+use super::{begin, charge_callout, map, pairs, target};
 use crate::callout::{Callout, HttpCall, Token, TokenKind};
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::headers::Headers;
@@ -25,9 +25,12 @@ pub(crate) fn http_call<C: GuestCaller>(
     timeout: u32,
     token: u32,
 ) -> Outcome {
-    for length in [upstream_len, headers_len, body_len, trailers_len] {
+    charge_callout(caller)?;
+    for length in [upstream_len, body_len] {
         guest::charge_bytes(caller, length as usize)?;
     }
+    guest::charge_pairs(caller, headers, headers_len)?;
+    guest::charge_pairs(caller, trailers, trailers_len)?;
     let (memory, state) = caller.split();
     let request = Request {
         upstream: guest::bytes(memory, upstream, upstream_len)?,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{begin, target};
+use super::{begin, charge_callout, charge_replacing, target};
 use crate::callout::{Callout, RedisCall, RedisClient, Target, TokenKind};
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::{HostState, RootEffect};
@@ -22,6 +22,8 @@ pub(crate) fn redis_init<C: GuestCaller>(
     password_len: u32,
     timeout: u32,
 ) -> Outcome {
+    charge_callout(caller)?;
+    charge_replacing(caller)?;
     for length in [upstream_len, user_len, password_len] {
         guest::charge_bytes(caller, length as usize)?;
     }
@@ -60,6 +62,7 @@ pub(crate) fn redis_call<C: GuestCaller>(
     query_len: u32,
     token: u32,
 ) -> Outcome {
+    charge_callout(caller)?;
     for length in [upstream_len, query_len] {
         guest::charge_bytes(caller, length as usize)?;
     }

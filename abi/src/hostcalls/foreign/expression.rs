@@ -18,7 +18,7 @@ use cel::parser::{Expression, PrattParser};
 use cel::{Context, ExecutionError, Value as Cel};
 
 use super::{Answer, charge};
-use crate::guest::GuestCaller;
+use crate::guest::{GuestCaller, HostTrap};
 use crate::hostcalls::properties;
 use crate::property::Value;
 use crate::state::HostState;
@@ -71,14 +71,16 @@ pub(super) fn evaluate<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
     // A path alone is that property, whatever kind of value it has.
     if let Some(path) = references::path(&compiled.expression.expr) {
         let path: Vec<&[u8]> = path.iter().map(String::as_bytes).collect();
-        if let Some(found) = properties::find(caller.state(), &path) {
+        if let Some(found) = properties::look(caller, &path)? {
             return Ok(found.encode().ok_or(Status::SerializationFailure)?);
         }
     }
-    let variables = compiled.variables(caller.state());
+    let variables = compiled.variables(caller)?;
     let size = cost::Size::of(variables.values());
     charge(caller, usize::try_from(size.bytes).unwrap_or(usize::MAX), 1)?;
-    let Some(cost) = cost::of(&compiled.expression, size) else {
+    let (cost, looked) = cost::of(&compiled.expression, size);
+    caller.charge(looked)?;
+    let Some(cost) = cost else {
         caller.state().notice(format_args!(
             "expr_evaluate: could cost too much, not begun"
         ));
@@ -188,7 +190,7 @@ impl Compiled {
 
     /// What there is now of what it speaks of, by the names the interpreter looks for:
     /// `request.path` is one variable, so that nothing else of the request is asked for.
-    fn variables(&self, state: &mut HostState) -> BTreeMap<String, Cel> {
+    fn variables<C: GuestCaller>(&self, caller: &mut C) -> Result<BTreeMap<String, Cel>, HostTrap> {
         let mut whole: BTreeMap<String, Value> = BTreeMap::new();
         let mut parts: BTreeMap<String, Vec<(Bytes, Value)>> = BTreeMap::new();
         let mut look = |path: &[&str], last: Option<&str>| {
@@ -198,17 +200,17 @@ impl Compiled {
                 .chain(last)
                 .map(str::as_bytes)
                 .collect();
-            properties::find(state, &path)
+            properties::look(caller, &path)
         };
         for reference in &self.references {
             let path: Vec<&str> = reference.path.iter().map(String::as_str).collect();
             let name = reference.path.join(".");
-            match (&reference.part, look(&path, reference.part.as_deref())) {
+            match (&reference.part, look(&path, reference.part.as_deref())?) {
                 (None, Some(value)) => drop(whole.insert(name, value)),
                 (Some(part), found) => {
                     // The whole it is a part of, where that is a value of its own.
                     if !whole.contains_key(&name)
-                        && let Some(value) = look(&path, None)
+                        && let Some(value) = look(&path, None)?
                     {
                         whole.insert(name.clone(), value);
                     }
@@ -232,10 +234,10 @@ impl Compiled {
             };
             whole.insert(name, value);
         }
-        whole
+        Ok(whole
             .into_iter()
             .filter_map(|(name, value)| Some((name, values::to_cel(value)?)))
-            .collect()
+            .collect())
     }
 }
 

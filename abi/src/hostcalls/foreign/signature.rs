@@ -11,7 +11,7 @@ use prost::Message;
 use sha1::{Digest as _, Sha1};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
-use super::{Answer, charge};
+use super::{Answer, charge, decode};
 use crate::guest::GuestCaller;
 use crate::types::Status;
 use keys::{PrivateKey, PublicKey};
@@ -87,11 +87,18 @@ pub(super) enum Refusal {
 
 /// Instructions a byte of text costs to hash.
 const HASH: u64 = 2;
-/// Instructions that reading a key costs.
+/// Instructions a byte of a key costs to read.
+const READ: u64 = 8;
+/// Instructions that reading a key costs besides.
 const PARSE: u64 = 20_000;
 
 pub(super) fn verify_signature<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
-    let args = VerifySignature::decode(args).map_err(|_| Status::BadArgument)?;
+    let args = decode::<VerifySignature>(args)?;
+    charge(
+        caller,
+        args.public_key.len() + args.public_key_pem.len(),
+        READ,
+    )?;
     charge(caller, args.text.len(), HASH)?;
     caller.charge(PARSE)?;
     let key = either(&args.public_key, &args.public_key_pem).ok_or(Status::BadArgument)?;
@@ -117,7 +124,12 @@ pub(super) fn verify_signature<C: GuestCaller>(caller: &mut C, args: Bytes) -> A
 }
 
 pub(super) fn sign<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
-    let args = Sign::decode(args).map_err(|_| Status::BadArgument)?;
+    let args = decode::<Sign>(args)?;
+    charge(
+        caller,
+        args.private_key.len() + args.private_key_pem.len(),
+        READ,
+    )?;
     charge(caller, args.text.len(), HASH)?;
     caller.charge(PARSE)?;
     let key = either(&args.private_key, &args.private_key_pem).ok_or(Status::BadArgument)?;

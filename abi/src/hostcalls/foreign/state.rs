@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::Answer;
+use super::{Answer, decode};
 use crate::filter_state::{Prototype, Span};
 use crate::guest::GuestCaller;
 use crate::types::Status;
@@ -50,7 +50,7 @@ struct DeclareProperty {
 }
 
 pub(super) fn set_envoy_filter_state<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
-    let args = SetEnvoyFilterState::decode(args).map_err(|_| Status::BadArgument)?;
+    let args = decode::<SetEnvoyFilterState>(args)?;
     if !KEYS.iter().any(|key| key.as_bytes() == args.path) {
         return Err(Status::NotFound.into());
     }
@@ -74,7 +74,7 @@ pub(super) fn set_envoy_filter_state<C: GuestCaller>(caller: &mut C, args: Bytes
 /// Belongs to the calling context, as in Envoy: what a root declares holds for its
 /// streams, what a stream declares for nobody.
 pub(super) fn declare_property<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
-    let args = DeclareProperty::decode(args).map_err(|_| Status::BadArgument)?;
+    let args = decode::<DeclareProperty>(args)?;
     let prototype = Prototype {
         read_only: args.read_only,
         span: span(args.span),

@@ -6,7 +6,7 @@ use cofferdam_abi::testing::map;
 use cofferdam_abi::{Attributes, Exchange, Value};
 
 use super::{Answer, calls, calls_in, literal, patient};
-use crate::world::{Engine, Look as _};
+use crate::world::{Drive as _, Engine, Look as _};
 
 struct Facts;
 
@@ -57,6 +57,38 @@ fn value(engine: Engine, expression: &str) -> Vec<u8> {
 }
 
 each_engine! {
+    fn what_an_expression_looks_at_is_paid_for(engine) {
+        let source = |bound: u32| format!(
+            "on request_headers
+             (local $n i32)
+             (loop $fill
+              (i32.store #64 (i32.add #0x61616161 (i32.or (i32.and (local.get $n) #15)
+               (i32.or (i32.shl (i32.and (i32.shr_u (local.get $n) #4) #15) #8)
+                (i32.shl (i32.shr_u (local.get $n) #8) #16)))))
+              (drop (!add_header_map_value #0 #64 #4 #0 #0))
+              (br_if $fill (i32.lt_u (local.tee $n (i32.add (local.get $n) #1)) #600)))
+             (drop (!call_foreign_function {{\"expr_create\"}} {{\"request.headers\"}} @out))
+             (local.set $n #{bound})
+             (loop $again
+              (drop (!call_foreign_function {{\"expr_evaluate\"}} #0 #4 #0 #0))
+              (br_if $again (local.tee $n (i32.sub (local.get $n) #1))))"
+        );
+        // 600 names that are compared with each other cost 1,440,000 of 2,000,000.
+        for (times, ends) in [(1, false), (2, true)] {
+            let guest = engine.guest(&source(times));
+            let mut chain = guest.chain();
+            chain.headers(cofferdam_abi::Way::Request, true);
+            assert_eq!(chain.failure().is_some(), ends, "{times}");
+        }
+    }
+
+    fn a_message_of_countless_fields_is_not_read(engine) {
+        for name in ["verify_signature", "sign", "declare_property", "set_envoy_filter_state"] {
+            let results = calls(engine, &[(name, super::field(1, "").repeat(1_000))]);
+            assert_eq!(results[0].0, "2", "{name}");
+        }
+    }
+
     fn results_have_the_encodings_of_properties(engine) {
         for (expression, bytes) in [
             ("'a' + 'b'", &b"ab"[..]),

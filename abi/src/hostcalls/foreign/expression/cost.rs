@@ -38,20 +38,26 @@ pub(super) struct Size {
 }
 
 /// Instructions that evaluating costs at most; `None` when that is more than any
-/// evaluation may.
-pub(super) fn of(expression: &IdedExpr, attributes: Size) -> Option<u64> {
+/// evaluation may. And what it has cost to work that out: macros in one another are looked
+/// at twice for each.
+pub(super) fn of(expression: &IdedExpr, attributes: Size) -> (Option<u64>, u64) {
+    /// Of one node.
+    const LOOK: u64 = 100;
     let mut walk = Walk {
         attributes,
         bound: Vec::new(),
+        looked: 0,
     };
     let (_, cost) = walk.node(&expression.expr);
-    (cost <= MOST).then_some(cost)
+    ((cost <= MOST).then_some(cost), walk.looked * LOOK)
 }
 
 struct Walk<'e> {
     attributes: Size,
     /// Names bound by macros around the node, innermost last.
     bound: Vec<(&'e str, Size)>,
+    /// Nodes looked at.
+    looked: u64,
 }
 
 // === impl Size ===
@@ -153,6 +159,7 @@ impl Size {
 impl<'e> Walk<'e> {
     /// Size of the value, and cost of getting it.
     fn node(&mut self, expr: &'e Expr) -> (Size, u64) {
+        self.looked += 1;
         match expr {
             Expr::Unspecified => (Size::NONE, NODE),
             Expr::Literal(literal) => {
