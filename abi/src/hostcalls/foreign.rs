@@ -15,7 +15,7 @@ use bytes::Bytes;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
 use crate::guest::{self, Failure, GuestCaller, Outcome};
-use crate::hostcalls::stream;
+use crate::hostcalls::{gateway, stream};
 use crate::types::{Status, Way};
 
 #[cfg(feature = "foreign")]
@@ -81,6 +81,7 @@ fn find<C: GuestCaller>(name: &[u8]) -> Option<fn(&mut C, Bytes) -> Answer> {
             |caller, args| set_buffer_limit(caller, Way::Response, &args)
         }
         b"get_log_level" => log_level,
+        b"inject_encoded_data_to_filter_chain_on_header" => gateway::inject_on_header,
         _ => return None,
     })
 }

@@ -1,10 +1,12 @@
 //! What guests of marker 0.2.100 ask for besides the rest (section 13).
 
 use bytes::Bytes;
+use prost::Message;
 
 use crate::codec;
 use crate::exchange::Effect;
-use crate::guest::{self, GuestCaller, Outcome};
+use crate::guest::{self, Failure, GuestCaller, Outcome};
+use crate::state::HostState;
 use crate::types::Status;
 
 /// Queued until the callback has returned, as every change to a stream. NOT_FOUND where
@@ -13,6 +15,30 @@ pub(crate) fn inject<C: GuestCaller>(caller: &mut C, body: u32, len: u32, end: u
     guest::charge_bytes(caller, len as usize)?;
     let (memory, state) = caller.split();
     let data = guest::bytes(memory, body, len)?;
+    put(state, data, end != 0)
+}
+
+/// `inject_encoded_data_to_filter_chain_on_header`: the same as a foreign function, which its
+/// SDKs call while the response's headers are held.
+pub(super) fn inject_on_header<C: GuestCaller>(
+    caller: &mut C,
+    args: Bytes,
+) -> Result<Bytes, Failure> {
+    let args = Inject::decode(args).map_err(|_| Status::BadArgument)?;
+    put(caller.state(), &args.body, args.end_stream)?;
+    Ok(Bytes::new())
+}
+
+/// `InjectEncodedDataToFilterChainArguments`.
+#[derive(Clone, PartialEq, Message)]
+struct Inject {
+    #[prost(bytes = "bytes", tag = "1")]
+    body: Bytes,
+    #[prost(bool, tag = "2")]
+    end_stream: bool,
+}
+
+fn put(state: &mut HostState, data: &[u8], end: bool) -> Outcome {
     // What a guest could hold itself, the host may hold for it.
     let most = state.settings.limits.memory;
     let stream = state.stream().ok_or(Status::NotFound)?;
@@ -27,7 +53,7 @@ pub(crate) fn inject<C: GuestCaller>(caller: &mut C, body: u32, len: u32, end: u
         return Err(guest::too_much("injected data", most).into());
     }
     injected.bytes.extend_from_slice(data);
-    injected.end = end != 0;
+    injected.end = end;
     state.push_effect(Effect::Inject);
     Ok(())
 }

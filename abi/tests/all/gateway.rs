@@ -203,6 +203,24 @@ each_engine! {
         assert!(upstream.logs().is_empty(), "the exchange is complete");
     }
 
+    fn bytes_can_be_injected_by_a_foreign_function_too(engine) {
+        let guest = load(engine, "raw
+            (func $by_name (param i32 i32) (result i32)
+                (!call_foreign_function {\"inject_encoded_data_to_filter_chain_on_header\"}
+                    (local.get 0) (local.get 1) #0 #0))
+            on response_headers
+            (!say (!by_name {\"\\0a\\04one \"}))
+            (!say (!by_name {\"\\0a\\03two\\10\\01\"}))
+            (!say (!by_name {\"\\0a\\ff\"}))
+            (return #4)
+            on tick\n (!say (!by_name {\"\\0a\\01x\"}))");
+        let (mut chain, mut out) = responding(&guest, false);
+        out.extend(chain.data(Way::Response, "theirs", true));
+        assert_eq!(out.concat(), "headersdata:one two.");
+        assert_eq!(guest.logs(), ["0", "0", "2"]);
+        assert_eq!(guest.tick(), ["1"], "a root has no response");
+    }
+
     fn there_must_be_a_response_to_put_bytes_into(engine) {
         let guest = load(engine, "on request_headers\n (!say (!inject {\"x\"} #0))
             on tick\n (!say (!inject {\"x\"} #0)) (!say (!inject #-1 #1 #0))");
