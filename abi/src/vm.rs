@@ -272,20 +272,33 @@ impl Vm {
     /// Asks a root to end (section 6.2): `proxy_on_done`, and `proxy_on_delete` unless the
     /// guest wants to go on; then [`RootEffect::Done`] will say when it is over.
     ///
-    /// Returns whether the root is gone.
+    /// Returns whether the root is gone. It may be called again to learn that. A root of a VM
+    /// that has failed goes without a word (section 6.11).
     ///
     /// # Errors
-    /// When the guest traps.
+    /// When the guest traps; the root is gone all the same.
     pub fn end_root(&mut self, root: RootId) -> Result<bool, Trap> {
         let id = root.0;
+        if self.failed {
+            self.instance.state().remove_root(id);
+            return Ok(true);
+        }
         let Some(state) = self.instance.state().roots.get_mut(&id) else {
             return Ok(true);
         };
         if std::mem::replace(&mut state.ending, true) {
             return Ok(false);
         }
-        let done =
-            !self.exports(Callback::Done) || self.call(Callback::Done, id, [id, 0, 0, 0, 0])? != 0;
+        let answer = if self.exports(Callback::Done) {
+            self.call(Callback::Done, id, [id, 0, 0, 0, 0])
+        } else {
+            Ok(1)
+        };
+        if answer.is_err() {
+            // It will never say that it is done.
+            self.instance.state().remove_root(id);
+        }
+        let done = answer? != 0;
         if done {
             self.delete_root(root)?;
         } else if let Some(state) = self.instance.state().roots.get_mut(&id) {
@@ -304,7 +317,11 @@ impl Vm {
         if !self.instance.state().roots.contains_key(&root.0) {
             return Ok(());
         }
-        let result = self.call(Callback::Delete, root.0, [root.0, 0, 0, 0, 0]);
+        let result = if self.failed {
+            Ok(0)
+        } else {
+            self.call(Callback::Delete, root.0, [root.0, 0, 0, 0, 0])
+        };
         self.instance.state().remove_root(root.0);
         result.map(drop)
     }

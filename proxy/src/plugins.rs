@@ -18,6 +18,7 @@ use cofferdam_abi::{
     Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Shared,
     TcpChain, Trap, Vm, VmSettings, Way,
 };
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::callout::Callouts;
@@ -47,6 +48,10 @@ pub(crate) struct Plugins {
     pub(crate) callouts: Rc<Callouts>,
     news: News,
     evictions: Arc<Evictions>,
+    /// Set once roots are told to end: nothing is started any more.
+    ending: Cell<bool>,
+    /// A root has gone, or crashed, on its own.
+    root_gone: Notify,
 }
 
 /// What makes two VMs the same one.
@@ -146,6 +151,8 @@ impl Plugins {
             callouts: Callouts::new(config.callouts.clone()),
             news,
             evictions: evictions.clone(),
+            ending: Cell::new(false),
+            root_gone: Notify::new(),
         }
     }
 
@@ -248,6 +255,7 @@ impl Plugins {
             State::Running(vm, root) if vm.borrow_mut().is_sound(*root) => {
                 return Some((vm.clone(), *root));
             }
+            _ if self.ending.get() => return None,
             State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
                 *state = envoy_after_trap(slot);
                 match *state {
@@ -342,6 +350,7 @@ impl Plugins {
                 if let Err(trap) = vm.borrow_mut().delete_root(root) {
                     report_trap(&name, &trap, "-");
                 }
+                self.root_gone.notify_one();
             }
             RootEffect::Call { root, token, call } => {
                 self.callouts.begin(worker, vm, root, token, *call);
@@ -409,17 +418,11 @@ impl Plugins {
         self.after_calls(worker);
     }
 
-    /// The worker ends: every root is told.
+    /// The worker ends, whatever roots are still about.
     pub(crate) fn shut_down(&self) {
         self.evictions.tell();
         self.timers.borrow_mut().clear();
-        for slot in &self.slots {
-            if let State::Running(vm, root) = &*slot.state.borrow()
-                && let Err(trap) = vm.borrow_mut().end_root(*root)
-            {
-                report_trap(&slot.plugin.name, &trap, "-");
-            }
-        }
+        self.end_roots();
     }
 }
 

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderName;
 use http::request::Parts;
@@ -26,6 +26,9 @@ use crate::route::{self, RouteTable};
 use crate::timer;
 use crate::upstream::Upstream;
 use crate::upstream::backends::Backends;
+
+/// How long roots that are not done may keep a worker that has nothing else to do.
+const ROOTS_LIMIT: Duration = Duration::from_secs(5);
 
 /// What all workers are made from.
 #[derive(Debug)]
@@ -139,16 +142,23 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     let _ = shutdown.wait_for(|down| *down).await;
     worker.drain.started.set(true);
     worker.drain.start.notify_waiters();
+    let began = Instant::now();
     let all_gone = worker.drain.all_gone();
     if tokio::time::timeout(worker.config.drain_time, all_gone)
         .await
         .is_err()
     {
+        // Roots are told once the streams that are left have ended.
         tracing::warn!(
             connections = worker.drain.connections.get(),
             "drain_time is over: remaining connections are cut"
         );
+        return;
     }
+    // Streams end in tasks of their own, which may come after the connection's.
+    tokio::task::yield_now().await;
+    let left = worker.config.drain_time.saturating_sub(began.elapsed());
+    worker.plugins.end(&worker, left.min(ROOTS_LIMIT)).await;
 }
 
 // === impl Worker ===

@@ -298,5 +298,31 @@ each_engine! {
         let mut vm = guest.vm.borrow_mut();
         assert!(vm.end_root(guest.root).is_err());
         assert_eq!(vm.end_root(guest.root), Ok(true));
+        drop(vm);
+        let guest = engine.guest("on done\n unreachable");
+        let mut vm = guest.vm.borrow_mut();
+        assert!(vm.end_root(guest.root).is_err());
+        assert_eq!(vm.end_root(guest.root), Ok(true), "nobody waits for it");
+    }
+
+    fn the_end_of_a_root_is_not_told_to_a_vm_that_crashed(engine) {
+        const SOURCE: &str = "on tick\n unreachable
+            on done\n (!text {\"done\"}) (return #0)
+            on delete\n (!text {\"delete\"})";
+        let guest = engine.guest(SOURCE);
+        let mut vm = guest.vm.borrow_mut();
+        assert!(vm.tick(guest.root).is_err());
+        assert_eq!(vm.end_root(guest.root), Ok(true));
+        drop(vm);
+        assert!(guest.logs().is_empty());
+        // It crashes between its answer and what it was waiting for.
+        let guest = engine.guest(SOURCE);
+        let mut vm = guest.vm.borrow_mut();
+        assert_eq!(vm.end_root(guest.root), Ok(false));
+        assert!(vm.tick(guest.root).is_err());
+        assert_eq!(vm.end_root(guest.root), Ok(true));
+        vm.delete_root(guest.root).expect("no call");
+        drop(vm);
+        assert_eq!(guest.logs(), ["done"]);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use cofferdam_abi::{RootId, SharedExchange, Trap, Vm};
 
@@ -20,11 +21,15 @@ impl Plugins {
         trap: &Trap,
     ) {
         report_trap(&vm.borrow_mut().plugin_name(root), trap, "-");
+        self.root_gone.notify_one();
         self.revive(worker);
     }
 
     /// Starts services that do not run, each after a pause.
     pub(super) fn revive(&self, worker: &Rc<Worker>) {
+        if self.ending.get() {
+            return;
+        }
         for (index, slot) in self.slots.iter().enumerate() {
             if slot.loaded.config.uses.service
                 && slot.runs
@@ -62,6 +67,40 @@ impl Plugins {
             }
         }
         self.after_calls(worker);
+    }
+
+    /// Tells every root that the worker ends (section 6.2 of the ABI notes), and waits for
+    /// those that are not done yet, at most for `limit`. Their ticks, answers and queues
+    /// still reach them meanwhile.
+    pub(crate) async fn end(&self, worker: &Rc<Worker>, limit: Duration) {
+        let over = tokio::time::sleep(limit);
+        tokio::pin!(over);
+        while self.end_roots() {
+            self.after_calls(worker);
+            tokio::select! {
+                () = self.root_gone.notified() => {}
+                () = &mut over => {
+                    tracing::warn!("filters that were not done within {limit:?} end now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether any root is still about; each is told once.
+    pub(super) fn end_roots(&self) -> bool {
+        self.ending.set(true);
+        let mut pending = false;
+        for slot in &self.slots {
+            if let State::Running(vm, root) = &*slot.state.borrow() {
+                let ended = vm.borrow_mut().end_root(*root);
+                match ended {
+                    Ok(gone) => pending |= !gone,
+                    Err(trap) => report_trap(&slot.plugin.name, &trap, "-"),
+                }
+            }
+        }
+        pending
     }
 }
 

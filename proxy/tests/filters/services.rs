@@ -1,5 +1,7 @@
 //! Plugins outside of chains: services, and access loggers.
 
+use std::time::{Duration, Instant};
+
 use crate::support::{BOTH, Config, Filter, Guest, Http, Proxy, Upstream, check, get, post, run};
 
 /// Crashes as SDKs do whose module makes no stream contexts.
@@ -40,6 +42,65 @@ fn a_service_runs_once_in_the_process_from_its_start_to_its_end() {
     });
 }
 
+/// Not done when asked; done at the third tick after that.
+fn slow_to_end() -> Guest {
+    Guest::new()
+        .define("(global $asked (mut i32) (i32.const 0))")
+        .on("configure", "(drop (call $tick_period (i32.const 100)))")
+        .on(
+            "done",
+            "(global.set $asked (i32.const 1)) (return (i32.const 0))",
+        )
+        .on(
+            "tick",
+            "(if (global.get $asked) (then
+               (global.set $asked (i32.add (global.get $asked) (i32.const 1)))
+               (if (i32.eq (global.get $asked) (i32.const 4)) (then (drop (call $root_done))))))",
+        )
+}
+
+#[test]
+fn a_root_that_is_not_done_is_waited_for_until_it_says_so() {
+    run(async {
+        let upstream = Upstream::start();
+        let config = Config::new(upstream.address).filter(Filter::wasm("f", slow_to_end().build()));
+        let mut proxy = Proxy::start(&config).await;
+        let began = Instant::now();
+        proxy.terminate();
+        assert!(proxy.ended().await.success());
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "ends at once when it is done"
+        );
+        let log = proxy.log().join("\n");
+        let asked = log.find("done 1.").expect("asked");
+        let rest = &log[asked..];
+        assert_eq!(rest.matches("tick 1.").count(), 3, "{log}");
+        let delete = rest.find("delete 1.").expect("deleted");
+        assert!(!rest[delete..].contains("tick 1."), "{log}");
+    });
+}
+
+#[test]
+fn a_root_that_is_never_done_is_waited_for_no_longer_than_drain_time() {
+    run(async {
+        let upstream = Upstream::start();
+        let guest = Guest::new().on("done", "(return (i32.const 0))");
+        let config = Config::new(upstream.address)
+            .filter(Filter::wasm("f", guest.build()))
+            .with("drain_time: 1s");
+        let mut proxy = Proxy::start(&config).await;
+        let began = Instant::now();
+        proxy.terminate();
+        assert!(proxy.ended().await.success());
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(800), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+        assert_eq!(proxy.lines(&["not done within"]).len(), 1);
+        assert_eq!(proxy.lines(&["delete 1."]), [""; 0]);
+    });
+}
+
 #[test]
 fn a_service_that_crashes_is_started_again() {
     run(async {
@@ -72,7 +133,7 @@ fn a_service_that_stays_down_in_envoys_way_stays_down() {
             .with("services: [f]");
         let proxy = Proxy::start(&config).await;
         proxy.logged(&["filter crashed", "proxy_on_tick"]).await;
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(proxy.lines(&["vm_start 1 "]).len(), 1);
     });
 }
