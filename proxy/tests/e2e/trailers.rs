@@ -29,6 +29,7 @@ fn response_trailers_that_are_announced_reach_a_client_that_takes_them() {
             );
             assert_eq!(answer.trailer("x-other"), None);
         }
+        proxy.log.wait_for("trailer dropped");
         assert_eq!(
             proxy.log.count("trailer dropped"),
             1,
