@@ -60,12 +60,13 @@ for name in "${targets[@]}"; do
     done
     grep -E '^(Done|stat::(average|slowest|peak))' "$log" || true
     if [[ -n $keep ]]; then
-        rm -rf "$work/merged"
-        mkdir -p "$work/merged" "$here/corpus"
-        "$binary" -merge=1 "$work/merged" "$corpus" >>"$log" 2>&1
-        tar -C "$work/merged" --sort=name --owner=0 --group=0 --mtime=@0 -cf - . | gzip -9n \
+        merged=$work/merged/$name
+        rm -rf "$merged"
+        mkdir -p "$merged" "$here/corpus"
+        "$binary" -merge=1 "$merged" "$corpus" >>"$log" 2>&1
+        tar -C "$merged" --sort=name --owner=0 --group=0 --mtime=@0 -cf - . | gzip -9n \
             >"$here/corpus/$name.tar.gz"
-        note "kept $(find "$work/merged" -type f | wc -l) inputs in corpus/$name.tar.gz"
+        note "kept $(find "$merged" -type f | wc -l) inputs in corpus/$name.tar.gz"
     fi
 done
 exit $status
