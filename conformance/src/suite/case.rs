@@ -168,6 +168,8 @@ pub struct Expect {
     pub refused: Option<Vec<String>>,
     /// Requests that the cluster `peer` must have seen, all of them and in order.
     pub peer: Option<Vec<Saw>>,
+    /// Samples that the host's metrics page must have before the host ends, with their values.
+    pub metrics: BTreeMap<String, i64>,
 }
 
 // === impl Case ===

@@ -40,6 +40,19 @@ pub fn mismatches(case: &Case, outcome: &Outcome, ours: bool) -> Vec<String> {
         }
     }
     records(case, &outcome.logs, &mut wrong);
+    for (name, value) in &case.expect.metrics {
+        let value = value.to_string();
+        match outcome::values(&outcome.metrics, name)[..] {
+            [seen] if seen == value => {}
+            ref seen => differ(
+                "the metrics page",
+                name,
+                &value,
+                format!("{seen:?}"),
+                &mut wrong,
+            ),
+        }
+    }
     if let Some(expected) = &case.expect.peer {
         if expected.len() != outcome.peer.len() {
             let (wanted, got) = (expected.len(), outcome.peer.len());

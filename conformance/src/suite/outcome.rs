@@ -14,6 +14,8 @@ pub struct Outcome {
     pub steps: Vec<Seen>,
     /// Requests that reached the cluster `peer`.
     pub peer: Vec<Message>,
+    /// Samples on the host's metrics page, with labels as they stand there, and their values.
+    pub metrics: Vec<(String, String)>,
 }
 
 /// A guest's log record.

@@ -61,6 +61,7 @@ impl Driver for Abi {
                 }
                 world.wait(AFTERMATH);
                 outcome.peer = world.take_peer();
+                outcome.metrics = host.metrics();
             }
         }
         let name = |record: &Record| {

@@ -93,6 +93,10 @@ impl Program for Start<'_> {
         Duration::from_millis(150)
     }
 
+    fn metrics(&self) -> &'static str {
+        "/stats/prometheus"
+    }
+
     fn refusal(&self, log: &[u8]) -> String {
         log::refusal(log)
     }

@@ -8,6 +8,7 @@
 
 mod exchange;
 mod log;
+mod metrics;
 mod tcp;
 
 use std::net::SocketAddr;
@@ -50,6 +51,8 @@ pub(super) trait Program {
     fn records(&self, case: &Case, server: &Server, log: &[u8]) -> Vec<Record>;
     /// How long it may be silent between listening and the start of its VMs.
     fn start_takes(&self) -> Duration;
+    /// Where its metrics can be read, at [`Place::admin`].
+    fn metrics(&self) -> &'static str;
     /// Why it ended instead of listening, from its log.
     fn refusal(&self, log: &[u8]) -> String;
 }
@@ -121,12 +124,17 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
     }
     // Its VMs start, and say what they say then.
     stage.settle(program.start_takes(), &[]).await;
+    let page = || metrics::read(case, place.admin, program.metrics());
     for step in &case.steps {
         if step.shutdown {
+            outcome.metrics = page().await.map_err(failed)?;
             server.terminate(END_LIMIT)?;
         } else {
             stage.step(step, &tcp, &mut outcome).await?;
         }
+    }
+    if outcome.metrics.is_empty() {
+        outcome.metrics = page().await.map_err(failed)?;
     }
     outcome.logs = stage.records(program, case, &server).await;
     outcome.peer = peers.web.take().iter().map(message).collect();

@@ -90,6 +90,10 @@ impl Program for Start<'_> {
         Duration::from_millis(30)
     }
 
+    fn metrics(&self) -> &'static str {
+        "/metrics"
+    }
+
     fn refusal(&self, log: &[u8]) -> String {
         String::from_utf8_lossy(log).trim().to_owned()
     }

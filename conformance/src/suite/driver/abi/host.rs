@@ -45,6 +45,16 @@ impl SuiteHost {
         self.records.take()
     }
 
+    /// Counters and gauges: this host has no page, so by the names guests gave them.
+    pub(super) fn metrics(&self) -> Vec<(String, String)> {
+        let metrics = self.shared.metrics().guests();
+        let named = metrics.iter().filter_map(|metric| {
+            let name = String::from_utf8_lossy(metric.name()).replace('.', "_");
+            Some((name, metric.value()?.to_string()))
+        });
+        named.collect()
+    }
+
     pub(super) fn time(&self) -> Duration {
         self.now.get()
     }

@@ -54,6 +54,9 @@ pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String
         "filters": all?,
         "clusters": clusters,
     });
+    if !place.case.expect.metrics.is_empty() {
+        configuration["admin"] = json!({ "address": place.admin.to_string() });
+    }
     let services = named(Role::Service);
     if !services.is_empty() {
         configuration["services"] = json!(services);
