@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::wasmi::Wasmi;
-use cofferdam_abi::{Capabilities, Compat, Limits, Module, Plugin, VmSettings};
+use cofferdam_abi::{Capabilities, Compat, Limits, Module, Plugin, Target, VmSettings};
 
 use crate::suite::case::{Filter, OnFailure, Role};
 
@@ -73,9 +74,20 @@ fn capabilities(filter: &Filter) -> Capabilities {
         if let Some(list) = wanted.callbacks.as_ref().map(names) {
             out.restrict_callbacks(&list.iter().map(String::as_str).collect::<Vec<_>>());
         }
+        if let Some(list) = &wanted.callouts {
+            out.restrict_callouts(list.iter().filter_map(|text| target(text)).collect());
+        }
         if let Some(list) = &wanted.shared {
             out.restrict_shared(list.clone());
         }
     }
     out
+}
+
+/// `cluster:NAME`, or a URL.
+fn target(text: &str) -> Option<Target> {
+    match text.strip_prefix("cluster:") {
+        Some(name) => Some(Target::Cluster(Bytes::copy_from_slice(name.as_bytes()))),
+        None => Target::parse_url(text),
+    }
 }
