@@ -38,7 +38,7 @@ impl Context for Root {}
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         let text = self.get_plugin_configuration().unwrap_or_default();
-        if let Some(millis) = String::from_utf8_lossy(&text).trim().parse().ok() {
+        if let Ok(millis) = String::from_utf8_lossy(&text).trim().parse() {
             self.period = Duration::from_millis(millis);
         }
         true
