@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
         _ => Compat::SPEC,
     };
     without_leak(|| {
-        let mut world = World::new(&[script], compat.clone());
+        let mut world = World::new(&[script], compat);
         for (event, amount) in EXCHANGE {
             world.happen(event, amount);
         }
