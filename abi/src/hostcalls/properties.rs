@@ -166,9 +166,11 @@ fn visible_map(
 /// What the embedder answers for the path, or for the beginning of it that is a value
 /// with parts.
 fn attribute(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
+    /// No value's own name has more parts; a guest's path may have any number.
+    const DEEPEST: usize = 4;
     let attributes = &exchange.attributes;
     attributes.attribute(path).or_else(|| {
-        (1..path.len()).rev().find_map(|at| {
+        (1..path.len().min(DEEPEST + 1)).rev().find_map(|at| {
             let (whole, rest) = path.split_at(at);
             attributes.attribute(whole)?.descend(rest)
         })

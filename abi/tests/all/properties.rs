@@ -50,6 +50,16 @@ impl Attributes for OnConnection {
     }
 }
 
+/// Counts how often it is asked.
+struct Asked(Rc<RefCell<usize>>);
+
+impl Attributes for Asked {
+    fn attribute(&self, _path: &[&[u8]]) -> Option<Value> {
+        *self.0.borrow_mut() += 1;
+        None
+    }
+}
+
 fn node() -> Arc<Node> {
     let kind = Some(ProtoKind::StringValue("v".to_owned()));
     let fields = [("k".to_owned(), ProtoValue { kind })].into();
@@ -106,6 +116,17 @@ fn run(guest: &Guest) -> Vec<String> {
 }
 
 each_engine! {
+    fn a_path_of_many_parts_is_not_asked_for_part_by_part(engine) {
+        let guest = engine.load(Setup::default(), "on request_headers
+            (!say (!get_property #4096 #2000 @out))").expect("loads");
+        let asked = Rc::new(RefCell::new(0));
+        let attributes = Box::new(Asked(asked.clone()));
+        let exchange = Exchange::new(map(&[(":path", "/")]), attributes).share();
+        Chain::begin(exchange, [guest.handle()], false).headers(Way::Request, true);
+        assert_eq!(guest.logs(), ["1"]);
+        assert!((1..=6).contains(&*asked.borrow()), "{asked:?} for 1,999 parts");
+    }
+
     fn every_kind_has_its_encoding(engine) {
         for (path, bytes) in [
             ("text", &b"hello"[..]),
