@@ -92,8 +92,10 @@ fn a_vm_that_failed_stays_failed_where_envoy_has_it_so() {
             let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
             let mut client = proxy.client(Http::Two).await;
             let seen = statuses(&mut client).await;
-            let judged = after.iter().filter(|status| **status != 0).count();
-            assert_eq!(seen[..judged], after[..judged], "{policy}");
+            for (status, wanted) in seen.iter().zip(after) {
+                let well = *status == wanted || wanted == 0 && [200, 503].contains(status);
+                assert!(well, "{policy}: {seen:?}");
+            }
             if policy == "reload" {
                 // A second after its start there is a new one.
                 let mut status = 503;
