@@ -5,12 +5,38 @@
 //! the hostcall lists, monomorphised for the engine's own caller. One virtual call per
 //! callback is all the dispatch there is.
 
+#[cfg(feature = "wasmtime")]
+pub mod artifact;
+#[cfg(feature = "wasmtime")]
+pub mod ticks;
+#[cfg(feature = "wasmi")]
+mod trim;
 #[cfg(feature = "wasmi")]
 pub mod wasmi;
+#[cfg(feature = "wasmtime")]
+pub mod wasmtime;
 
 use crate::callbacks::Callback;
 use crate::error::{LoadError, Trap};
 use crate::state::HostState;
+
+/// How a module's code is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tier {
+    /// Instruction by instruction: at once, slowly, without executable memory.
+    Interpreter,
+    /// As machine code that was made ahead of time.
+    Native,
+}
+
+/// What the last call into an instance took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Fuel, in the engine's own units; 0 where none is counted.
+    pub fuel: u64,
+    /// Ticks of the engine's clock that fell into the call; 0 on the interpreter.
+    pub ticks: u32,
+}
 
 /// A compiled module, ready to be instantiated on any worker.
 pub trait Code: Send + Sync + std::fmt::Debug {
@@ -26,6 +52,9 @@ pub trait Code: Send + Sync + std::fmt::Debug {
 
     /// The name of the engine, for people.
     fn engine(&self) -> &'static str;
+
+    /// How it runs.
+    fn tier(&self) -> Tier;
 }
 
 /// A running module: one guest memory, one thread.
@@ -38,6 +67,9 @@ pub trait Instance {
     /// its memory is as the guest left it.
     fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap>;
 
+    /// What the last call took.
+    fn spent(&self) -> Spent;
+
     /// Whether the module exports it.
     fn exports(&self, callback: Callback) -> bool;
 
@@ -46,4 +78,20 @@ pub trait Instance {
 
     /// Bytes of linear memory now.
     fn memory_size(&self) -> usize;
+
+    /// Gives back what the guest's start has left untouched, where the engine holds any.
+    fn trim(&mut self) {}
+}
+
+// === impl Tier ===
+
+impl Tier {
+    /// Its name in configuration, metrics and log lines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interpreter => "interpreter",
+            Self::Native => "aot",
+        }
+    }
 }

@@ -40,6 +40,10 @@ pub struct Trap {
     pub callback: &'static str,
     /// What the engine or the host said.
     pub message: String,
+    /// Functions of the guest that were running, innermost first, by the names the module
+    /// gives them and, where it carries DWARF, file and line. Empty on an engine that does
+    /// not keep them.
+    pub frames: Vec<String>,
 }
 
 /// Why a call ended early.
@@ -48,6 +52,8 @@ pub struct Trap {
 pub enum TrapKind {
     /// It ran longer than its limit.
     Deadline,
+    /// It used up its quota of fuel.
+    Fuel,
     /// Its memory or a table would have outgrown its limit.
     Memory,
     /// It recursed deeper than its limit.
@@ -102,6 +108,7 @@ impl fmt::Display for TrapKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "time limit exceeded",
+            Self::Fuel => "fuel quota used up",
             Self::Memory => "memory or table limit exceeded",
             Self::Stack => "stack limit exceeded",
             Self::Exit => "guest exited",

@@ -44,6 +44,14 @@ pub struct HostTrap {
     pub message: String,
 }
 
+impl std::fmt::Display for HostTrap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for HostTrap {}
+
 /// Why a hostcall did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {

@@ -33,6 +33,20 @@ pub trait Host {
     /// A clock that never goes back, from any start.
     fn monotonic(&self) -> Duration;
 
+    /// CPU time this thread has used, from any start: what a guest's time is measured by.
+    /// Read only while a call takes longer than a tick. Without one, ticks alone count, and
+    /// a machine that is busy elsewhere shortens a guest's time.
+    fn cpu_time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What tells the ticker that guests run on this thread. Without one, it must tick all
+    /// the time.
+    #[cfg(feature = "wasmtime")]
+    fn pulse(&self) -> Option<Arc<crate::engine::ticks::Pulse>> {
+        None
+    }
+
     /// Fills `out` with random bytes.
     fn random(&self, out: &mut [u8]);
 

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Fuel per millisecond when nobody has calibrated: a slow machine's.
+pub(crate) const FUEL_PER_MS: u64 = 200_000;
+
 /// Bounds on one VM and on each call into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -9,6 +12,9 @@ pub struct Limits {
     ///
     /// On the interpreter this is fuel, calibrated against time by [`Limits::fuel`].
     pub callback: Duration,
+    /// Most fuel one callback may burn, in the units of the engine it runs on; the same
+    /// call burns the same on every machine. Default none.
+    pub fuel: Option<u64>,
     /// Largest linear memory, in bytes. Default 64 MiB.
     pub memory: usize,
     /// Most elements of one table. Default 10,000.
@@ -39,6 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             callback: Duration::from_millis(100),
+            fuel: None,
             memory: 64 << 20,
             table: 10_000,
             frames: 10_000,

@@ -3,6 +3,7 @@
 //!
 //! An import we do not offer is an error that names it here, not a riddle from a linker.
 
+mod features;
 mod raw;
 
 use std::fmt::Write as _;
@@ -16,9 +17,11 @@ use crate::compat::Compat;
 use crate::error::LoadError;
 use crate::hostcalls::{self, Signature, Wire, later};
 use crate::version::AbiVersion;
+pub(crate) use features::Shape;
 use raw::Raw;
 
-/// A module's bytes and what can be read off them. Not yet validated: engines do that.
+/// A module's bytes and what can be read off them. Not yet validated:
+/// [`Module::validate`] does that, before an engine sees it.
 #[derive(Debug, Clone)]
 pub struct Module {
     /// The module itself.

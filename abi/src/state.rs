@@ -248,6 +248,21 @@ impl HostState {
         }
     }
 
+    /// The guest's allocator is about to run; what [`HostState::leave_allocator`] is to be
+    /// given when it has.
+    pub(crate) const fn enter_allocator(&mut self) -> (bool, u32, u32) {
+        (
+            std::mem::replace(&mut self.allocating, true),
+            self.current,
+            self.effective,
+        )
+    }
+
+    /// It has run; whatever it did to whose turn it is does not count.
+    pub(crate) const fn leave_allocator(&mut self, before: (bool, u32, u32)) {
+        (self.allocating, self.current, self.effective) = before;
+    }
+
     /// An id no context of this VM has had; `None` once all four billion are used.
     pub(crate) fn next_id(&mut self) -> Option<u32> {
         self.next_id = self.next_id.checked_add(1)?;

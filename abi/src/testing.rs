@@ -1,6 +1,9 @@
 //! A host and an exchange for tests: of this crate, of embedders, and of filters.
 
+mod engine;
 pub mod guest;
+
+pub use engine::Engine;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -11,8 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::chain::{Chain, FilterHandle};
-use crate::engine::Code;
-use crate::engine::wasmi::Wasmi;
 use crate::error::LoadError;
 use crate::exchange::{Exchange, SharedExchange};
 use crate::headers::Headers;
@@ -54,7 +55,7 @@ pub struct RecordingHost {
 #[derive(Debug, Default)]
 pub struct QueueNews(Mutex<Vec<QueueReady>>);
 
-/// A guest on the interpreter, with one root.
+/// A guest with one root.
 #[derive(Debug)]
 pub struct Guest {
     /// Its host.
@@ -139,6 +140,17 @@ impl Host for RecordingHost {
         self.now.get()
     }
 
+    /// The one clock that does not stand still: what is measured by it must not depend on
+    /// how busy the machine is.
+    fn cpu_time(&self) -> Option<Duration> {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Some(Duration::new(
+            seconds,
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        ))
+    }
+
     fn node(&self) -> Option<Arc<Node>> {
         self.node.borrow().clone()
     }
@@ -210,12 +222,25 @@ impl Guest {
         settings: VmSettings,
         host: Rc<RecordingHost>,
     ) -> Result<Self, LoadError> {
+        Self::load_on(Engine::Wasmi, wasm, plugin, settings, host)
+    }
+
+    /// Likewise, on an engine of the caller's choice.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub fn load_on(
+        engine: Engine,
+        wasm: Bytes,
+        plugin: Plugin,
+        settings: VmSettings,
+        host: Rc<RecordingHost>,
+    ) -> Result<Self, LoadError> {
         let module = Module::parse(wasm)?;
         if let Some(problem) = module.problems(&settings.compat).into_iter().next() {
             return Err(problem);
         }
-        let engine = Wasmi::new(settings.limits.frames).with_fuel_per_ms(20_000);
-        let code: Box<dyn Code> = engine.compile(&module, &settings.compat)?;
+        let code = engine.compile(&module, &settings)?;
         let mut vm = Vm::start(&*code, module.version, Rc::new(settings), host.clone())?;
         let plugin = Rc::new(plugin);
         let root = vm.create_root(plugin.clone())?;

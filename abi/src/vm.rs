@@ -33,6 +33,8 @@ pub struct Vm {
     failed: bool,
     /// A stream's end has crashed since it was last seen to work.
     shaken: bool,
+    /// Memory that its start left untouched has been given back.
+    trimmed: bool,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
 }
@@ -71,6 +73,7 @@ impl Vm {
             id,
             failed: false,
             shaken: false,
+            trimmed: false,
             kept: Vec::new(),
         })
     }
@@ -92,6 +95,9 @@ impl Vm {
             Ok(()) => {
                 if let Some(root) = state.roots.get_mut(&id) {
                     root.configuring = false;
+                }
+                if !std::mem::replace(&mut self.trimmed, true) {
+                    self.instance.trim();
                 }
                 Ok(RootId(id))
             }
@@ -398,6 +404,7 @@ impl Vm {
             kind: crate::error::TrapKind::Fault,
             callback,
             message: "all context ids are used up".to_owned(),
+            frames: Vec::new(),
         })
     }
 }

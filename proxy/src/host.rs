@@ -1,18 +1,20 @@
 //! What the guests of one worker get from us: a log, clocks, chance.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use cofferdam_abi::engine::ticks::Pulse;
 use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::{Counter, QueueNotifier};
 use cofferdam_abi::{Host, LogLevel, Origin, Shared};
 
 use crate::config::Cluster;
 use crate::refusals::Refusals;
+use crate::ticker;
 
 /// The target of guests' records in the program's log, for filters such as
 /// `--log info,filter=debug`.
@@ -40,6 +42,8 @@ pub(crate) struct WorkerHost {
     notifier: Option<Arc<dyn QueueNotifier>>,
     /// Shared data has outgrown its bounds (see [`Host::evicted`]).
     pub(crate) evicted: Cell<bool>,
+    /// What the ticker sees of this thread, once native code runs on it.
+    pulse: OnceCell<Arc<Pulse>>,
 }
 
 // === impl ClusterNames ===
@@ -80,6 +84,7 @@ impl WorkerHost {
             shared,
             notifier,
             evicted: Cell::new(false),
+            pulse: OnceCell::new(),
         }
     }
 
@@ -182,6 +187,14 @@ impl Host for WorkerHost {
 
     fn monotonic(&self) -> Duration {
         clock(rustix::time::ClockId::Monotonic)
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        Some(thread_time())
+    }
+
+    fn pulse(&self) -> Option<Arc<Pulse>> {
+        Some(self.pulse.get_or_init(|| ticker::ticks().pulse()).clone())
     }
 
     fn random(&self, out: &mut [u8]) {

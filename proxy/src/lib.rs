@@ -3,6 +3,8 @@
 //! The library behind the `cofferdam` binary. One request's way through it is
 //! `serve::serve_request`; what the parts are and why is in ARCHITECTURE.md.
 
+#![forbid(unsafe_code)]
+
 pub mod access_log;
 mod admin;
 pub mod app;
@@ -26,6 +28,7 @@ pub mod route;
 mod serve;
 mod tcp;
 pub mod telemetry;
+mod ticker;
 mod timer;
 pub mod tls;
 mod trailers;

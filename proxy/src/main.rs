@@ -1,5 +1,7 @@
 //! The `cofferdam` command: what was typed, turned into calls of the library.
 
+#![forbid(unsafe_code)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -2,28 +2,35 @@
 //!
 //! Time is bounded by fuel: an engine is calibrated once ([`Wasmi::calibrate`]), a call
 //! gets as much fuel as its time buys. Fuel is the same for the same call on every
-//! machine, so a limit that is far off is far off everywhere.
+//! machine, so a limit that is far off is far off everywhere. There is no backtrace: wasmi
+//! does not keep one.
 
 mod calibrate;
+#[path = "exports.rs"]
+#[allow(clippy::duplicate_mod, reason = "one text for both engines")]
+mod exports;
+#[path = "link.rs"]
+#[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod link;
 
 use std::time::Duration;
 
-use wasmi::{
-    Caller, Config, Engine, Func, Linker, Memory, Module as Compiled, Store, StoreLimits,
-    StoreLimitsBuilder, TrapCode, TypedFunc, Val,
+// What the modules above are written for.
+use ::wasmi as backend;
+use backend::{
+    Caller, CompilationMode, Config, Engine, FuncType, Linker, Memory, Module as Compiled, Store,
+    StoreLimits, StoreLimitsBuilder, TrapCode, TypedFunc, Val, ValType,
 };
+use exports::{Export, entry_functions};
 
 use crate::callbacks::Callback;
-use crate::engine::{Code, Instance};
+use crate::engine::{Code, Instance, Spent, Tier, trim};
 use crate::error::{LoadError, Trap, TrapKind};
 use crate::guest::{GuestCaller, HostTrap};
-use crate::limits::Limits;
-use crate::module::{Entry, Import, Module};
+use crate::limits::{FUEL_PER_MS, Limits};
+use crate::module::{Entry, Import, Module, Shape};
 use crate::state::HostState;
 
-/// Fuel per millisecond when nobody has calibrated: a slow machine's.
-const DEFAULT_FUEL_PER_MS: u64 = 200_000;
 /// Bytes of value stack a guest may use; wasmi grows it as needed.
 const MAX_STACK: usize = 4 << 20;
 
@@ -39,9 +46,7 @@ pub struct Wasmi {
 struct WasmiCode {
     compiled: Compiled,
     imports: Vec<Import>,
-    entry: Entry,
-    allocator: Option<&'static str>,
-    callbacks: Vec<(Callback, usize)>,
+    shape: Shape,
     fuel_per_ms: u64,
 }
 
@@ -56,20 +61,10 @@ struct Data {
 struct WasmiInstance {
     store: Store<Data>,
     exports: [Option<Export>; Callback::COUNT],
+    /// For each call.
     fuel: u64,
-}
-
-/// An exported callback by its shape.
-#[derive(Clone, Copy)]
-enum Export {
-    P1(TypedFunc<u32, ()>),
-    P2(TypedFunc<(u32, u32), ()>),
-    P3(TypedFunc<(u32, u32, u32), ()>),
-    P4(TypedFunc<(u32, u32, u32, u32), ()>),
-    P5(TypedFunc<(u32, u32, u32, u32, u32), ()>),
-    R1(TypedFunc<u32, u32>),
-    R2(TypedFunc<(u32, u32), u32>),
-    R3(TypedFunc<(u32, u32, u32), u32>),
+    /// What the last call was given of it.
+    given: u64,
 }
 
 // === impl Wasmi ===
@@ -82,6 +77,8 @@ impl Wasmi {
         config
             .consume_fuel(true)
             .ignore_custom_sections(true)
+            // Validated before: what is never called is never looked at again.
+            .compilation_mode(CompilationMode::Lazy)
             .wasm_memory64(false)
             .wasm_multi_memory(false)
             .wasm_custom_page_sizes(false)
@@ -92,7 +89,7 @@ impl Wasmi {
             .set_max_cached_stacks(8);
         Self {
             engine: Engine::new(&config),
-            fuel_per_ms: DEFAULT_FUEL_PER_MS,
+            fuel_per_ms: FUEL_PER_MS,
         }
     }
 
@@ -130,18 +127,13 @@ impl Wasmi {
         module: &Module,
         compat: &crate::Compat,
     ) -> Result<Box<dyn Code>, LoadError> {
+        module.validate()?;
         let compiled = Compiled::new(&self.engine, &module.bytes)
             .map_err(|error| LoadError::Module(error.to_string()))?;
         Ok(Box::new(WasmiCode {
             compiled,
             imports: module.imports.clone(),
-            entry: module.entry,
-            allocator: module.allocator(compat),
-            callbacks: module
-                .callbacks
-                .iter()
-                .map(|callback| (*callback, module.params(*callback)))
-                .collect(),
+            shape: module.shape(compat),
             fuel_per_ms: self.fuel_per_ms,
         }))
     }
@@ -181,12 +173,13 @@ impl Code for WasmiCode {
         let memory = instance.get_memory(&store, "memory");
         store.data_mut().memory = memory;
         let allocator = self
+            .shape
             .allocator
             .and_then(|name| instance.get_typed_func(&store, name).ok());
         store.data_mut().allocator = allocator;
 
         let mut exports = [const { None }; Callback::COUNT];
-        for (callback, params) in &self.callbacks {
+        for (callback, params) in &self.shape.callbacks {
             let func = instance.get_func(&store, callback.name());
             exports[*callback as usize] =
                 func.and_then(|func| Export::new(func, &store, *params, callback.returns()));
@@ -195,13 +188,18 @@ impl Code for WasmiCode {
             store,
             exports,
             fuel,
+            given: 0,
         };
-        running.start(&instance, self.entry)?;
+        running.start(&instance, self.shape.entry)?;
         Ok(Box::new(running))
     }
 
     fn engine(&self) -> &'static str {
         "wasmi"
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Interpreter
     }
 }
 
@@ -209,27 +207,18 @@ impl Code for WasmiCode {
 
 impl WasmiInstance {
     /// Section 1.4; return values do not matter, `proc_exit(0)` is an orderly end.
-    fn start(&mut self, instance: &wasmi::Instance, entry: Entry) -> Result<(), LoadError> {
-        let calls: [Option<&'static str>; 2] = match entry {
-            Entry::Initialize(main) => [Some("_initialize"), main],
-            Entry::Start => [Some("_start"), None],
-            Entry::None => [None, None],
-        };
-        for name in calls.into_iter().flatten() {
+    fn start(&mut self, instance: &backend::Instance, entry: Entry) -> Result<(), LoadError> {
+        for (name, main) in entry_functions(entry) {
             let Some(func) = instance.get_func(&self.store, name) else {
                 continue;
             };
-            let arguments: &[Val] = if name == "main" {
+            let arguments: &[Val] = if main {
                 &[Val::I32(0), Val::I32(0)]
             } else {
                 &[]
             };
             let mut results = [Val::I32(0)];
-            let results: &mut [Val] = if name.contains("main") {
-                &mut results
-            } else {
-                &mut []
-            };
+            let results = &mut results[..func.ty(&self.store).results().len().min(1)];
             refuel(&mut self.store, self.fuel);
             self.store.data_mut().state.exit_code = None;
             if let Err(error) = func.call(&mut self.store, arguments, results) {
@@ -245,23 +234,23 @@ impl WasmiInstance {
 
 impl Instance for WasmiInstance {
     fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
-        let Some(export) = self.exports[callback as usize] else {
+        let Some(export) = &self.exports[callback as usize] else {
+            self.given = 0;
             return Ok(0);
         };
+        self.given = self.fuel;
         refuel(&mut self.store, self.fuel);
-        let [a, b, c, d, e] = args;
-        let store = &mut self.store;
-        match export {
-            Export::P1(func) => func.call(store, a).map(|()| 0),
-            Export::P2(func) => func.call(store, (a, b)).map(|()| 0),
-            Export::P3(func) => func.call(store, (a, b, c)).map(|()| 0),
-            Export::P4(func) => func.call(store, (a, b, c, d)).map(|()| 0),
-            Export::P5(func) => func.call(store, (a, b, c, d, e)).map(|()| 0),
-            Export::R1(func) => func.call(store, a),
-            Export::R2(func) => func.call(store, (a, b)),
-            Export::R3(func) => func.call(store, (a, b, c)),
+        export
+            .call(&mut self.store, args)
+            .map_err(|error| to_trap(&error, callback.name()))
+    }
+
+    fn spent(&self) -> Spent {
+        let left = self.store.get_fuel().unwrap_or(0);
+        Spent {
+            fuel: self.given.saturating_sub(left),
+            ticks: 0,
         }
-        .map_err(|error| to_trap(&error, callback.name()))
     }
 
     fn exports(&self, callback: Callback) -> bool {
@@ -278,20 +267,10 @@ impl Instance for WasmiInstance {
             .memory
             .map_or(0, |memory| memory.data_size(&self.store))
     }
-}
 
-impl Export {
-    fn new(func: Func, store: &Store<Data>, params: usize, returns: bool) -> Option<Self> {
-        match (params, returns) {
-            (1, false) => func.typed(store).ok().map(Self::P1),
-            (2, false) => func.typed(store).ok().map(Self::P2),
-            (3, false) => func.typed(store).ok().map(Self::P3),
-            (4, false) => func.typed(store).ok().map(Self::P4),
-            (5, false) => func.typed(store).ok().map(Self::P5),
-            (1, true) => func.typed(store).ok().map(Self::R1),
-            (2, true) => func.typed(store).ok().map(Self::R2),
-            (3, true) => func.typed(store).ok().map(Self::R3),
-            _ => None,
+    fn trim(&mut self) {
+        if let Some(memory) = self.store.data().memory {
+            trim::give_back_zeros(memory.data_mut(&mut self.store));
         }
     }
 }
@@ -304,7 +283,7 @@ impl GuestCaller for Caller<'_, Data> {
             // Inside the module's start section nobody has looked yet.
             self.data_mut().memory = self
                 .get_export("memory")
-                .and_then(wasmi::Extern::into_memory);
+                .and_then(backend::Extern::into_memory);
         }
         match self.data().memory {
             Some(memory) => {
@@ -323,15 +302,9 @@ impl GuestCaller for Caller<'_, Data> {
         let Some(allocator) = self.data().allocator else {
             return Ok(0);
         };
-        let state = &mut self.data_mut().state;
-        let before = (
-            std::mem::replace(&mut state.allocating, true),
-            state.current,
-            state.effective,
-        );
+        let before = self.data_mut().state.enter_allocator();
         let pointer = allocator.call(&mut *self, size);
-        let state = &mut self.data_mut().state;
-        (state.allocating, state.current, state.effective) = before;
+        self.data_mut().state.leave_allocator(before);
         pointer.map_err(|error| {
             let trap = to_trap(&error, "its allocator");
             HostTrap {
@@ -358,12 +331,18 @@ impl GuestCaller for Caller<'_, Data> {
     }
 }
 
-impl wasmi::errors::HostError for HostTrap {}
+impl backend::errors::HostError for HostTrap {}
 
-impl std::fmt::Display for HostTrap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
+fn fail(trap: HostTrap) -> backend::Error {
+    backend::Error::host(trap)
+}
+
+fn func_type(
+    _linker: &Linker<Data>,
+    params: impl ExactSizeIterator<Item = ValType>,
+    results: impl ExactSizeIterator<Item = ValType>,
+) -> FuncType {
+    FuncType::new(params, results)
 }
 
 fn refuel(store: &mut Store<Data>, fuel: u64) {
@@ -371,7 +350,7 @@ fn refuel(store: &mut Store<Data>, fuel: u64) {
     let _ = store.set_fuel(fuel);
 }
 
-fn start_error(error: &wasmi::Error) -> LoadError {
+fn start_error(error: &backend::Error) -> LoadError {
     if error.as_trap_code().is_some() || error.downcast_ref::<HostTrap>().is_some() {
         to_trap(error, "its start section").into()
     } else {
@@ -379,12 +358,13 @@ fn start_error(error: &wasmi::Error) -> LoadError {
     }
 }
 
-fn to_trap(error: &wasmi::Error, callback: &'static str) -> Trap {
+fn to_trap(error: &backend::Error, callback: &'static str) -> Trap {
     if let Some(trap) = error.downcast_ref::<HostTrap>() {
         return Trap {
             kind: trap.kind,
             callback,
             message: trap.message.clone(),
+            frames: Vec::new(),
         };
     }
     let kind = match error.as_trap_code() {
@@ -398,5 +378,6 @@ fn to_trap(error: &wasmi::Error, callback: &'static str) -> Trap {
         kind,
         callback,
         message: error.to_string(),
+        frames: Vec::new(),
     }
 }

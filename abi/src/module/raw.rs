@@ -43,7 +43,7 @@ impl Raw {
                 Payload::CustomSection(section) => section.name().to_owned(),
                 _ => section_name(id).to_owned(),
             };
-            let size = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            let size = range.end.saturating_sub(range.start);
             self.sections.push((name, size));
         }
         match payload {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cofferdam_abi::module::Entry;
 use cofferdam_abi::testing::Guest;
-use cofferdam_abi::{AbiVersion, Compat, LoadError, Module, Way};
+use cofferdam_abi::{AbiVersion, Compat, LoadError, Module, VmSettings, Way};
 
 use crate::guest::{self, Shape, ty};
 use crate::world::{Drive, Engine, Look, PRESETS, Setup};
@@ -349,9 +349,5 @@ each_engine! {
 }
 
 fn compiles(engine: Engine, module: &Module) -> Result<(), LoadError> {
-    match engine {
-        Engine::Wasmi => cofferdam_abi::engine::wasmi::Wasmi::new(10_000)
-            .compile(module, &Compat::SUPERSET)
-            .map(drop),
-    }
+    engine.code(module, &VmSettings::default()).map(drop)
 }

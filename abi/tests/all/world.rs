@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cofferdam_abi::engine::Code;
-use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::testing::{self, Guest, RecordingHost};
 use cofferdam_abi::{Chain, Compat, LoadError, Module, Part, Plugin, Shared, Vm, VmSettings, Way};
 
@@ -19,14 +18,20 @@ macro_rules! each_engine {
         mod wasmi {
             $(#[test] fn $name() { super::$name($crate::world::Engine::Wasmi); })*
         }
+
+        mod wasmtime {
+            $(#[test] fn $name() { super::$name($crate::world::Engine::Wasmtime); })*
+        }
     };
 }
 
-/// What runs the guests. A second engine is a variant here and a module in `each_engine`.
+/// What runs the guests. Another engine is a variant here and a module in `each_engine`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Engine {
     /// The interpreter.
     Wasmi,
+    /// Native code.
+    Wasmtime,
 }
 
 /// How a guest is configured.
@@ -158,12 +163,21 @@ impl Engine {
         if let Some(problem) = module.problems(&settings.compat).into_iter().next() {
             return Err(problem);
         }
-        let code = match self {
-            Self::Wasmi => Wasmi::new(settings.limits.frames)
-                .with_fuel_per_ms(20_000)
-                .compile(&module, &settings.compat)?,
-        };
+        let code = self.code(&module, settings)?;
         Ok((code, module))
+    }
+
+    /// This engine's code for a module.
+    pub(crate) fn code(
+        self,
+        module: &Module,
+        settings: &VmSettings,
+    ) -> Result<Box<dyn Code>, LoadError> {
+        let engine = match self {
+            Self::Wasmi => testing::Engine::Wasmi,
+            Self::Wasmtime => testing::Engine::Wasmtime,
+        };
+        engine.compile(module, settings)
     }
 }
 

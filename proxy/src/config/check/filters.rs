@@ -106,6 +106,7 @@ pub(super) const DEFAULT_BODY: usize = 1 << 20;
 
 fn limits(table: &Object<'_>) -> (Limits, usize) {
     let limits = Limits {
+        fuel: None,
         callback: table.duration("callback"),
         memory: table.size("memory"),
         table: table.count("table"),

@@ -1,8 +1,16 @@
-//! The hostcall lists, expanded for this engine.
+//! The hostcall lists, expanded for an engine.
+//!
+//! This file is a module of each engine's. wasmi and wasmtime name their `Linker`, `Caller`
+//! and `Val` alike, but share no trait: `backend` is the one crate or the other, and what
+//! differs between them is `fail` and `func_type`, beside it.
 
-use wasmi::{Caller, FuncType, Linker, Val, ValType};
+#![allow(
+    clippy::useless_conversion,
+    reason = "wasmi's linker has an error of its own, wasmtime's has not"
+)]
 
-use super::Data;
+use super::backend::{Caller, Error, Linker, Val, ValType};
+use super::{Data, fail, func_type};
 use crate::error::LoadError;
 use crate::guest::{Failure, Outcome};
 use crate::hostcalls::{
@@ -14,17 +22,17 @@ use crate::types::Status;
 
 macro_rules! define_env {
     ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
-        fn define_env(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), wasmi::Error>> {
+        fn define_env(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), Error>> {
             match import.name.as_str() {
                 $($name => Some(linker.func_wrap(
                     "env",
                     $name,
-                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
+                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, Error> {
                         const CALL: Hostcall = Hostcall::env($name, When::$when);
                         hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
-                            .map_err(wasmi::Error::host)
+                            .map_err(fail)
                     },
-                ).map(drop).map_err(wasmi::Error::from)),)*
+                ).map(drop).map_err(Error::from)),)*
                 _ => None,
             }
         }
@@ -34,17 +42,17 @@ hostcalls::for_each_env_call!(define_env);
 
 macro_rules! define_wasi {
     ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
-        fn define_wasi(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), wasmi::Error>> {
+        fn define_wasi(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), Error>> {
             match import.name.as_str() {
                 $($name => Some(linker.func_wrap(
                     &import.module,
                     $name,
-                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, wasmi::Error> {
+                    |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, Error> {
                         const CALL: Hostcall = Hostcall::wasi($name, When::$when);
                         hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
-                            .map_err(wasmi::Error::host)
+                            .map_err(fail)
                     },
-                ).map(drop).map_err(wasmi::Error::from)),)*
+                ).map(drop).map_err(Error::from)),)*
                 _ => None,
             }
         }
@@ -80,10 +88,7 @@ pub(super) fn define(linker: &mut Linker<Data>, import: &Import) -> Result<(), L
 }
 
 /// The calls of 0.1.0 that some guests import without a result.
-fn define_without_result(
-    linker: &mut Linker<Data>,
-    import: &Import,
-) -> Option<Result<(), wasmi::Error>> {
+fn define_without_result(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), Error>> {
     type Call = fn(&mut Caller<'_, Data>) -> Outcome;
     let (name, call): (&'static str, Call) = match import.name.as_str() {
         "proxy_continue_request" => ("proxy_continue_request", |caller| {
@@ -98,25 +103,24 @@ fn define_without_result(
         _ => return None,
     };
     let hostcall = Hostcall::env(name, When::Running);
-    let call = move |mut caller: Caller<'_, Data>| -> Result<(), wasmi::Error> {
+    let call = move |mut caller: Caller<'_, Data>| -> Result<(), Error> {
         let answer: Result<u32, _> = hostcalls::enter(&mut caller, &hostcall, call);
-        answer.map(drop).map_err(wasmi::Error::host)
+        answer.map(drop).map_err(fail)
     };
     let defined = linker.func_wrap("env", name, call);
-    Some(defined.map(drop).map_err(wasmi::Error::from))
+    Some(defined.map(drop).map_err(Error::from))
 }
 
 /// gRPC calls without metadata.
 fn define_without_metadata(
     linker: &mut Linker<Data>,
     import: &Import,
-) -> Option<Result<(), wasmi::Error>> {
-    type Caller<'a> = wasmi::Caller<'a, Data>;
+) -> Option<Result<(), Error>> {
     let defined = if import.name == "proxy_grpc_call" {
         linker.func_wrap(
             "env",
             "proxy_grpc_call",
-            |mut caller: Caller<'_>,
+            |mut caller: Caller<'_, Data>,
              upstream: u32,
              upstream_len: u32,
              service: u32,
@@ -145,14 +149,14 @@ fn define_without_metadata(
                         token,
                     )
                 })
-                .map_err(wasmi::Error::host)
+                .map_err(fail)
             },
         )
     } else {
         linker.func_wrap(
             "env",
             "proxy_grpc_stream",
-            |mut caller: Caller<'_>,
+            |mut caller: Caller<'_, Data>,
              upstream: u32,
              upstream_len: u32,
              service: u32,
@@ -175,20 +179,21 @@ fn define_without_metadata(
                         token,
                     )
                 })
-                .map_err(wasmi::Error::host)
+                .map_err(fail)
             },
         )
     };
-    Some(defined.map(drop).map_err(wasmi::Error::from))
+    Some(defined.map(drop).map_err(Error::from))
 }
 
-fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi::Error> {
+fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), Error> {
     let convert = |ty: &wasmparser::ValType| match ty {
         wasmparser::ValType::I64 => ValType::I64,
         wasmparser::ValType::F64 => ValType::F64,
         _ => ValType::I32,
     };
-    let ty = FuncType::new(
+    let ty = func_type(
+        linker,
         import.ty.params().iter().map(convert),
         import.ty.results().iter().map(convert),
     );
@@ -203,7 +208,7 @@ fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi:
                 let answer: u32 = hostcalls::enter(&mut caller, &hostcall, |_| {
                     Err(Failure::Status(Status::Unimplemented))
                 })
-                .map_err(wasmi::Error::host)?;
+                .map_err(fail)?;
                 if let Some(result) = results.first_mut() {
                     *result = Val::I32(answer.cast_signed());
                 }
@@ -211,5 +216,5 @@ fn define_later(linker: &mut Linker<Data>, import: &Import) -> Result<(), wasmi:
             },
         )
         .map(drop)
-        .map_err(wasmi::Error::from)
+        .map_err(Error::from)
 }

@@ -1,0 +1,399 @@
+//! One running guest on native code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{
+    Caller, InstancePre, Memory, ResourceLimiter, Store, Trap as TrapCode, TypedFunc,
+    UpdateDeadline, Val, WasmBacktrace,
+};
+
+use super::Native;
+use super::exports::{Export, entry_functions};
+use crate::callbacks::Callback;
+use crate::engine::ticks::Pulse;
+use crate::engine::{Instance, Spent};
+use crate::error::{LoadError, Trap, TrapKind};
+use crate::guest::{GuestCaller, HostTrap};
+use crate::limits::Limits;
+use crate::module::Shape;
+use crate::state::HostState;
+
+/// What wasmtime keeps for us in its store.
+pub(super) struct Data {
+    state: HostState,
+    bounds: Bounds,
+    memory: Option<Memory>,
+    allocator: Option<TypedFunc<u32, u32>>,
+    deadline: Deadline,
+    metered: bool,
+    /// What the host may still do for the running call, in instructions of a guest.
+    service: u64,
+}
+
+/// Where memory and tables end.
+struct Bounds {
+    memory: usize,
+    table: usize,
+}
+
+/// The end of the running call.
+struct Deadline {
+    limit: Duration,
+    period: Duration,
+    /// Ticks that have fallen into the call.
+    seen: u32,
+    /// The thread's CPU time at the first of them.
+    since: Option<Duration>,
+}
+
+struct NativeInstance {
+    store: Store<Data>,
+    exports: [Option<Export>; Callback::COUNT],
+    allowance: Allowance,
+    called: bool,
+}
+
+/// What each call is given.
+struct Allowance {
+    pulse: Option<Arc<Pulse>>,
+    /// Where it is counted.
+    fuel: Option<u64>,
+    service: u64,
+}
+
+/// Makes an instance and runs the module's own start.
+pub(super) fn start(
+    linked: &InstancePre<Data>,
+    shape: &Shape,
+    native: &Native,
+    state: HostState,
+    limits: &Limits,
+) -> Result<impl Instance + use<>, LoadError> {
+    let allowance = Allowance {
+        pulse: state.host.pulse(),
+        fuel: native.config.fuel.then(|| limits.fuel.unwrap_or(u64::MAX)),
+        service: limits.fuel(native.service_per_ms),
+    };
+    let data = Data {
+        state,
+        bounds: Bounds {
+            memory: limits.memory,
+            table: limits.table,
+        },
+        memory: None,
+        allocator: None,
+        deadline: Deadline {
+            limit: limits.callback,
+            period: native.ticks.period(),
+            seen: 0,
+            since: None,
+        },
+        metered: native.config.fuel,
+        service: 0,
+    };
+    let mut store = Store::new(linked.module().engine(), data);
+    store.limiter(|data| &mut data.bounds);
+    store.epoch_deadline_callback(|mut context| {
+        let data = context.data_mut();
+        if data.deadline.is_over(|| data.state.host.cpu_time()) {
+            Ok(UpdateDeadline::Interrupt)
+        } else {
+            Ok(UpdateDeadline::Continue(1))
+        }
+    });
+    let instance = guarded(&mut store, &allowance, |store| linked.instantiate(store))
+        .map_err(|error| start_error(&error))?;
+    let memory = instance.get_memory(&mut store, "memory");
+    store.data_mut().memory = memory;
+    let allocator = shape
+        .allocator
+        .and_then(|name| instance.get_typed_func(&mut store, name).ok());
+    store.data_mut().allocator = allocator;
+    let mut exports = [const { None }; Callback::COUNT];
+    for (callback, params) in &shape.callbacks {
+        let func = instance.get_func(&mut store, callback.name());
+        exports[*callback as usize] =
+            func.and_then(|func| Export::new(func, &store, *params, callback.returns()));
+    }
+    for (name, main) in entry_functions(shape.entry) {
+        let Some(func) = instance.get_func(&mut store, name) else {
+            continue;
+        };
+        let arguments: &[Val] = if main {
+            &[Val::I32(0), Val::I32(0)]
+        } else {
+            &[]
+        };
+        let mut results = [Val::I32(0)];
+        let count = func.ty(&store).results().len().min(1);
+        store.data_mut().state.exit_code = None;
+        let started = guarded(&mut store, &allowance, |store| {
+            func.call(store, arguments, &mut results[..count])
+        });
+        if let Err(error) = started {
+            let trap = to_trap(&error, name);
+            if trap.kind != TrapKind::Exit || store.data().state.exit_code != Some(0) {
+                return Err(trap.into());
+            }
+        }
+    }
+    Ok(NativeInstance {
+        store,
+        exports,
+        allowance,
+        called: false,
+    })
+}
+
+/// Runs guest code within its limits.
+fn guarded<R>(
+    store: &mut Store<Data>,
+    allowance: &Allowance,
+    run: impl FnOnce(&mut Store<Data>) -> Result<R, wasmtime::Error>,
+) -> Result<R, wasmtime::Error> {
+    store.set_epoch_deadline(1);
+    let data = store.data_mut();
+    data.deadline.begin();
+    data.service = allowance.service;
+    if let Some(fuel) = allowance.fuel {
+        store.set_fuel(fuel)?;
+    }
+    if let Some(pulse) = &allowance.pulse {
+        pulse.enter();
+    }
+    let result = run(store);
+    if let Some(pulse) = &allowance.pulse {
+        pulse.leave();
+    }
+    result
+}
+
+// === impl NativeInstance ===
+
+impl Instance for NativeInstance {
+    fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
+        let export = &self.exports[callback as usize];
+        self.called = export.is_some();
+        let Some(export) = export else {
+            return Ok(0);
+        };
+        guarded(&mut self.store, &self.allowance, |store| {
+            export.call(store, args)
+        })
+        .map_err(|error| to_trap(&error, callback.name()))
+    }
+
+    fn spent(&self) -> Spent {
+        if !self.called {
+            return Spent::default();
+        }
+        let fuel = self.allowance.fuel.map_or(0, |given| {
+            given.saturating_sub(self.store.get_fuel().unwrap_or(0))
+        });
+        Spent {
+            fuel,
+            ticks: self.store.data().deadline.seen,
+        }
+    }
+
+    fn exports(&self, callback: Callback) -> bool {
+        self.exports[callback as usize].is_some()
+    }
+
+    fn state(&mut self) -> &mut HostState {
+        &mut self.store.data_mut().state
+    }
+
+    fn memory_size(&self) -> usize {
+        self.store
+            .data()
+            .memory
+            .map_or(0, |memory| memory.data_size(&self.store))
+    }
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    const fn begin(&mut self) {
+        self.seen = 0;
+        self.since = None;
+    }
+
+    /// Another tick has fallen into the call: whether it has had its time. The first may
+    /// come at once, so that one more than the limit's are needed; then the thread's own
+    /// clock decides, where there is one, because a thread that did not run lost nothing.
+    fn is_over(&mut self, cpu_time: impl Fn() -> Option<Duration>) -> bool {
+        self.seen = self.seen.saturating_add(1);
+        if self.seen == 1 {
+            self.since = cpu_time();
+        }
+        let passed = self.period.saturating_mul(self.seen - 1);
+        if passed < self.limit {
+            return false;
+        }
+        match (self.since, cpu_time()) {
+            // A call may have run up to a tick before the first one came.
+            (Some(since), Some(now)) => now.saturating_sub(since) + self.period >= self.limit,
+            _ => true,
+        }
+    }
+}
+
+// === impl ResourceLimiter for Bounds ===
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, wasmtime::Error> {
+        within("its memory", desired, self.memory, maximum)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, wasmtime::Error> {
+        within("a table", desired, self.table, maximum)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+}
+
+/// Growth past a limit ends the call, as on the interpreter.
+fn within(
+    what: &str,
+    desired: usize,
+    limit: usize,
+    maximum: Option<usize>,
+) -> Result<bool, wasmtime::Error> {
+    if desired <= limit && maximum.is_none_or(|maximum| desired <= maximum) {
+        return Ok(true);
+    }
+    Err(super::fail(HostTrap {
+        kind: TrapKind::Memory,
+        message: format!("{what} cannot grow to {desired}"),
+    }))
+}
+
+// === impl GuestCaller for wasmtime ===
+
+impl GuestCaller for Caller<'_, Data> {
+    fn split(&mut self) -> (&mut [u8], &mut HostState) {
+        if self.data().memory.is_none() {
+            // Inside the module's start section nobody has looked yet.
+            self.data_mut().memory = self
+                .get_export("memory")
+                .and_then(wasmtime::Extern::into_memory);
+        }
+        match self.data().memory {
+            Some(memory) => {
+                let (bytes, data) = memory.data_and_store_mut(&mut *self);
+                (bytes, &mut data.state)
+            }
+            None => (&mut [], &mut self.data_mut().state),
+        }
+    }
+
+    fn state(&mut self) -> &mut HostState {
+        &mut self.data_mut().state
+    }
+
+    fn allocate(&mut self, size: u32) -> Result<u32, HostTrap> {
+        let Some(allocator) = self.data().allocator.clone() else {
+            return Ok(0);
+        };
+        let before = self.data_mut().state.enter_allocator();
+        let pointer = allocator.call(&mut *self, size);
+        self.data_mut().state.leave_allocator(before);
+        pointer.map_err(|error| {
+            let trap = to_trap(&error, "its allocator");
+            HostTrap {
+                kind: trap.kind,
+                message: format!("in its allocator: {}", trap.message),
+            }
+        })
+    }
+
+    fn charge(&mut self, instructions: u64) -> Result<(), HostTrap> {
+        // Time passes by itself here. But what a guest has the host keep for it (records,
+        // things it asks for) must not be more than on the interpreter.
+        let data = self.data_mut();
+        let Some(left) = data.service.checked_sub(instructions) else {
+            return Err(out_of(TrapKind::Deadline));
+        };
+        data.service = left;
+        if data.metered {
+            let left = self.get_fuel().unwrap_or(0).checked_sub(instructions);
+            // Fails only on engines without fuel.
+            let _ = self.set_fuel(left.unwrap_or(0));
+            if left.is_none() {
+                return Err(out_of(TrapKind::Fuel));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn out_of(kind: TrapKind) -> HostTrap {
+    HostTrap {
+        kind,
+        message: "in a hostcall".to_owned(),
+    }
+}
+
+fn start_error(error: &wasmtime::Error) -> LoadError {
+    if error.is::<TrapCode>() || error.is::<HostTrap>() {
+        to_trap(error, "its start section").into()
+    } else {
+        LoadError::Module(format!("{error:#}"))
+    }
+}
+
+fn to_trap(error: &wasmtime::Error, callback: &'static str) -> Trap {
+    let (kind, message) = if let Some(trap) = error.downcast_ref::<HostTrap>() {
+        (trap.kind, trap.message.clone())
+    } else {
+        let code = error.downcast_ref::<TrapCode>();
+        let kind = match code {
+            Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,
+            Some(TrapCode::Interrupt) => TrapKind::Deadline,
+            Some(TrapCode::OutOfFuel) => TrapKind::Fuel,
+            Some(TrapCode::StackOverflow) => TrapKind::Stack,
+            _ => TrapKind::Fault,
+        };
+        let message = code.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
+        (kind, message.trim_start_matches("wasm trap: ").to_owned())
+    };
+    let frames = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(|backtrace| backtrace.frames().iter().map(frame).collect())
+        .unwrap_or_default();
+    Trap {
+        kind,
+        callback,
+        message,
+        frames,
+    }
+}
+
+/// A function of the guest, for people.
+fn frame(frame: &wasmtime::FrameInfo) -> String {
+    let symbol = frame.symbols().first();
+    let name = symbol
+        .and_then(wasmtime::FrameSymbol::name)
+        .or_else(|| frame.func_name())
+        .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+        .unwrap_or_else(|| format!("function {}", frame.func_index()));
+    match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
+        Some((file, line)) => format!("{name} ({file}:{line})"),
+        None => name,
+    }
+}
