@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits::Limit;
+
 /// A module that cannot be used, or a VM that could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
@@ -52,10 +54,14 @@ pub struct Trap {
 pub enum TrapKind {
     /// It ran longer than its limit.
     Deadline,
+    /// Its memory, or what the host keeps for it, would have outgrown its limit.
+    Memory,
+    /// A table would have outgrown its limit.
+    Table,
+    /// The callbacks of one stream together ran longer than its limit.
+    StreamCpu,
     /// It used up its quota of fuel.
     Fuel,
-    /// Its memory or a table would have outgrown its limit.
-    Memory,
     /// It recursed deeper than its limit.
     Stack,
     /// It called `proc_exit`.
@@ -66,6 +72,39 @@ pub enum TrapKind {
     Fault,
     /// It used a hostcall where that ends the call.
     Hostcall,
+}
+
+// === impl TrapKind ===
+
+impl TrapKind {
+    /// A word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Unreachable => "unreachable",
+            Self::Fault => "fault",
+            Self::Hostcall => "hostcall",
+            _ => match self.limit() {
+                Some(limit) => limit.as_str(),
+                None => "other",
+            },
+        }
+    }
+
+    /// The limit that was passed, if it was one.
+    #[must_use]
+    pub const fn limit(self) -> Option<Limit> {
+        Some(match self {
+            Self::Deadline => Limit::Callback,
+            Self::StreamCpu => Limit::StreamCpu,
+            Self::Fuel => Limit::Fuel,
+            Self::Memory => Limit::Memory,
+            Self::Table => Limit::Table,
+            Self::Stack => Limit::Stack,
+            Self::Exit | Self::Unreachable | Self::Fault | Self::Hostcall => return None,
+        })
+    }
 }
 
 // === impl LoadError ===
@@ -108,8 +147,10 @@ impl fmt::Display for TrapKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "time limit exceeded",
+            Self::Memory => "memory limit exceeded",
+            Self::Table => "table limit exceeded",
+            Self::StreamCpu => "time limit of the stream exceeded",
             Self::Fuel => "fuel quota used up",
-            Self::Memory => "memory or table limit exceeded",
             Self::Stack => "stack limit exceeded",
             Self::Exit => "guest exited",
             Self::Unreachable => "guest aborted",

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::Trap;
+use crate::limits::Limit;
 use crate::property::Node;
 use crate::shared::{QueueNotifier, Shared};
 use crate::types::LogLevel;
@@ -77,6 +79,14 @@ pub trait Host {
     /// Shared data has lost entries to its bounds: [`Shared::take_evictions`] knows how
     /// many. Worth one line a minute.
     fn evicted(&self) {}
+
+    /// A guest has come up against one of its limits in `callback`, the export that runs.
+    /// Comes each time: with [`Limit::Log`] for every record that is dropped.
+    fn limited(&self, _origin: &Origin<'_>, _limit: Limit, _callback: &'static str) {}
+
+    /// A call has ended early. Comes once for each, before whoever made the call learns of
+    /// it; past a limit, after [`Host::limited`].
+    fn trapped(&self, _origin: &Origin<'_>, _trap: &Trap) {}
 }
 
 /// Who a log record is from.

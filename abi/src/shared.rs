@@ -23,6 +23,7 @@ pub use metrics::{BUCKETS, Counter, Histogram, Metric, MetricKind, Metrics};
 pub(crate) use metrics::{Defined, TooMany};
 pub(crate) use queue::{Queue, Target};
 pub use queue::{QueueNotifier, QueueReady};
+pub(crate) use space::Room;
 pub use space::Space;
 pub(crate) use store::SetError;
 

@@ -2,6 +2,8 @@
 //! and what the guest has asked for. Lives in the engine's store, so that hostcalls reach
 //! it without a lookup.
 
+mod tell;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -15,14 +17,15 @@ use crate::callout::{Callout, Callouts, RedisClient, Token};
 use crate::exchange::{Effect, SharedExchange};
 use crate::filter_state::Prototypes;
 use crate::headers::Headers;
-use crate::host::{Host, Origin};
+use crate::host::Host;
 use crate::hostcalls::Hostcalls;
 #[cfg(feature = "foreign")]
 use crate::hostcalls::foreign::Expressions;
+use crate::log::Written;
 use crate::output::Output;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::{Defined, Space, VmId};
-use crate::types::{BufferType, LogLevel, MapType, Way};
+use crate::types::{BufferType, MapType, Way};
 use crate::version::AbiVersion;
 use crate::vm::RootId;
 use crate::window::Window;
@@ -40,6 +43,8 @@ pub struct HostState {
     pub(crate) allocating: bool,
     /// Written by the guest, not logged yet.
     output: Output,
+    /// What has gone to the log on behalf of no plugin: while the VM starts.
+    written: Written,
     /// What the guest last gave to `proc_exit`.
     pub(crate) exit_code: Option<u32>,
     /// The export being run, for messages and for what is readable when.
@@ -83,6 +88,8 @@ pub(crate) struct Root {
     pub(crate) redis: Vec<Bytes>,
     /// Properties it has declared for its streams.
     pub(crate) prototypes: Prototypes,
+    /// What it and its streams have written to the log.
+    written: Written,
     /// Expressions it and its streams have created.
     #[cfg(feature = "foreign")]
     pub(crate) expressions: Expressions,
@@ -235,6 +242,7 @@ impl HostState {
             starting: true,
             allocating: false,
             output: Output::default(),
+            written: Written::default(),
             exit_code: None,
             callback: None,
             current: 0,
@@ -321,10 +329,15 @@ impl HostState {
         }
     }
 
-    /// The plugin a context belongs to; contexts of the VM itself have none.
-    pub(crate) fn plugin_of(&self, id: u32) -> Option<&Rc<Plugin>> {
+    /// The root a context belongs to; contexts of the VM itself have none.
+    fn root_of(&self, id: u32) -> Option<&Root> {
         let id = self.streams.get(&id).map_or(id, |stream| stream.root);
-        self.roots.get(&id).map(|root| &root.plugin)
+        self.roots.get(&id)
+    }
+
+    /// The plugin a context belongs to.
+    pub(crate) fn plugin_of(&self, id: u32) -> Option<&Rc<Plugin>> {
+        self.root_of(id).map(|root| &root.plugin)
     }
 
     /// Forgets a root and what it has asked for.
@@ -376,61 +389,6 @@ impl HostState {
         self.root_effects.push(effect);
         self.host.root_effect();
     }
-
-    /// Calls `tell` with who is speaking.
-    fn with_origin(&self, tell: impl FnOnce(&dyn Host, &Origin<'_>)) {
-        let plugin = self.plugin_of(self.current);
-        let origin = Origin {
-            plugin: plugin.map_or("", |plugin| &plugin.name),
-            root_id: plugin.map_or("", |plugin| &plugin.root_id),
-            vm_id: &self.settings.vm_id,
-            context: self.current,
-        };
-        tell(&*self.host, &origin);
-    }
-
-    /// Whether anybody wants a record of that level.
-    pub(crate) fn is_wanted(&self, level: LogLevel) -> bool {
-        level >= self.host.log_level() || level == LogLevel::Critical
-    }
-
-    /// A record of the guest.
-    pub(crate) fn log(&self, level: LogLevel, message: &[u8]) {
-        if self.is_wanted(level) {
-            self.with_origin(|host, origin| host.log(origin, level, message));
-        }
-    }
-
-    /// What the guest writes to an output of that level.
-    pub(crate) fn write(&mut self, level: LogLevel, text: &[u8]) {
-        if !self.settings.compat.whole_lines {
-            return self.log(level, text.strip_suffix(b"\n").unwrap_or(text));
-        }
-        if self.is_wanted(level) {
-            let mut output = std::mem::take(&mut self.output);
-            output.write(level, text, |record| self.log(level, record));
-            self.output = output;
-        }
-    }
-
-    /// Logs what waits for the end of its line: the guest's call is over, or it has more to
-    /// say that must not come first.
-    pub(crate) fn flush_output(&mut self) {
-        if !self.output.is_empty() {
-            std::mem::take(&mut self.output).flush(|level, record| self.log(level, record));
-        }
-    }
-
-    /// The guest has asked for something its capabilities do not allow.
-    #[cold]
-    pub(crate) fn refuse(&self, capability: &str) {
-        self.with_origin(|host, origin| host.refused(origin, capability));
-    }
-
-    /// A remark of ours.
-    pub(crate) fn notice(&self, message: std::fmt::Arguments<'_>) {
-        self.with_origin(|host, origin| host.notice(origin, message));
-    }
 }
 
 impl Drop for HostState {
@@ -467,6 +425,7 @@ impl Root {
             status_message: Bytes::new(),
             redis: Vec::new(),
             prototypes: Prototypes::default(),
+            written: Written::default(),
             #[cfg(feature = "foreign")]
             expressions: Expressions::default(),
         }

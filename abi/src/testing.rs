@@ -14,10 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::chain::{Chain, FilterHandle};
-use crate::error::LoadError;
+use crate::error::{LoadError, Trap};
 use crate::exchange::{Exchange, SharedExchange};
 use crate::headers::Headers;
 use crate::host::{Host, Origin};
+use crate::limits::Limit;
 use crate::module::Module;
 use crate::plugin::{Plugin, VmSettings};
 use crate::property::Node;
@@ -47,6 +48,10 @@ pub struct RecordingHost {
     pub queue_news: Arc<QueueNews>,
     /// How often [`Host::evicted`] was called.
     pub evicted: Cell<usize>,
+    /// Limits that guests came up against, as `plugin: limit in callback`.
+    pub limited: RefCell<Vec<String>>,
+    /// Calls that ended early, as `plugin: kind in callback`.
+    pub trapped: RefCell<Vec<String>>,
     /// Who it says it is.
     pub node: RefCell<Option<Arc<Node>>>,
 }
@@ -89,6 +94,8 @@ impl Default for RecordingHost {
             shared: Arc::default(),
             queue_news: Arc::default(),
             evicted: Cell::default(),
+            limited: RefCell::default(),
+            trapped: RefCell::default(),
             node: RefCell::default(),
         }
     }
@@ -177,6 +184,17 @@ impl Host for RecordingHost {
 
     fn evicted(&self) {
         self.evicted.set(self.evicted.get() + 1);
+    }
+
+    fn limited(&self, origin: &Origin<'_>, limit: Limit, callback: &'static str) {
+        let line = format!("{}: {} in {callback}", origin.plugin, limit.as_str());
+        self.limited.borrow_mut().push(line);
+    }
+
+    fn trapped(&self, origin: &Origin<'_>, trap: &Trap) {
+        let (kind, callback) = (trap.kind.as_str(), trap.callback);
+        let line = format!("{}: {kind} in {callback}", origin.plugin);
+        self.trapped.borrow_mut().push(line);
     }
 }
 

@@ -168,6 +168,9 @@ impl Vm {
         let result = self.instance.call(callback, args);
         let state = self.instance.state();
         state.flush_output();
+        if let Err(trap) = &result {
+            state.trapped(trap);
+        }
         state.current = 0;
         state.effective = 0;
         state.callback = None;

@@ -212,7 +212,7 @@ impl Flow {
                 .clone();
             Some(String::from_utf8_lossy(&id).into_owned())
         });
-        crate::plugins::report(failure, id.as_deref().unwrap_or("-"));
+        crate::reports::failure(failure, id.as_deref().unwrap_or("-"));
     }
 
     /// Log, done, delete for the filters; a line for the access log.

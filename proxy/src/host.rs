@@ -10,10 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 use cofferdam_abi::engine::ticks::Pulse;
 use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::{Counter, QueueNotifier};
-use cofferdam_abi::{Host, LogLevel, Origin, Shared};
+use cofferdam_abi::{Host, Limit, LogLevel, Origin, Shared, Trap};
 
 use crate::config::Cluster;
 use crate::refusals::Refusals;
+use crate::reports;
 use crate::ticker;
 
 /// The target of guests' records in the program's log, for filters such as
@@ -218,6 +219,26 @@ impl Host for WorkerHost {
         self.effects.set(true);
     }
 
+    fn limited(&self, origin: &Origin<'_>, limit: Limit, callback: &'static str) {
+        if self.captured.is_none() {
+            reports::limit(self.shared.metrics(), origin, limit, callback);
+        }
+    }
+
+    fn trapped(&self, origin: &Origin<'_>, trap: &Trap) {
+        // Rare, and worth a VM: looking a counter up is nothing beside that.
+        let counter = self.shared.metrics().counter(
+            "cofferdam_filter_traps",
+            "Calls into filters that ended early.",
+            &[
+                ("filter", origin.plugin),
+                ("callback", trap.callback),
+                ("kind", trap.kind.as_str()),
+            ],
+        );
+        counter.add(1);
+    }
+
     fn knows_cluster(&self, name: &[u8]) -> bool {
         self.clusters.find(name).is_some()
     }
@@ -226,7 +247,7 @@ impl Host for WorkerHost {
 /// A guest's text on one line of the log: line ends and other control characters are escaped,
 /// so that it cannot forge records of ours, and so are bytes that are no text, so that none
 /// is lost.
-fn printable(message: &[u8]) -> Cow<'_, str> {
+pub(crate) fn printable(message: &[u8]) -> Cow<'_, str> {
     let plain = |c: char| c == '\t' || !c.is_control();
     if let Ok(text) = std::str::from_utf8(message)
         && text.chars().all(plain)

@@ -28,7 +28,7 @@ pub fn inspect(bytes: Bytes) -> Result<Report, String> {
         .iter()
         .map(ToString::to_string)
         .collect();
-    if let Err(error) = Wasmi::new(Limits::default().frames).compile(&module, &Compat::SUPERSET) {
+    if let Err(error) = Wasmi::new(Limits::default().stack).compile(&module, &Compat::SUPERSET) {
         problems.push(error.to_string());
     }
     Ok(Report {

@@ -24,6 +24,7 @@ mod news;
 mod plugins;
 mod pump;
 mod refusals;
+mod reports;
 pub mod route;
 mod serve;
 mod tcp;

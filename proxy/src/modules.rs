@@ -40,15 +40,15 @@ pub(crate) fn load(
     let mut engines = HashMap::new();
     let mut codes: HashMap<_, (Arc<dyn Code>, Module)> = HashMap::new();
     for plugin in plugins {
-        let frames = plugin.limits.frames;
+        let stack = plugin.limits.stack;
         let engine = engines
-            .entry(frames)
-            .or_insert_with(|| Wasmi::new(frames).calibrate(thread_time));
+            .entry(stack)
+            .or_insert_with(|| Wasmi::new(stack).calibrate(thread_time));
         // A file is read once, so its bytes are at one place: that is their name here.
         let key = (
             plugin.wasm.as_ptr() as usize,
             plugin.wasm.len(),
-            frames,
+            stack,
             plugin.compat.spec_allocator_first,
         );
         let compiled = match codes.get(&key) {

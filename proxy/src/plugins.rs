@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_abi::shared::{QueueReady, Space};
 use cofferdam_abi::{
-    Chain, Exchange, Failure, FailureReason, FilterHandle, Plugin, RootEffect, RootId, Shared,
-    TcpChain, Trap, Vm, VmSettings, Way,
+    Chain, Exchange, FilterHandle, Plugin, RootEffect, RootId, Shared, TcpChain, Vm, VmSettings,
 };
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -30,6 +29,7 @@ use crate::headers::Invalid;
 use crate::host::{ClusterNames, WorkerHost};
 use crate::modules::Loaded;
 use crate::news::News;
+use crate::reports;
 use crate::tcp;
 use crate::worker::Worker;
 
@@ -348,7 +348,7 @@ impl Plugins {
             RootEffect::Done { root } => {
                 let name = vm.borrow_mut().plugin_name(root);
                 if let Err(trap) = vm.borrow_mut().delete_root(root) {
-                    report_trap(&name, &trap, "-");
+                    reports::crash(&name, &trap, "-");
                 }
                 self.root_gone.notify_one();
             }
@@ -447,36 +447,6 @@ impl std::fmt::Debug for Plugins {
             .field("slots", &self.slots.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Tells the operator that a filter did wrong.
-pub(crate) fn report(failure: &Failure, request: &str) {
-    match &failure.reason {
-        FailureReason::Trap(trap) => report_trap(&failure.plugin.name, trap, request),
-        FailureReason::TooLarge(way) => {
-            let way = match way {
-                Way::Request => "request",
-                Way::Response => "response",
-            };
-            tracing::warn!(
-                filter = &*failure.plugin.name,
-                request,
-                limit = failure.plugin.body_limit,
-                "{way} body outgrew what the filter may keep (limits.body)"
-            );
-        }
-    }
-}
-
-pub(crate) fn report_trap(filter: &str, trap: &Trap, request: &str) {
-    tracing::error!(
-        filter,
-        callback = trap.callback,
-        request,
-        "filter crashed: {}: {}",
-        trap.kind,
-        trap.message
-    );
 }
 
 /// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the

@@ -22,6 +22,7 @@ use crate::headers::{self, DateCache};
 use crate::listener::{self, Socket};
 use crate::modules::Loaded;
 use crate::plugins::Plugins;
+use crate::reports;
 use crate::route::{self, RouteTable};
 use crate::timer;
 use crate::upstream::Upstream;
@@ -122,6 +123,7 @@ pub(crate) fn run(
     drop(local);
     worker.plugins.callouts.tell_left();
     worker.plugins.shut_down();
+    reports::tell_rest();
     timer::clear();
     for upstream in &worker.upstreams {
         upstream.close_idle();

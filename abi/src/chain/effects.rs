@@ -23,7 +23,10 @@ impl Chain {
                     .retain(|(position, _)| *position != index);
                 (FailureReason::Trap(trap), reply::failed())
             }
-            Broken::TooLarge(way) => (FailureReason::TooLarge(way), reply::too_large(way)),
+            Broken::TooLarge(way) => {
+                filter.context.body_too_large(way);
+                (FailureReason::TooLarge(way), reply::too_large(way))
+            }
         };
         self.failure.get_or_insert(Failure { plugin, reason });
         self.local_reply(&answer, By::Failure);

@@ -17,11 +17,13 @@ use std::time::Duration;
 
 // What the modules above are written for.
 use ::wasmi as backend;
+use backend::errors::{MemoryError, TableError};
 use backend::{
-    Caller, CompilationMode, Config, Engine, FuncType, Linker, Memory, Module as Compiled, Store,
-    StoreLimits, StoreLimitsBuilder, TrapCode, TypedFunc, Val, ValType,
+    Caller, CompilationMode, Config, Engine, FuncType, Linker, Memory, Module as Compiled,
+    ResourceLimiter, Store, TrapCode, TypedFunc, Val, ValType,
 };
 use exports::{Export, entry_functions};
+use wasmi_core::LimiterError;
 
 use crate::callbacks::Callback;
 use crate::engine::{Code, Instance, Spent, Tier, trim};
@@ -30,9 +32,6 @@ use crate::guest::{GuestCaller, HostTrap};
 use crate::limits::{FUEL_PER_MS, Limits};
 use crate::module::{Entry, Import, Module, Shape};
 use crate::state::HostState;
-
-/// Bytes of value stack a guest may use; wasmi grows it as needed.
-const MAX_STACK: usize = 4 << 20;
 
 /// An interpreter with its settings. Modules compiled by one cannot run on another.
 #[derive(Debug, Clone)]
@@ -53,9 +52,17 @@ struct WasmiCode {
 /// What wasmi keeps for us in its store.
 struct Data {
     state: HostState,
-    limits: StoreLimits,
+    bounds: Bounds,
     memory: Option<Memory>,
     allocator: Option<TypedFunc<u32, u32>>,
+}
+
+/// Where memory and tables end.
+struct Bounds {
+    memory: usize,
+    table: usize,
+    /// The one that was to grow past its end.
+    passed: Option<TrapKind>,
 }
 
 struct WasmiInstance {
@@ -70,9 +77,10 @@ struct WasmiInstance {
 // === impl Wasmi ===
 
 impl Wasmi {
-    /// An interpreter whose guests recurse at most `frames` deep.
+    /// An interpreter whose guests recurse as deep as `stack` bytes of native stack would
+    /// let them ([`Limits::stack`]).
     #[must_use]
-    pub fn new(frames: usize) -> Self {
+    pub fn new(stack: usize) -> Self {
         let mut config = Config::default();
         config
             .consume_fuel(true)
@@ -83,8 +91,8 @@ impl Wasmi {
             .wasm_multi_memory(false)
             .wasm_custom_page_sizes(false)
             .wasm_wide_arithmetic(false)
-            .set_max_recursion_depth(frames)
-            .set_max_stack_height(MAX_STACK)
+            .set_max_recursion_depth(Limits::frames(stack))
+            .set_max_stack_height(Limits::values(stack))
             // Every nested entry (the guest's allocator) takes another stack.
             .set_max_cached_stacks(8);
         Self {
@@ -150,17 +158,16 @@ impl Code for WasmiCode {
         let engine = self.compiled.engine();
         let data = Data {
             state,
-            limits: StoreLimitsBuilder::new()
-                .memory_size(limits.memory)
-                .table_elements(limits.table)
-                .instances(1)
-                .trap_on_grow_failure(true)
-                .build(),
+            bounds: Bounds {
+                memory: limits.memory,
+                table: limits.table,
+                passed: None,
+            },
             memory: None,
             allocator: None,
         };
         let mut store = Store::new(engine, data);
-        store.limiter(|data| &mut data.limits);
+        store.limiter(|data| &mut data.bounds);
         let mut linker = Linker::<Data>::new(engine);
         for import in &self.imports {
             link::define(&mut linker, import)?;
@@ -169,7 +176,7 @@ impl Code for WasmiCode {
         refuel(&mut store, fuel);
         let instance = linker
             .instantiate_and_start(&mut store, &self.compiled)
-            .map_err(|error| start_error(&error))?;
+            .map_err(|error| start_error(&error, &store.data().bounds))?;
         let memory = instance.get_memory(&store, "memory");
         store.data_mut().memory = memory;
         let allocator = self
@@ -222,7 +229,7 @@ impl WasmiInstance {
             refuel(&mut self.store, self.fuel);
             self.store.data_mut().state.exit_code = None;
             if let Err(error) = func.call(&mut self.store, arguments, results) {
-                let trap = to_trap(&error, name);
+                let trap = to_trap(&error, name, &self.store.data().bounds);
                 if trap.kind != TrapKind::Exit || self.store.data().state.exit_code != Some(0) {
                     return Err(trap.into());
                 }
@@ -242,7 +249,7 @@ impl Instance for WasmiInstance {
         refuel(&mut self.store, self.fuel);
         export
             .call(&mut self.store, args)
-            .map_err(|error| to_trap(&error, callback.name()))
+            .map_err(|error| to_trap(&error, callback.name(), &self.store.data().bounds))
     }
 
     fn spent(&self) -> Spent {
@@ -272,6 +279,77 @@ impl Instance for WasmiInstance {
         if let Some(memory) = self.store.data().memory {
             trim::give_back_zeros(memory.data_mut(&mut self.store));
         }
+    }
+}
+
+// === impl ResourceLimiter for Bounds ===
+
+impl Bounds {
+    /// Growth past a limit ends the call.
+    fn within(
+        &mut self,
+        kind: TrapKind,
+        desired: usize,
+        limit: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        if desired <= limit && maximum.is_none_or(|maximum| desired <= maximum) {
+            return Ok(true);
+        }
+        self.refuse(kind).map(|()| false)
+    }
+
+    fn refuse(&mut self, kind: TrapKind) -> Result<(), LimiterError> {
+        self.passed = Some(kind);
+        Err(LimiterError::ResourceLimiterDeniedAllocation)
+    }
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        self.within(TrapKind::Memory, desired, self.memory, maximum)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool, LimiterError> {
+        self.within(TrapKind::Table, desired, self.table, maximum)
+    }
+
+    fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
+        match error {
+            // There will be more; or else it is the end of the call's time.
+            MemoryError::OutOfFuel { .. } => Ok(()),
+            _ => self.refuse(TrapKind::Memory),
+        }
+    }
+
+    fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
+        self.refuse(match error {
+            // wasmi does not note where it was, so that it must not go on from there.
+            TableError::OutOfFuel { .. } => TrapKind::Deadline,
+            _ => TrapKind::Table,
+        })
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        usize::MAX
+    }
+
+    fn memories(&self) -> usize {
+        1
     }
 }
 
@@ -306,7 +384,7 @@ impl GuestCaller for Caller<'_, Data> {
         let pointer = allocator.call(&mut *self, size);
         self.data_mut().state.leave_allocator(before);
         pointer.map_err(|error| {
-            let trap = to_trap(&error, "its allocator");
+            let trap = to_trap(&error, "its allocator", &self.data().bounds);
             HostTrap {
                 kind: trap.kind,
                 message: format!("in its allocator: {}", trap.message),
@@ -350,15 +428,15 @@ fn refuel(store: &mut Store<Data>, fuel: u64) {
     let _ = store.set_fuel(fuel);
 }
 
-fn start_error(error: &backend::Error) -> LoadError {
+fn start_error(error: &backend::Error, bounds: &Bounds) -> LoadError {
     if error.as_trap_code().is_some() || error.downcast_ref::<HostTrap>().is_some() {
-        to_trap(error, "its start section").into()
+        to_trap(error, "its start section", bounds).into()
     } else {
         LoadError::Module(error.to_string())
     }
 }
 
-fn to_trap(error: &backend::Error, callback: &'static str) -> Trap {
+fn to_trap(error: &backend::Error, callback: &'static str, bounds: &Bounds) -> Trap {
     if let Some(trap) = error.downcast_ref::<HostTrap>() {
         return Trap {
             kind: trap.kind,
@@ -370,7 +448,7 @@ fn to_trap(error: &backend::Error, callback: &'static str) -> Trap {
     let kind = match error.as_trap_code() {
         Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,
         Some(TrapCode::OutOfFuel) => TrapKind::Deadline,
-        Some(TrapCode::GrowthOperationLimited) => TrapKind::Memory,
+        Some(TrapCode::GrowthOperationLimited) => bounds.passed.unwrap_or(TrapKind::Memory),
         Some(TrapCode::StackOverflow) => TrapKind::Stack,
         _ => TrapKind::Fault,
     };

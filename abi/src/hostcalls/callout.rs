@@ -11,6 +11,7 @@ use crate::callout::{Callout, Target, Token, TokenKind};
 use crate::codec;
 use crate::guest::{self, GuestCaller, HostTrap, Outcome};
 use crate::headers::Headers;
+use crate::limits::Limit;
 use crate::state::{HostState, RootEffect};
 use crate::types::Status;
 use crate::vm::RootId;
@@ -99,6 +100,7 @@ fn begin(state: &mut HostState, kind: TokenKind, call: Callout) -> Result<Token,
         });
         return Ok(token);
     };
+    state.limited(Limit::Callouts);
     state.notice(format_args!("too many {problem}: this one is refused"));
     Err(Status::InternalFailure)
 }

@@ -1,6 +1,7 @@
 //! Metrics (section 2.10).
 
 use crate::guest::{self, GuestCaller, Outcome};
+use crate::limits::Limit;
 use crate::shared::{Metric, MetricKind, TooMany};
 use crate::state::HostState;
 use crate::types::Status;
@@ -25,6 +26,7 @@ pub(crate) fn define_metric<C: GuestCaller>(
     match define(state, kind, name) {
         Ok(number) => Ok(guest::write_u32(memory, out, number)?),
         Err(TooMany) => {
+            state.limited(Limit::Metrics);
             state.notice(format_args!(
                 "proxy_define_metric: too many metrics (limits.metrics), or too long a name"
             ));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::guest::{self, GuestCaller, Outcome};
-use crate::shared::SetError;
+use crate::limits::Limit;
+use crate::shared::{Room, SetError};
 use crate::state::HostState;
 use crate::types::Status;
 
@@ -43,14 +44,19 @@ pub(crate) fn set_shared_data<C: GuestCaller>(
     let key = guest::bytes(memory, key, key_len)?;
     let value = guest::bytes(memory, value, value_len)?;
     let value = Bytes::copy_from_slice(value);
-    match state.space.set(key, value, cas, now(state)) {
-        Ok(false) => Ok(()),
-        Ok(true) => {
+    let most = state.settings.limits.shared_entries;
+    let stored = state.space.set(key, value, cas, most, now(state));
+    if matches!(stored, Ok(Room::Crowded) | Err(SetError::Crowded)) {
+        state.limited(Limit::SharedEntries);
+    }
+    match stored {
+        Ok(Room::Enough) => Ok(()),
+        Ok(Room::Made | Room::Crowded) => {
             state.host.evicted();
             Ok(())
         }
         Err(SetError::Mismatch) => Err(Status::CasMismatch.into()),
-        Err(SetError::Full) => {
+        Err(SetError::Full | SetError::Crowded) => {
             state.notice(format_args!(
                 "proxy_set_shared_data: no room (shared_data bounds)"
             ));

@@ -29,6 +29,17 @@ pub struct Space {
     untold: AtomicU64,
 }
 
+/// What room there was for a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Enough.
+    Enough,
+    /// What another entry had.
+    Made,
+    /// Likewise, because the plugin may not add to as many entries as there are.
+    Crowded,
+}
+
 // === impl Space ===
 
 impl Space {
@@ -84,27 +95,34 @@ impl Space {
         lock(&self.store).get(&self.bounds, key, now)
     }
 
-    /// Stores `value`; says whether anything had to make room for it.
+    /// Stores `value`, for a plugin that may add to fewer than `most` entries; says what
+    /// room there was for it.
     pub(crate) fn set(
         &self,
         key: &[u8],
         value: Bytes,
         expected: u32,
+        most: usize,
         now: Duration,
-    ) -> Result<bool, SetError> {
+    ) -> Result<Room, SetError> {
         let mut store = lock(&self.store);
-        let evicted = store.set(&self.bounds, (key, value), expected, now, || {
+        let crowded = store.len() >= most && !store.contains(key);
+        let evicted = store.set(&self.bounds, (key, value), expected, most, now, || {
             next_cas(&self.cas)
         });
         self.entries.store(store.len(), Ordering::Relaxed);
         self.bytes.store(store.bytes(), Ordering::Relaxed);
         drop(store);
-        let evicted = evicted?;
-        if evicted > 0 {
-            self.evictions.add(evicted);
-            self.untold.fetch_add(evicted, Ordering::Relaxed);
+        let evicted = match evicted {
+            Err(SetError::Full) if crowded => return Err(SetError::Crowded),
+            evicted => evicted?,
+        };
+        if evicted == 0 {
+            return Ok(Room::Enough);
         }
-        Ok(evicted > 0)
+        self.evictions.add(evicted);
+        self.untold.fetch_add(evicted, Ordering::Relaxed);
+        Ok(if crowded { Room::Crowded } else { Room::Made })
     }
 
     /// Evictions since this was last asked.

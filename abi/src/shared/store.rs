@@ -45,6 +45,8 @@ pub(crate) enum SetError {
     Mismatch,
     /// There is no room, and none may be made.
     Full,
+    /// Likewise, because there are as many entries as whoever sets this may add to.
+    Crowded,
 }
 
 // === impl Store ===
@@ -70,12 +72,14 @@ impl Store {
     /// Stores a value; answers how many entries had to make room for it.
     ///
     /// `expected` is 0 for any; for a key that is not there it does not matter (section
-    /// 2.8). `next_cas` is asked once the value is sure to be stored.
+    /// 2.8). Where there are `most` entries or more, whoever sets this adds none: another
+    /// goes. `next_cas` is asked once the value is sure to be stored.
     pub(super) fn set(
         &mut self,
         bounds: &Bounds,
         (key, value): (&[u8], Bytes),
         expected: u32,
+        most: usize,
         now: Duration,
         next_cas: impl FnOnce() -> u32,
     ) -> Result<u64, SetError> {
@@ -89,15 +93,17 @@ impl Store {
         }
         let size = key.len().saturating_add(value.len());
         let (old, more) = found.map_or((0, 1), |number| (self.entries[number as usize].size(), 0));
-        if size > bounds.bytes || more > bounds.entries {
+        if size > bounds.bytes || more > bounds.entries.min(most) {
             return Err(SetError::Full);
         }
         if let Some(number) = found {
             // Last in line, so that it is not what makes room for itself.
             self.touch(bounds, number);
         }
+        // Others may be allowed more: what they have stays, but for one.
+        let entries = bounds.entries.min(most.max(self.index.len()));
         let mut evicted = 0;
-        while self.index.len() + more > bounds.entries || self.bytes - old + size > bounds.bytes {
+        while self.index.len() + more > entries || self.bytes - old + size > bounds.bytes {
             if bounds.eviction == Eviction::None {
                 return Err(SetError::Full);
             }
@@ -114,6 +120,10 @@ impl Store {
             self.age.move_to_back(number);
         }
         Ok(evicted)
+    }
+
+    pub(super) fn contains(&self, key: &[u8]) -> bool {
+        self.index.contains_key(key)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -17,7 +17,13 @@ fn a_hundred_threads_that_increment_lose_nothing() {
     let shared = Shared::default();
     let space = shared.join("v");
     space
-        .set(b"n", Bytes::from_static(b"0"), 0, Duration::ZERO)
+        .set(
+            b"n",
+            Bytes::from_static(b"0"),
+            0,
+            usize::MAX,
+            Duration::ZERO,
+        )
         .expect("room");
     let start = Barrier::new(100);
     let mismatches = AtomicU64::new(0);
@@ -30,12 +36,12 @@ fn a_hundred_threads_that_increment_lose_nothing() {
                 while done < EACH {
                     let (value, cas) = space.get(b"n", Duration::ZERO).expect("there");
                     let next = (number(&value) + 1).to_string();
-                    match space.set(b"n", next.into(), cas, Duration::ZERO) {
+                    match space.set(b"n", next.into(), cas, usize::MAX, Duration::ZERO) {
                         Ok(_) => done += 1,
                         Err(SetError::Mismatch) => {
                             mismatches.fetch_add(1, Ordering::Relaxed);
                         }
-                        Err(SetError::Full) => panic!("there is room"),
+                        Err(SetError::Full | SetError::Crowded) => panic!("there is room"),
                     }
                 }
             });
@@ -52,7 +58,7 @@ fn a_hundred_threads_that_increment_lose_nothing() {
 fn data_and_queues_go_with_the_last_holder() {
     let shared = Shared::default();
     let (one, two) = (shared.join("v"), shared.join("v"));
-    one.set(b"k", Bytes::new(), 0, Duration::ZERO)
+    one.set(b"k", Bytes::new(), 0, usize::MAX, Duration::ZERO)
         .expect("room");
     let queue = shared.register_queue(&one, b"q", None).expect("room").id();
     drop(one);
@@ -79,8 +85,9 @@ fn evictions_are_counted_and_told_once() {
     });
     let space = shared.join("v");
     for key in [b"a", b"b", b"c", b"d"] {
-        let evicted = space.set(key, Bytes::new(), 0, Duration::ZERO);
-        assert_eq!(evicted, Ok(key > b"b"));
+        let evicted = space.set(key, Bytes::new(), 0, usize::MAX, Duration::ZERO);
+        let room = if key > b"b" { Room::Made } else { Room::Enough };
+        assert_eq!(evicted, Ok(room));
     }
     assert_eq!(space.data_size(), (2, 2));
     assert_eq!(shared.take_evictions(), [("v".to_owned(), 2)]);

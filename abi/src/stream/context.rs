@@ -129,6 +129,16 @@ impl Context {
             .unwrap_or(self.plugin.body_limit)
     }
 
+    /// More is held that way than may be.
+    pub(crate) fn body_too_large(&self, way: Way) {
+        let callback = match way {
+            Way::Request => Callback::RequestBody,
+            Way::Response => Callback::ResponseBody,
+        };
+        let mut vm = self.vm.borrow_mut();
+        vm.state().body_too_large(self.id.0, callback);
+    }
+
     pub(crate) fn close_map(&self, map: MapType) {
         let request = matches!(map, MapType::RequestHeaders | MapType::RequestTrailers);
         let mut vm = self.vm.borrow_mut();

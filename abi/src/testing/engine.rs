@@ -33,7 +33,7 @@ impl Engine {
         settings: &VmSettings,
     ) -> Result<Box<dyn Code>, LoadError> {
         match self {
-            Self::Wasmi => Wasmi::new(settings.limits.frames)
+            Self::Wasmi => Wasmi::new(settings.limits.stack)
                 .with_fuel_per_ms(FUEL_PER_MS)
                 .compile(module, &settings.compat),
             #[cfg(feature = "compiler")]
@@ -41,7 +41,7 @@ impl Engine {
                 use crate::engine::artifact::Artifact;
                 use crate::engine::wasmtime::{Native, NativeConfig};
                 let config = NativeConfig {
-                    stack: 512 << 10,
+                    stack: settings.limits.stack,
                     fuel: settings.limits.fuel.is_some(),
                     compact: false,
                 };

@@ -125,7 +125,7 @@ each_engine! {
 
     fn tables_end_at_their_limit(engine) {
         let source = "raw\n (table $t 1 funcref)\non tick\n (loop $more (drop (table.grow $t (ref.null func) #100)) (br $more))";
-        assert_eq!(kind(engine, Setup::default(), source), TrapKind::Memory);
+        assert_eq!(kind(engine, Setup::default(), source), TrapKind::Table);
         let error = engine.load(Setup::default(), "raw\n (table $t 10001 funcref)").expect_err("refused");
         assert!(error.to_string().contains("table"), "{error}");
         engine.guest("raw\n (table $t 10000 funcref)");
@@ -176,7 +176,8 @@ each_engine! {
 
     fn long_messages_cost_more_time_than_short_ones(engine) {
         let count = |length: u32| {
-            let guest = engine.guest(&format!("on tick
+            let limits = Limits { log: None, ..Limits::default() };
+            let guest = engine.guest_of(limited(limits), &format!("on tick
                 (loop $again (drop (!log #2 #0 #{length})) (br $again))"));
             tick(&guest).expect_err("deadline");
             guest.logs().len()

@@ -25,6 +25,7 @@ mod metrics;
 mod output;
 mod outside;
 mod properties;
+mod quotas;
 mod shared_data;
 mod shared_queue;
 mod start;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cofferdam_abi::VmSettings;
+use cofferdam_abi::{Limits, VmSettings};
 
 use crate::guest;
 use crate::world::{Look, Setup};
@@ -103,7 +103,9 @@ each_engine! {
 
     fn vectors_over_the_same_bytes_do_not_add_up_in_the_host(engine) {
         // 1024 times the whole memory would be 128 MiB.
-        let guest = engine.guest("on tick
+        let limits = Limits { log: None, ..Limits::default() };
+        let settings = VmSettings { limits, ..VmSettings::default() };
+        let guest = engine.guest_of(Setup { settings, ..Setup::default() }, "on tick
             (local $at i32)
             (local.set $at #512)
             (loop $next

@@ -43,7 +43,7 @@ enum Progress {
 
 fn compile() -> (Module, Box<dyn Code>) {
     let module = Module::parse(crate::wasm().into()).expect("the hostile guest parses");
-    let code = Wasmi::new(200)
+    let code = Wasmi::new(16 << 10)
         .with_fuel_per_ms(20_000)
         .compile(&module, &Compat::SUPERSET)
         .expect("the hostile guest compiles");

@@ -69,6 +69,12 @@ fn value(kind: &Kind) -> String {
             )
         }
         Kind::Size { min, max } => format!("size, {} to {}", size_text(*min), size_text(*max)),
+        Kind::Rate { min, max } => format!(
+            "size a second, {}/s to {}/s, or `none`",
+            size_text(*min),
+            size_text(*max)
+        ),
+        Kind::Quota { min, max } => format!("{min} to {max}, or `none`"),
         Kind::Choice(words) => words
             .iter()
             .map(|word| format!("`{word}`"))

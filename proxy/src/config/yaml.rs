@@ -29,7 +29,7 @@ pub(crate) use object::asked;
 pub use parse::{MAX_FILE_BYTES, parse};
 pub use schema::{Absent, Field, Kind, Table};
 pub use suggest::did_you_mean;
-pub use units::{duration_text, parse_duration, parse_size, size_text};
+pub use units::{duration_text, parse_duration, parse_rate, parse_size, size_text};
 
 use std::rc::Rc;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use cofferdam_abi::{RootId, SharedExchange, Trap, Vm};
 
-use super::{Plugins, RETRY, Slot, State, report_trap};
+use super::{Plugins, RETRY, Slot, State};
+use crate::reports;
 use crate::worker::Worker;
 
 impl Plugins {
@@ -20,7 +21,7 @@ impl Plugins {
         root: RootId,
         trap: &Trap,
     ) {
-        report_trap(&vm.borrow_mut().plugin_name(root), trap, "-");
+        reports::crash(&vm.borrow_mut().plugin_name(root), trap, "-");
         self.root_gone.notify_one();
         self.revive(worker);
     }
@@ -63,7 +64,7 @@ impl Plugins {
             };
             let logged = vm.borrow_mut().log(root, exchange.clone());
             if let Err(trap) = logged {
-                report_trap(&slot.plugin.name, &trap, "-");
+                reports::crash(&slot.plugin.name, &trap, "-");
             }
         }
         self.after_calls(worker);
@@ -96,7 +97,7 @@ impl Plugins {
                 let ended = vm.borrow_mut().end_root(*root);
                 match ended {
                     Ok(gone) => pending |= !gone,
-                    Err(trap) => report_trap(&slot.plugin.name, &trap, "-"),
+                    Err(trap) => reports::crash(&slot.plugin.name, &trap, "-"),
                 }
             }
         }

@@ -204,7 +204,7 @@ impl Relay {
 
     fn report(&self, failure: &Failure) {
         let connection = format!("connection {}", self.facts.connection.id);
-        crate::plugins::report(failure, &connection);
+        crate::reports::failure(failure, &connection);
     }
 
     fn write_log(&self) {

@@ -97,12 +97,7 @@ fn a_request_body_over_the_limit_is_answered_413() {
                     .access(&["/a", "413", "BL", "request_payload_too_large"])
                     .await;
                 proxy
-                    .logged(&[
-                        "WARN",
-                        "filter=\"f\"",
-                        "request body outgrew",
-                        "limit=65536",
-                    ])
+                    .logged(&["WARN", "filter=\"f\"", "request body outgrew", "most=65536"])
                     .await;
                 proxy.logged(&["delete 2."]).await;
             }

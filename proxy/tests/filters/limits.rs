@@ -1,5 +1,7 @@
 //! What a guest may use. Past a limit its call traps, and that is all that happens.
 
+use cofferdam_abi::testing::guest::{self, Shape};
+
 use crate::support::{
     Answer, Config, Filter, Guest, Http, Proxy, Upstream, built_guest, get, run, text, within,
 };
@@ -75,7 +77,12 @@ fn a_guest_that_grows_its_memory_without_end_is_stopped() {
         let code = "(loop $more (drop (memory.grow (i32.const 16)))
             (memory.fill (i32.const 65536) (i32.const 1) (i32.const 65536)) (br $more))";
         let filter = Filter::wasm("faulty", faulty(code).build()).with("limits: { memory: 8MiB }");
-        breaks(filter, &["memory or table limit exceeded"], Http::Two).await;
+        breaks(
+            filter,
+            &["limit=\"memory\"", "memory limit exceeded"],
+            Http::Two,
+        )
+        .await;
     });
 }
 
@@ -85,7 +92,12 @@ fn a_guest_that_grows_a_table_without_end_is_stopped() {
         let code = "(loop $more (drop (table.grow (ref.null func) (i32.const 100))) (br $more))";
         let guest = faulty(code).define("(table 1 funcref)");
         let filter = Filter::wasm("faulty", guest.build()).with("limits: { table: 5000 }");
-        breaks(filter, &["memory or table limit exceeded"], Http::One).await;
+        breaks(
+            filter,
+            &["limit=\"table\"", "table limit exceeded"],
+            Http::One,
+        )
+        .await;
     });
 }
 
@@ -223,5 +235,158 @@ fn a_rust_guest_that_fails_in_any_way_is_stopped() {
                 assert_eq!(client.send(get("/next")).await.status, 200, "after {kind}");
             }
         }
+    });
+}
+
+const ADMIN: &str = "admin: { address: \"127.0.0.1:0\" }";
+
+/// A proxy with this filter alone, after these requests, of which each must be answered so.
+async fn proxy_after(filter: Filter, statuses: &[u16]) -> Proxy {
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&Config::new(upstream.address).filter(filter).with(ADMIN)).await;
+    let mut client = proxy.client(Http::One).await;
+    for status in statuses {
+        assert_eq!(client.send(get("/a")).await.status, *status);
+    }
+    proxy
+}
+
+fn terse(source: &str) -> Vec<u8> {
+    let wat = guest::module(source, Shape::default());
+    wat::parse_str(wat).expect("WAT")
+}
+
+#[test]
+fn a_flood_of_log_records_is_cut_and_counted() {
+    run(async {
+        let flood = "on request_headers
+            (local $n i32)
+            (loop $again (!text {\"the same again and again\"})
+                (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #100)))";
+        let filter = Filter::wasm("f", terse(flood)).with("limits: { log: 240B/s }");
+        let proxy = proxy_after(filter, &[200, 200]).await;
+        let line = proxy.logged(&["WARN", "limits.log"]).await;
+        for part in [
+            "filter=\"f\"",
+            "limit=\"log\"",
+            "callback=\"proxy_on_request_headers\"",
+            "log records were dropped",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+        let page = proxy.admin("/metrics").await;
+        let dropped = page.text().lines().find_map(|line| {
+            line.strip_prefix("cofferdam_filter_limit_hits_total{filter=\"f\",limit=\"log\",callback=\"proxy_on_request_headers\"} ")
+        });
+        let dropped: usize = dropped.expect("a counter").parse().expect("a number");
+        let written = proxy.lines(&["the same again"]).len();
+        assert_eq!(
+            written + dropped,
+            200,
+            "nothing is lost without being counted"
+        );
+        assert!(written >= 10, "{written}");
+        assert!(dropped >= 100, "{dropped}");
+    });
+}
+
+#[test]
+fn a_flood_of_shared_data_makes_room_for_itself_and_is_counted() {
+    run(async {
+        let flood = "on request_headers
+            (loop $again
+                (i32.store #64 (global.get $g))
+                (drop (!set_shared_data #64 #4 #64 #4 #0))
+                (global.set $g (i32.add (global.get $g) #1)) (br_if $again (i32.lt_u (global.get $g) #50)))";
+        let filter = Filter::wasm("f", terse(flood))
+            .with("vm_id: v")
+            .with("limits: { shared_entries: 20 }");
+        let proxy = proxy_after(filter, &[200]).await;
+        proxy
+            .logged(&["WARN", "filter=\"f\"", "limit=\"shared_entries\""])
+            .await;
+        let page = proxy
+            .measured("cofferdam_filter_limit_hits_total{filter=\"f\",limit=\"shared_entries\",callback=\"proxy_on_request_headers\"} 30")
+            .await;
+        assert!(
+            page.contains("\ncofferdam_shared_data_entries{vm_id=\"v\"} 20\n"),
+            "{page}"
+        );
+    });
+}
+
+#[test]
+fn crashes_past_a_limit_are_counted_by_filter_limit_and_callback() {
+    run(async {
+        for (limit, limits, code) in [
+            ("callback", "callback: 5ms", "(loop $again (br $again))"),
+            ("memory", "memory: 1MiB", "(drop (memory.grow #1000))"),
+            (
+                "table",
+                "table: 5",
+                "(drop (table.grow 0 (ref.null func) #10))",
+            ),
+            ("stack", "stack: 16KiB", "(!down #0)"),
+        ] {
+            let source = format!(
+                "raw
+                (table 1 funcref)
+                (func $down (param i32) (call $down (local.get 0)) (drop (!done)))
+                on request_headers
+                (if (i32.eqz (!get_header_map_value #0 {{\"x-crash\"}} @out)) (then {code}))"
+            );
+            let upstream = Upstream::start();
+            let filter = Filter::wasm("f", terse(&source)).with(format!("limits: {{ {limits} }}"));
+            let proxy =
+                Proxy::start(&Config::new(upstream.address).filter(filter).with(ADMIN)).await;
+            let mut client = proxy.client(Http::One).await;
+            for _ in 0..3 {
+                let mut request = get("/a");
+                request
+                    .headers_mut()
+                    .insert("x-crash", "1".parse().expect("a value"));
+                assert_eq!(client.send(request).await.status, 503, "{limit}");
+                assert_eq!(client.send(get("/next")).await.status, 200, "{limit}");
+            }
+            let callback = "callback=\"proxy_on_request_headers\"";
+            proxy
+                .logged(&["filter=\"f\"", callback, &format!("limit=\"{limit}\"")])
+                .await;
+            let hits = format!(
+                "cofferdam_filter_limit_hits_total{{filter=\"f\",limit=\"{limit}\",{callback}}} 3"
+            );
+            let page = proxy.measured(&hits).await;
+            let traps = format!(
+                "\ncofferdam_filter_traps_total{{filter=\"f\",{callback},kind=\"{limit}\"}} 3\n"
+            );
+            assert!(page.contains(&traps), "{page}");
+        }
+    });
+}
+
+#[test]
+fn a_filter_that_keeps_crashing_does_not_fill_the_log() {
+    run(async {
+        let filter = Filter::wasm("f", terse("on request_headers\n unreachable"));
+        let mut proxy = proxy_after(filter, &[503; 40]).await;
+        proxy
+            .measured("cofferdam_filter_traps_total{filter=\"f\",callback=\"proxy_on_request_headers\",kind=\"unreachable\"} 40")
+            .await;
+        proxy.terminate();
+        assert!(proxy.ended().await.success());
+        let told = proxy.lines(&["filter crashed:"]);
+        // A burst, and one for every second that this took.
+        assert!((10..30).contains(&told.len()), "{told:#?}");
+        let left_out = |line: &String| {
+            let (_, rest) = line.split_once("left_out=")?;
+            rest.split_whitespace().next()?.parse::<usize>().ok()
+        };
+        let in_lines: usize = told.iter().filter_map(left_out).sum();
+        let at_the_end: usize = proxy
+            .lines(&["crashed more often"])
+            .iter()
+            .filter_map(left_out)
+            .sum();
+        assert_eq!(told.len() + in_lines + at_the_end, 40, "{told:#?}");
     });
 }

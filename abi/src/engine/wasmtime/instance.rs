@@ -250,7 +250,7 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, wasmtime::Error> {
-        within("its memory", desired, self.memory, maximum)
+        within(TrapKind::Memory, desired, self.memory, maximum)
     }
 
     fn table_growing(
@@ -259,7 +259,7 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, wasmtime::Error> {
-        within("a table", desired, self.table, maximum)
+        within(TrapKind::Table, desired, self.table, maximum)
     }
 
     fn instances(&self) -> usize {
@@ -269,7 +269,7 @@ impl ResourceLimiter for Bounds {
 
 /// Growth past a limit ends the call, as on the interpreter.
 fn within(
-    what: &str,
+    kind: TrapKind,
     desired: usize,
     limit: usize,
     maximum: Option<usize>,
@@ -278,8 +278,8 @@ fn within(
         return Ok(true);
     }
     Err(super::fail(HostTrap {
-        kind: TrapKind::Memory,
-        message: format!("{what} cannot grow to {desired}"),
+        kind,
+        message: format!("cannot grow to {desired}"),
     }))
 }
 

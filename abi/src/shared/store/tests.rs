@@ -6,6 +6,8 @@ use super::*;
 struct Fixture {
     store: Store,
     bounds: Bounds,
+    /// Entries to which whoever sets one may add.
+    most: usize,
     cas: u32,
     now: Duration,
 }
@@ -21,6 +23,7 @@ impl Fixture {
         Self {
             store: Store::default(),
             bounds,
+            most: usize::MAX,
             cas: 0,
             now: Duration::ZERO,
         }
@@ -29,10 +32,12 @@ impl Fixture {
     fn set_if(&mut self, key: &str, value: &str, expected: u32) -> Result<u64, SetError> {
         let value = Bytes::copy_from_slice(value.as_bytes());
         let entry = (key.as_bytes(), value);
-        let done = self.store.set(&self.bounds, entry, expected, self.now, || {
-            self.cas += 1;
-            self.cas
-        });
+        let done = self
+            .store
+            .set(&self.bounds, entry, expected, self.most, self.now, || {
+                self.cas += 1;
+                self.cas
+            });
         self.check();
         done
     }
@@ -241,4 +246,30 @@ fn any_sequence_keeps_the_books_right() {
             }
         }
     }
+}
+
+#[test]
+fn who_may_add_to_few_takes_one_entry_for_each_and_no_more() {
+    let mut it = Fixture::new(10, 1000, Eviction::Lru);
+    for key in ["a", "b", "c", "d", "e"] {
+        let _ = it.set(key, "x");
+    }
+    it.most = 2;
+    assert_eq!(
+        it.set("f", "x"),
+        Ok(1),
+        "what others have stays, but for one"
+    );
+    assert_eq!(it.set("f", "y"), Ok(0), "another value takes no room");
+    assert_eq!(it.keys("abcdef"), "bcdef");
+    it.most = usize::MAX;
+    assert_eq!(it.set("g", "x"), Ok(0));
+
+    let mut it = Fixture::new(10, 1000, Eviction::None);
+    it.most = 2;
+    assert_eq!(it.set("a", "x"), Ok(0));
+    assert_eq!(it.set("b", "x"), Ok(0));
+    assert_eq!(it.set("c", "x"), Err(SetError::Full));
+    it.most = 0;
+    assert_eq!(it.set("a", "y"), Ok(0));
 }

@@ -4,6 +4,7 @@
 mod callouts;
 mod cluster;
 mod filter;
+mod limits;
 mod listener;
 mod node;
 mod route;
@@ -16,7 +17,8 @@ use crate::config::yaml::{Absent, Field, Kind, Table};
 
 pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
-pub use filter::{CAPABILITIES, FILTER, LIMITS, MODULE};
+pub use filter::{CAPABILITIES, FILTER, MODULE};
+pub use limits::LIMITS;
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
 pub use node::NODE;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};

@@ -106,13 +106,16 @@ pub(super) const DEFAULT_BODY: usize = 1 << 20;
 
 fn limits(table: &Object<'_>) -> (Limits, usize) {
     let limits = Limits {
-        fuel: None,
         callback: table.duration("callback"),
+        stream_cpu: None,
+        fuel: None,
         memory: table.size("memory"),
         table: table.count("table"),
-        frames: table.count("frames"),
+        stack: table.size("stack"),
         metrics: table.count("metrics"),
         callouts: table.count("callouts"),
+        log: table.rate("log"),
+        shared_entries: table.count("shared_entries"),
     };
     (limits, table.size("body"))
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::units::{duration_text, parse_duration, parse_size, size_text};
+use super::units::{duration_text, parse_duration, parse_rate, parse_size, size_text};
 use super::{Absent, Entry, Field, Kind, Node, Table, Value, did_you_mean, quote};
 
 /// A table of known keys.
@@ -199,6 +199,36 @@ impl<'t> Object<'t> {
         }
     }
 
+    /// A size for every second, or `None` for no bound.
+    #[must_use]
+    pub fn rate(&self, name: &str) -> Option<u64> {
+        let Some(&Field {
+            kind: Kind::Rate { min, max },
+            ..
+        }) = self.field(name)
+        else {
+            return None;
+        };
+        let written = self.get(name).and_then(|node| rate(&node, min, max));
+        written.unwrap_or_else(|| parse_rate(self.default(name)))
+    }
+
+    /// A whole number, or `None` for no bound.
+    #[must_use]
+    pub fn quota(&self, name: &str) -> Option<u64> {
+        let Some(&Field {
+            kind: Kind::Quota { min, max },
+            ..
+        }) = self.field(name)
+        else {
+            return None;
+        };
+        match self.get(name) {
+            Some(node) => quota(&node, min, max),
+            None => self.default(name).parse().ok(),
+        }
+    }
+
     fn field(&self, name: &str) -> Option<&'static Field> {
         self.table.field(name)
     }
@@ -237,11 +267,25 @@ fn choose(node: &Node<'_>, words: &'static [&'static str]) -> Option<&'static st
 }
 
 fn integer(node: &Node<'_>, min: u64, max: u64) -> Option<u64> {
+    number(
+        node,
+        min,
+        max,
+        &format!("write a number from {min} to {max}"),
+    )
+}
+
+fn quota(node: &Node<'_>, min: u64, max: u64) -> Option<u64> {
+    if is_none(node) {
+        return None;
+    }
+    let help = format!("write a number from {min} to {max}, or none");
+    number(node, min, max, &help)
+}
+
+fn number(node: &Node<'_>, min: u64, max: u64, help: &str) -> Option<u64> {
     let Value::Integer(number) = node.item().value else {
-        node.unexpected(
-            "a whole number",
-            format!("write a number from {min} to {max}"),
-        );
+        node.unexpected("a whole number", help);
         return None;
     };
     let inside = u64::try_from(number)
@@ -249,7 +293,7 @@ fn integer(node: &Node<'_>, min: u64, max: u64) -> Option<u64> {
         .filter(|number| (min..=max).contains(number));
     if inside.is_none() {
         let what = format!("{} is out of range", node.item().text);
-        node.wrong(what, format!("write a number from {min} to {max}"));
+        node.wrong(what, help);
     }
     inside
 }
@@ -273,6 +317,31 @@ fn size(node: &Node<'_>, min: u64, max: u64) -> Option<u64> {
         return None;
     }
     Some(bytes)
+}
+
+/// `Some(None)` for `none`.
+fn rate(node: &Node<'_>, min: u64, max: u64) -> Option<Option<u64>> {
+    if is_none(node) {
+        return Some(None);
+    }
+    let range = format!("{}/s to {}/s, or none", size_text(min), size_text(max));
+    let text = &node.item().text;
+    let Some(bytes) = parse_rate(text) else {
+        let help = format!("write a size for every second such as 64KiB/s, from {range}");
+        node.unexpected("a size a second", help);
+        return None;
+    };
+    if !(min..=max).contains(&bytes) {
+        let help = format!("write a size from {range}");
+        node.wrong(format!("{text} is out of range"), help);
+        return None;
+    }
+    Some(Some(bytes))
+}
+
+fn is_none(node: &Node<'_>) -> bool {
+    let item = node.item();
+    matches!(item.value, Value::Text) && item.text == "none"
 }
 
 fn duration(node: &Node<'_>, min: Duration, max: Duration, unbounded: bool) -> Option<Bound> {

@@ -56,6 +56,20 @@ pub enum Kind {
         /// Largest.
         max: u64,
     },
+    /// A size for every second (`64KiB/s`), both ends allowed; `none` is no bound.
+    Rate {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A whole number, both ends allowed; `none` is no bound.
+    Quota {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A table.

@@ -36,6 +36,12 @@ pub fn parse_size(text: &str) -> Option<u64> {
     with_unit(text, &SIZES).or_else(|| number(text))
 }
 
+/// `64KiB/s`.
+#[must_use]
+pub fn parse_rate(text: &str) -> Option<u64> {
+    parse_size(text.strip_suffix("/s")?)
+}
+
 /// A duration as it would be written in a configuration.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {

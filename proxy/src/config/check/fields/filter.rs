@@ -1,6 +1,6 @@
 //! The keys of filters.
 
-use super::{ANY_KIND, COMPAT_KIND, HOUR, MILLI, duration, field};
+use super::{ANY_KIND, COMPAT_KIND, LIMITS, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
 
@@ -56,7 +56,7 @@ pub static FILTER: Table = Table {
             "limits",
             Kind::Table(&LIMITS),
             Means("the defaults"),
-            "Bounds on the guest; past one, the call traps.",
+            "Bounds on the guest.",
         ),
         field(
             "compat",
@@ -136,74 +136,6 @@ pub static CAPABILITIES: Table = Table {
             Kind::Other("list of VM ids", &[]),
             Means("all"),
             "Whose shared queues it may look for, besides those of its own `vm_id`.",
-        ),
-    ],
-};
-
-/// `filters[].limits`.
-pub static LIMITS: Table = Table {
-    name: "filters[].limits",
-    doc: "What one guest may use.",
-    fields: &[
-        field(
-            "callback",
-            duration(MILLI, HOUR),
-            Default("100ms"),
-            "Longest one callback may run.",
-        ),
-        field(
-            "memory",
-            Kind::Size {
-                min: 64 << 10,
-                max: 4 << 30,
-            },
-            Default("64MiB"),
-            "Largest linear memory of a VM.",
-        ),
-        field(
-            "table",
-            Kind::Integer {
-                min: 1,
-                max: 10_000_000,
-            },
-            Default("10000"),
-            "Most elements of one wasm table.",
-        ),
-        field(
-            "frames",
-            Kind::Integer {
-                min: 16,
-                max: 1_000_000,
-            },
-            Default("10000"),
-            "Deepest recursion, in frames.",
-        ),
-        field(
-            "metrics",
-            Kind::Integer {
-                min: 0,
-                max: 1_000_000,
-            },
-            Default("1000"),
-            "Most metrics a VM may define; one more is answered INTERNAL_FAILURE.",
-        ),
-        field(
-            "callouts",
-            Kind::Integer {
-                min: 0,
-                max: 100_000,
-            },
-            Default("64"),
-            "Most callouts of this filter under way at a time, on each worker.",
-        ),
-        field(
-            "body",
-            Kind::Size {
-                min: 0,
-                max: 1 << 30,
-            },
-            Default("1MiB"),
-            "Largest body held for this filter; past it the answer is 413, or 500 for a response.",
         ),
     ],
 };

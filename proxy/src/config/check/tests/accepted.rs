@@ -9,7 +9,7 @@ use cofferdam_abi::{Callback, Capabilities, Compat, Limits, Target};
 use super::super::filters::DEFAULT_BODY;
 use super::{FULL, Folder, accept, with, with_route};
 use crate::config::yaml::{
-    Absent, Kind, asked, duration_text, parse_duration, parse_size, size_text,
+    Absent, Kind, asked, duration_text, parse_duration, parse_rate, parse_size, size_text,
 };
 use crate::config::{
     Action, Address, HostMatch, OnFailure, PathMatch, Protocol, ServerHeader, ValueMatch, reference,
@@ -91,6 +91,9 @@ fn every_default_is_a_value_of_its_field() {
             Kind::Size { min, max } => {
                 parse_size(text).is_some_and(|value| (min..=max).contains(&value))
             }
+            Kind::Rate { min, max } => {
+                parse_rate(text).is_some_and(|value| (min..=max).contains(&value))
+            }
             Kind::Choice(words) => words.contains(&text),
             _ => true,
         };
@@ -130,7 +133,13 @@ fn a_filter_and_a_cluster_have_the_documented_defaults() {
          clusters: [{ name: c, endpoints: [], health_check: {} }]",
     ));
     let plugin = &config.plugins[0];
-    assert_eq!(plugin.limits, Limits::default());
+    assert_eq!(
+        plugin.limits,
+        Limits {
+            stream_cpu: None,
+            ..Limits::default()
+        }
+    );
     assert_eq!(plugin.body_limit, DEFAULT_BODY);
     assert_eq!(plugin.compat, Compat::SUPERSET);
     assert_eq!(plugin.on_failure, OnFailure::Closed);
@@ -287,10 +296,12 @@ fn filters_mean_what_they_say() {
     assert_eq!(add.on_failure, OnFailure::Open);
     assert_eq!(add.limits.callback, Duration::from_millis(50));
     assert_eq!(
-        (add.limits.memory, add.limits.table, add.limits.frames),
-        (16 << 20, 500, 600)
+        (add.limits.memory, add.limits.table, add.limits.stack),
+        (16 << 20, 500, 600 << 10)
     );
     assert_eq!((add.limits.callouts, add.limits.metrics), (70, 80));
+    assert_eq!(add.limits.log, Some(2048));
+    assert_eq!(add.limits.shared_entries, 90);
     assert_eq!(add.body_limit, 10_000_000);
     let mut compat = Compat::ENVOY;
     compat.splice_body = true;

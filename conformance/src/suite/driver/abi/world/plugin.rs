@@ -43,7 +43,7 @@ pub(super) fn spec(filter: &Filter, compat: Compat) -> Result<Spec, String> {
         compat,
         capabilities: capabilities(filter).into(),
     };
-    let code = Wasmi::new(settings.limits.frames)
+    let code = Wasmi::new(settings.limits.stack)
         .with_fuel_per_ms(200_000)
         .compile(&module, &compat)
         .map_err(|error| error.to_string())?;

@@ -1,0 +1,91 @@
+//! The keys of a filter's limits.
+
+use super::{HOUR, MILLI, duration, field};
+use crate::config::yaml::Absent::Default;
+use crate::config::yaml::{Kind, Table};
+
+/// `filters[].limits`.
+pub static LIMITS: Table = Table {
+    name: "filters[].limits",
+    doc: "What one guest may use, on each worker. Past `callback`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it.",
+    fields: &[
+        field(
+            "callback",
+            duration(MILLI, HOUR),
+            Default("100ms"),
+            "Longest one callback may run, in CPU time, with all that the host does for it.",
+        ),
+        field(
+            "memory",
+            Kind::Size {
+                min: 64 << 10,
+                max: 4 << 30,
+            },
+            Default("64MiB"),
+            "Largest linear memory of a VM; and most that the host keeps for it of any one kind.",
+        ),
+        field(
+            "table",
+            Kind::Integer {
+                min: 1,
+                max: 10_000_000,
+            },
+            Default("10000"),
+            "Most elements of one wasm table.",
+        ),
+        field(
+            "stack",
+            Kind::Size {
+                min: 16 << 10,
+                max: 8 << 20,
+            },
+            Default("512KiB"),
+            "Largest stack of native code. The interpreter gets what comes to the same: one call inside another for every 52 bytes of it, and eight times as many bytes of values.",
+        ),
+        field(
+            "body",
+            Kind::Size {
+                min: 0,
+                max: 1 << 30,
+            },
+            Default("1MiB"),
+            "Largest body held for this filter; past it the answer is 413, or 500 for a response.",
+        ),
+        field(
+            "callouts",
+            Kind::Integer {
+                min: 0,
+                max: 100_000,
+            },
+            Default("64"),
+            "Most callouts of this filter under way at a time; one more is answered INTERNAL_FAILURE.",
+        ),
+        field(
+            "log",
+            Kind::Rate {
+                min: 1,
+                max: 1 << 40,
+            },
+            Default("64KiB/s"),
+            "Most log text it may write, on each worker. Records past it are dropped, counted, and told of once a second.",
+        ),
+        field(
+            "metrics",
+            Kind::Integer {
+                min: 0,
+                max: 1_000_000,
+            },
+            Default("1000"),
+            "Most metrics a VM may define; one more is answered INTERNAL_FAILURE.",
+        ),
+        field(
+            "shared_entries",
+            Kind::Integer {
+                min: 0,
+                max: 100_000_000,
+            },
+            Default("10000"),
+            "Most entries of shared data in its `vm_id` that it may add to. Past it, as past `shared_data.entries`, another entry makes room, or with `eviction: none` it is answered INTERNAL_FAILURE.",
+        ),
+    ],
+};

@@ -1,0 +1,275 @@
+//! What the operator is told of filters that do wrong, in lines that no filter can make so
+//! many of that they hide the others: each worker tells of each filter's crashes [`BURST`]
+//! times at once and then once a second, and of each of its other limits once in a while.
+//! Counters on the operator's page have them all.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_abi::shared::{Counter, Metrics};
+use cofferdam_abi::{Failure, FailureReason, Limit, Origin, Trap, Way};
+
+use crate::host::printable;
+
+/// Crashes of one filter that are told of whatever their pace.
+const BURST: u32 = 10;
+/// The pace from then on.
+const PACE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// This worker's.
+    static REPORTS: RefCell<Reports> = RefCell::default();
+}
+
+/// What has been told, by filter.
+#[derive(Debug, Default)]
+struct Reports(HashMap<String, OfFilter>);
+
+#[derive(Debug, Default)]
+struct OfFilter {
+    crashes: Crashes,
+    limits: Vec<Hits>,
+}
+
+/// How many crashes may be told of now.
+#[derive(Debug, Default)]
+struct Crashes {
+    /// When a burst may begin again.
+    rested: Option<Instant>,
+    left_out: u64,
+}
+
+/// One limit that was come up against in one callback.
+#[derive(Debug)]
+struct Hits {
+    limit: Limit,
+    callback: &'static str,
+    counter: Arc<Counter>,
+    told: Option<Instant>,
+    untold: u64,
+}
+
+/// Tells that a filter did wrong.
+pub(crate) fn failure(failure: &Failure, request: &str) {
+    match &failure.reason {
+        FailureReason::Trap(trap) => crash(&failure.plugin.name, trap, request),
+        FailureReason::TooLarge(way) => {
+            let (way, callback) = match way {
+                Way::Request => ("request", "proxy_on_request_body"),
+                Way::Response => ("response", "proxy_on_response_body"),
+            };
+            tracing::warn!(
+                filter = &*failure.plugin.name,
+                callback,
+                request,
+                limit = Limit::Body.as_str(),
+                most = failure.plugin.body_limit,
+                "{way} body outgrew what the filter may keep (limits.body)"
+            );
+        }
+    }
+}
+
+/// Tells that a filter crashed.
+pub(crate) fn crash(filter: &str, trap: &Trap, request: &str) {
+    let now = Instant::now();
+    let Some(left_out) = with(filter, |reports| reports.crashes.next(now)) else {
+        return;
+    };
+    let limit = trap.kind.limit().map(Limit::as_str);
+    let left_out = (left_out > 0).then_some(left_out);
+    tracing::error!(
+        filter,
+        callback = trap.callback,
+        request,
+        limit,
+        left_out,
+        "filter crashed: {}: {}",
+        trap.kind,
+        printable(trap.message.as_bytes())
+    );
+}
+
+/// Counts that a guest has come up against a limit, and tells of it now and then: at most
+/// once a second that records are dropped, once a minute of the others. Past the rest its
+/// call ends, or its stream, and that is told with the request it was for.
+pub(crate) fn limit(metrics: &Metrics, origin: &Origin<'_>, limit: Limit, callback: &'static str) {
+    let filter = origin.plugin;
+    let hits = |reports: &mut OfFilter| {
+        let hits = reports.hits(limit, callback, || {
+            counter(metrics, filter, limit, callback)
+        });
+        hits.next(Instant::now())
+    };
+    let (Some(times), Some(what)) = (with(filter, hits), consequence(limit)) else {
+        return;
+    };
+    tell_limit(filter, limit, callback, times, what);
+}
+
+/// Tells of what has only been counted: the worker ends.
+pub(crate) fn tell_rest() {
+    let reports = REPORTS.take();
+    for (filter, reports) in &reports.0 {
+        let filter = &**filter;
+        if reports.crashes.left_out > 0 {
+            let left_out = reports.crashes.left_out;
+            tracing::error!(filter, left_out, "filter crashed more often than was told");
+        }
+        for hits in reports.limits.iter().filter(|hits| hits.untold > 0) {
+            if let Some(what) = consequence(hits.limit) {
+                tell_limit(filter, hits.limit, hits.callback, hits.untold, what);
+            }
+        }
+    }
+}
+
+fn tell_limit(filter: &str, limit: Limit, callback: &str, times: u64, what: &str) {
+    let limit = limit.as_str();
+    tracing::warn!(
+        filter,
+        limit,
+        callback,
+        times,
+        "filter came up against limits.{limit}: {what}"
+    );
+}
+
+/// What comes of it, where the call goes on.
+fn consequence(limit: Limit) -> Option<&'static str> {
+    Some(match limit {
+        Limit::Callouts => "callouts were refused",
+        Limit::Log => "log records were dropped",
+        Limit::Metrics => "metrics were refused",
+        Limit::SharedEntries => "shared data was evicted or refused",
+        _ => return None,
+    })
+}
+
+fn counter(metrics: &Metrics, filter: &str, limit: Limit, callback: &str) -> Arc<Counter> {
+    metrics.counter(
+        "cofferdam_filter_limit_hits",
+        "How often filters came up against their limits.",
+        &[
+            ("filter", filter),
+            ("limit", limit.as_str()),
+            ("callback", callback),
+        ],
+    )
+}
+
+fn with<R>(filter: &str, apply: impl FnOnce(&mut OfFilter) -> R) -> R {
+    REPORTS.with_borrow_mut(|reports| {
+        if let Some(reports) = reports.0.get_mut(filter) {
+            return apply(reports);
+        }
+        apply(reports.0.entry(filter.to_owned()).or_default())
+    })
+}
+
+// === impl OfFilter ===
+
+impl OfFilter {
+    fn hits(
+        &mut self,
+        limit: Limit,
+        callback: &'static str,
+        counter: impl FnOnce() -> Arc<Counter>,
+    ) -> &mut Hits {
+        let same = |hits: &Hits| hits.limit == limit && hits.callback == callback;
+        let at = self.limits.iter().position(same).unwrap_or_else(|| {
+            self.limits.push(Hits {
+                limit,
+                callback,
+                counter: counter(),
+                told: None,
+                untold: 0,
+            });
+            self.limits.len() - 1
+        });
+        &mut self.limits[at]
+    }
+}
+
+// === impl Crashes ===
+
+impl Crashes {
+    /// Whether one more may be told of now; how many have not been since the last.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        let rested = self.rested.map_or(now, |rested| rested.max(now));
+        if rested - now > PACE * (BURST - 1) {
+            self.left_out += 1;
+            return None;
+        }
+        self.rested = Some(rested + PACE);
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+// === impl Hits ===
+
+impl Hits {
+    /// Counts; how often it has happened since it was last told, if it may be told now.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        self.counter.add(1);
+        self.untold += 1;
+        let period = match self.limit {
+            Limit::Log => PACE,
+            _ => 60 * PACE,
+        };
+        if self
+            .told
+            .is_some_and(|told| now.duration_since(told) < period)
+        {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crashes_are_told_in_a_burst_and_then_one_a_second() {
+        let (mut crashes, start) = (Crashes::default(), Instant::now());
+        let told = |crashes: &mut Crashes, now| {
+            (0..100)
+                .filter_map(|_| crashes.next(now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut crashes, start), [0; 10]);
+        assert_eq!(told(&mut crashes, start + PACE / 2), [0; 0]);
+        assert_eq!(told(&mut crashes, start + PACE), [190]);
+        assert_eq!(told(&mut crashes, start + 3 * PACE), [99, 0]);
+        let later = told(&mut crashes, start + 3_600 * PACE);
+        assert_eq!(later.len(), 10, "and in a burst again");
+    }
+
+    #[test]
+    fn a_limit_is_counted_each_time_and_told_now_and_then() {
+        let metrics = Metrics::default();
+        let start = Instant::now();
+        for (limit, times) in [(Limit::Log, [1, 3, 2]), (Limit::Metrics, [1, 5, 0])] {
+            let mut reports = OfFilter::default();
+            let mut at = |millis| {
+                let hits = reports.hits(limit, "proxy_on_tick", || {
+                    counter(&metrics, "f", limit, "proxy_on_tick")
+                });
+                hits.next(start + Duration::from_millis(millis))
+            };
+            let told: Vec<u64> = [0, 100, 200, 1_000, 1_500, 60_000]
+                .into_iter()
+                .filter_map(&mut at)
+                .collect();
+            let wanted: Vec<u64> = times.into_iter().filter(|times| *times > 0).collect();
+            assert_eq!(told, wanted, "{limit:?}");
+            let counted = counter(&metrics, "f", limit, "proxy_on_tick").value();
+            assert_eq!(counted, 6, "{limit:?}");
+        }
+    }
+}
