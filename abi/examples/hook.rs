@@ -2,11 +2,12 @@
 //! callgrind with two values of N, and the difference is the cost of the calls alone.
 //! Nothing here looks at a clock.
 //!
-//! `hook N` prints nothing and answers 0 when every request went as it should.
+//! `hook N [wasmi|wasmtime]` prints nothing and answers 0 when every request went as it
+//! should.
 
 use std::process::ExitCode;
 
-use cofferdam_abi::testing::{Guest, map};
+use cofferdam_abi::testing::{Engine, Guest, map};
 use cofferdam_abi::{Chain, Exchange, Headers, Part, Way};
 
 /// A filter that adds a request header and exports every callback an HTTP filter has.
@@ -35,14 +36,19 @@ const FILTER: &str = r#"(module
     (func (export "proxy_on_delete") (param i32)))"#;
 
 fn main() -> ExitCode {
-    let Some(count) = std::env::args()
-        .nth(1)
-        .and_then(|count| count.parse::<u32>().ok())
-    else {
-        eprintln!("usage: hook N");
+    let mut arguments = std::env::args().skip(1);
+    let count = arguments.next().and_then(|count| count.parse::<u32>().ok());
+    let engine = match arguments.next().as_deref() {
+        None | Some("wasmi") => Some(Engine::Wasmi),
+        #[cfg(feature = "compiler")]
+        Some("wasmtime") => Some(Engine::Wasmtime),
+        Some(_) => None,
+    };
+    let (Some(count), Some(engine)) = (count, engine) else {
+        eprintln!("usage: hook N [wasmi|wasmtime]");
         return ExitCode::from(64);
     };
-    let guest = match Guest::wat(FILTER) {
+    let guest = match Guest::wat_on(engine, FILTER) {
         Ok(guest) => guest,
         Err(error) => {
             eprintln!("{error}");

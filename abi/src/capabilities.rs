@@ -125,6 +125,14 @@ impl Callbacks {
         Self(self.0 | 1 << callback as u64)
     }
 
+    /// Those of this set that `also` says yes to.
+    pub(crate) fn and(self, also: impl Fn(Callback) -> bool) -> Self {
+        Callback::ALL
+            .iter()
+            .filter(|callback| self.contains(**callback) && also(**callback))
+            .fold(Self(0), |set, callback| set.with(*callback))
+    }
+
     pub(crate) const fn contains(self, callback: Callback) -> bool {
         self.0 & (1 << callback as u64) != 0
     }

@@ -17,7 +17,7 @@ use crate::error::Trap;
 use crate::exchange::{LocalReply, SharedExchange};
 use crate::plugin::Plugin;
 use crate::reply;
-use crate::stream::{Broken, Context, Part, StreamContext};
+use crate::stream::{Broken, Context, Part, Parts, StreamContext};
 use crate::types::Way;
 use crate::vm::{RootId, Vm};
 
@@ -104,9 +104,10 @@ impl Chain {
         handles: impl IntoIterator<Item = FilterHandle>,
         done_before_log: bool,
     ) -> Self {
+        let handles = handles.into_iter();
         let mut chain = Self {
             exchange,
-            filters: Vec::new(),
+            filters: Vec::with_capacity(handles.size_hint().0),
             out: [VecDeque::new(), VecDeque::new()],
             answer: Answer::None,
             reset: false,
@@ -320,12 +321,12 @@ impl Chain {
             self.out[way as usize].push_back(part);
             return;
         };
-        let mut passed = Vec::new();
+        let mut passed = Parts::new();
         let fed = self.filters[index].feed(way, part, &mut passed);
         self.pass_on(way, index, passed, fed);
     }
 
-    fn pass_on(&mut self, way: Way, index: usize, passed: Vec<Part>, fed: Result<(), Broken>) {
+    fn pass_on(&mut self, way: Way, index: usize, passed: Parts, fed: Result<(), Broken>) {
         let next = match way {
             Way::Request => index + 1,
             Way::Response => index,

@@ -10,6 +10,7 @@ mod part;
 pub(crate) use context::Context;
 pub(crate) use part::Broken;
 pub use part::Part;
+pub(crate) use part::Parts;
 
 use bytes::Bytes;
 
@@ -81,7 +82,7 @@ impl StreamContext {
     }
 
     /// Takes a part that comes from the filter before, and puts what may go on into `out`.
-    pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Vec<Part>) -> Result<(), Broken> {
+    pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Parts) -> Result<(), Broken> {
         if self.context.dead || (way == Way::Response && !self.started) {
             out.push(part);
             return Ok(());
@@ -111,7 +112,7 @@ impl StreamContext {
     }
 
     /// `proxy_continue_stream`: lets go of whatever is held that way.
-    pub(crate) fn resume(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
+    pub(crate) fn resume(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
         if self.context.dead || self.way(way).finished {
             return Ok(());
         }
@@ -202,7 +203,7 @@ impl StreamContext {
         self.context.with_window(Way::Response, std::mem::take);
     }
 
-    fn headers(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
+    fn headers(&mut self, way: Way, end: bool, out: &mut Parts) -> Result<(), Broken> {
         self.started = true;
         let (map, callback) = match way {
             Way::Request => (MapType::RequestHeaders, Callback::RequestHeaders),
@@ -225,7 +226,7 @@ impl StreamContext {
         Ok(())
     }
 
-    fn body(&mut self, way: Way, end: bool, out: &mut Vec<Part>) -> Result<(), Broken> {
+    fn body(&mut self, way: Way, end: bool, out: &mut Parts) -> Result<(), Broken> {
         let slot = way as usize;
         let (size, exported) = {
             let mut vm = self.context.vm.borrow_mut();
@@ -277,7 +278,7 @@ impl StreamContext {
         Ok(())
     }
 
-    fn trailers(&mut self, way: Way, out: &mut Vec<Part>) -> Result<(), Broken> {
+    fn trailers(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
         let (map, callback) = trailers_of(way);
         self.context.set_access(map, Access::Write);
         self.way(way).trailers = Trailers::Shown;
@@ -291,7 +292,7 @@ impl StreamContext {
         Ok(())
     }
 
-    fn release_head(&mut self, way: Way, end: bool, out: &mut Vec<Part>) {
+    fn release_head(&mut self, way: Way, end: bool, out: &mut Parts) {
         self.way(way).head = Head::Passed;
         let map = match way {
             Way::Request => MapType::RequestHeaders,
@@ -309,7 +310,7 @@ impl StreamContext {
     }
 
     /// Everything held that way goes on.
-    fn release(&mut self, way: Way, out: &mut Vec<Part>) {
+    fn release(&mut self, way: Way, out: &mut Parts) {
         if let Head::Held(_, end) = self.way(way).head {
             self.release_head(way, end, out);
             if end {

@@ -206,14 +206,20 @@ impl Guest {
     /// # Errors
     /// What kept it from starting.
     pub fn wat(text: &str) -> Result<Self, LoadError> {
-        Self::with(
-            text,
-            Plugin {
-                name: "test".to_owned(),
-                ..Plugin::default()
-            },
-            VmSettings::default(),
-        )
+        Self::wat_on(Engine::Wasmi, text)
+    }
+
+    /// Likewise, on an engine of the caller's choice.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub fn wat_on(engine: Engine, text: &str) -> Result<Self, LoadError> {
+        let plugin = Plugin {
+            name: "test".to_owned(),
+            ..Plugin::default()
+        };
+        let host = Rc::new(RecordingHost::default());
+        Self::load_on(engine, parsed(text)?, plugin, VmSettings::default(), host)
     }
 
     /// Loads a WAT module and starts it.
@@ -221,13 +227,8 @@ impl Guest {
     /// # Errors
     /// What kept it from starting.
     pub fn with(text: &str, plugin: Plugin, settings: VmSettings) -> Result<Self, LoadError> {
-        let wasm = wat::parse_str(text).map_err(|error| LoadError::Module(error.to_string()))?;
-        Self::load(
-            wasm.into(),
-            plugin,
-            settings,
-            Rc::new(RecordingHost::default()),
-        )
+        let host = Rc::new(RecordingHost::default());
+        Self::load(parsed(text)?, plugin, settings, host)
     }
 
     /// Loads a module and starts it with a host of the caller's.
@@ -285,6 +286,11 @@ impl Guest {
     pub fn chain(&self) -> Chain {
         Chain::begin(get(), [self.handle()], false)
     }
+}
+
+fn parsed(text: &str) -> Result<Bytes, LoadError> {
+    let wasm = wat::parse_str(text).map_err(|error| LoadError::Module(error.to_string()))?;
+    Ok(wasm.into())
 }
 
 /// An exchange whose request is `GET /path?q=1` with the four pseudo-headers.

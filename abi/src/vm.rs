@@ -27,7 +27,7 @@ use crate::version::AbiVersion;
 /// A running guest, owned by one worker.
 pub struct Vm {
     instance: Box<dyn Instance>,
-    /// What may be called of what it exports.
+    /// What it exports and may be called: anything else costs one look at this.
     callbacks: Callbacks,
     id: VmId,
     failed: bool,
@@ -61,12 +61,13 @@ impl Vm {
         host: Rc<dyn Host>,
     ) -> Result<Self, LoadError> {
         let limits = settings.limits.clone();
-        let callbacks = settings.capabilities.callbacks;
+        let allowed = settings.capabilities.callbacks;
         let state = HostState::new(host, settings, version);
         let id = state.vm;
         let mut instance = code.instantiate(state, &limits)?;
         instance.state().starting = false;
         instance.state().flush_output();
+        let callbacks = allowed.and(|callback| instance.exports(callback));
         Ok(Self {
             instance,
             callbacks,
@@ -385,8 +386,8 @@ impl Vm {
         self.instance.memory_size()
     }
 
-    pub(crate) fn exports(&self, callback: Callback) -> bool {
-        self.callbacks.contains(callback) && self.instance.exports(callback)
+    pub(crate) const fn exports(&self, callback: Callback) -> bool {
+        self.callbacks.contains(callback)
     }
 
     pub(crate) fn state(&mut self) -> &mut HostState {

@@ -4,7 +4,7 @@
 use super::{Answer, By, Chain, Failure, FailureReason};
 use crate::exchange::{Effect, LocalReply};
 use crate::reply;
-use crate::stream::{Broken, Part, StreamContext};
+use crate::stream::{Broken, Part, Parts, StreamContext};
 use crate::types::{StreamType, Way};
 
 use bytes::Bytes;
@@ -83,7 +83,7 @@ impl Chain {
             return;
         };
         let limit = filter.context.plugin.body_limit;
-        let mut passed = Vec::new();
+        let mut passed = Parts::new();
         filter.inject(&mut passed);
         self.pass_on(Way::Response, position, passed, Ok(()));
         let waiting =
@@ -106,7 +106,7 @@ impl Chain {
         let Some(filter) = self.filters.get_mut(position) else {
             return;
         };
-        let mut passed = Vec::new();
+        let mut passed = Parts::new();
         let resumed = filter.resume(way, &mut passed);
         self.pass_on(way, position, passed, resumed);
     }
@@ -152,7 +152,7 @@ impl Chain {
                 end: true,
             });
         }
-        self.pass_on(Way::Response, self.filters.len(), parts, Ok(()));
+        self.pass_on(Way::Response, self.filters.len(), parts.into(), Ok(()));
     }
 
     fn cut(&mut self) {

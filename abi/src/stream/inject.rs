@@ -4,12 +4,12 @@
 //! Headers that are held go ahead of them; what the filter holds of the body stays held
 //! until the guest lets it go, or is dropped when the guest ends the response itself.
 
-use super::{Direction, Head, Part, StreamContext};
+use super::{Direction, Head, Part, Parts, StreamContext};
 use crate::types::{MapType, Way};
 
 impl StreamContext {
     /// Puts what the guest has asked for into `out`.
-    pub(crate) fn inject(&mut self, out: &mut Vec<Part>) {
+    pub(crate) fn inject(&mut self, out: &mut Parts) {
         let injected = self.context.with_stream(|stream| stream.injected.take());
         let Some(injected) = injected.flatten() else {
             return;

@@ -1,6 +1,7 @@
 //! What travels through a filter, and how its journey may end.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::error::Trap;
 use crate::types::Way;
@@ -24,6 +25,9 @@ pub enum Part {
     /// The trailers; nothing follows.
     Trailers,
 }
+
+/// What one step lets go: seldom more than two, so that the heap is left alone.
+pub(crate) type Parts = SmallVec<[Part; 2]>;
 
 impl Part {
     /// Whether nothing follows.

@@ -1,0 +1,118 @@
+//! What the data path takes from the heap: nothing for a hook, but what the guest asks
+//! for. A binary of its own, because its allocator counts.
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use cofferdam_abi::testing::{Engine, Guest, get, map};
+use cofferdam_abi::{Chain, Headers, LogLevel, Part, Way};
+
+const ENGINES: [Engine; 2] = [Engine::Wasmi, Engine::Wasmtime];
+
+/// Exports every callback of an HTTP filter, and does in each what `BODY` says.
+const FILTER: &str = r#"(module
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (import "env" "proxy_get_header_map_value"
+        (func $get (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "x-a")
+    (func $work BODY)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+    (func (export "proxy_on_context_create") (param i32 i32))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $work) (i32.const 0))
+    (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+        (call $work) (i32.const 0))
+    (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+        (call $work) (i32.const 0))
+    (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+        (call $work) (i32.const 0))
+    (func (export "proxy_on_done") (param i32) (result i32) (i32.const 1))
+    (func (export "proxy_on_log") (param i32))
+    (func (export "proxy_on_delete") (param i32)))"#;
+
+fn guest(engine: Engine, work: &str) -> Guest {
+    let guest = Guest::wat_on(engine, &FILTER.replace("BODY", work)).expect("loads");
+    guest.host.level.set(LogLevel::Error);
+    guest
+}
+
+/// A chain with both heads through it.
+fn running(filters: &[&Guest]) -> Chain {
+    let mut chain = Chain::begin(get(), filters.iter().map(|guest| guest.handle()), false);
+    chain.push(Way::Request, Part::Headers { end: false });
+    assert!(chain.pop(Way::Request).is_some());
+    chain.exchange().borrow_mut().response_headers = Some(answer());
+    chain.push(Way::Response, Part::Headers { end: false });
+    assert!(chain.pop(Way::Response).is_some());
+    chain
+}
+
+fn answer() -> Headers {
+    map(&[(":status", "200"), ("x-up", "1")])
+}
+
+/// Allocations while `pieces` of body go through, each way.
+fn bodies(chain: &mut Chain, pieces: usize) -> u64 {
+    let piece = Bytes::from_static(&[b'x'; 4096]);
+    measure(|| {
+        for _ in 0..pieces {
+            for way in [Way::Request, Way::Response] {
+                let bytes = piece.clone();
+                chain.push(way, Part::Data { bytes, end: false });
+                assert!(chain.pop(way).is_some());
+            }
+        }
+    })
+    .count_total
+}
+
+#[test]
+fn a_body_goes_through_five_filters_without_the_heap() {
+    for engine in ENGINES {
+        let filter = guest(engine, "");
+        let mut chain = running(&[&filter; 5]);
+        bodies(&mut chain, 1);
+        assert_eq!(bodies(&mut chain, 100), 0, "{engine:?}");
+    }
+}
+
+#[test]
+fn what_a_guest_reads_and_logs_for_nobody_takes_none() {
+    let work = "(drop (call $log (i32.const 2) (i32.const 0) (i32.const 64)))
+        (drop (call $get (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 128) (i32.const 132)))";
+    for engine in ENGINES {
+        let filter = guest(engine, work);
+        let mut chain = running(&[&filter; 5]);
+        bodies(&mut chain, 1);
+        assert_eq!(bodies(&mut chain, 100), 0, "{engine:?}");
+    }
+}
+
+#[test]
+fn one_more_filter_costs_a_stream_no_more_of_it() {
+    let whole = |filters: &[&Guest]| {
+        let (request, answer) = (get(), answer());
+        measure(|| {
+            let handles = filters.iter().map(|guest| guest.handle());
+            let mut chain = Chain::begin(request, handles, false);
+            chain.push(Way::Request, Part::Headers { end: true });
+            assert!(chain.pop(Way::Request).is_some());
+            chain.exchange().borrow_mut().response_headers = Some(answer);
+            chain.push(Way::Response, Part::Headers { end: true });
+            assert!(chain.pop(Way::Response).is_some());
+            assert!(chain.end().is_empty());
+        })
+        .count_total
+    };
+    for engine in ENGINES {
+        let filter = guest(engine, "");
+        for _ in 0..10 {
+            whole(&[&filter; 8]);
+        }
+        let (few, many) = (whole(&[&filter; 4]), whole(&[&filter; 8]));
+        println!("{engine:?}: {few} allocations for a stream");
+        assert_eq!(few, many, "{engine:?}");
+        assert!(few <= 3, "{engine:?}: {few}");
+    }
+}
