@@ -19,6 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::admin::Admin;
+use crate::artifacts::Artifacts;
+use crate::compile::Compilers;
 use crate::config::check::{self, Unusable};
 use crate::config::{Config, Diagnostic};
 use crate::evictions::Evictions;
@@ -34,6 +36,7 @@ const STACK: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Prepared {
     config: Arc<Config>,
+    artifacts: Arc<Artifacts>,
     loaded: Vec<Arc<Loaded>>,
 }
 
@@ -70,7 +73,11 @@ pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
 /// # Errors
 /// When it cannot be started; then nothing has been served.
 pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unavailable> {
-    let Prepared { config, loaded } = prepared;
+    let Prepared {
+        config,
+        artifacts,
+        loaded,
+    } = prepared;
     let mut backends = Vec::new();
     let mut checks = Vec::new();
     for cluster in &config.clusters {
@@ -110,11 +117,14 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     for check in checks {
         server.add_service(check);
     }
+    let compilers = Arc::new(Compilers::new(artifacts.clone(), config.compiler));
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
     let shared = Arc::new(Shared {
         config,
         loaded,
         backends,
+        artifacts,
+        compilers,
         evictions: Arc::new(Evictions::new(guests.clone())),
         guests,
     });
@@ -141,9 +151,11 @@ impl Prepared {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
+        let artifacts = Arc::new(Artifacts::new(&config.artifacts));
         let loaded = modules::load(&config.plugins, &config.clusters, &config.node)?;
         Ok(Self {
             config: Arc::new(config),
+            artifacts,
             loaded,
         })
     }
@@ -191,6 +203,13 @@ impl ServiceWithDependents for Workers {
                 Err(error) => tracing::error!("admin could not be started: {error}"),
             }
         }
+        let compilers = self.shared.compilers.clone();
+        let mut ending = shutdown.clone();
+        // Nothing that is compiled from now on would serve anybody.
+        tokio::spawn(async move {
+            let _ = ending.wait_for(|ending| *ending).await;
+            compilers.close();
+        });
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let (shared, shutdown) = (self.shared.clone(), shutdown.clone());

@@ -7,6 +7,7 @@
 //! of fields the walk uses.
 
 pub mod check;
+mod native;
 pub mod reference;
 pub mod yaml;
 
@@ -21,6 +22,7 @@ use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
 pub use check::{Diagnostic, load};
+pub use native::{Artifacts, Compiler, Precompiled};
 
 /// A whole configuration, as one generation of the proxy runs it.
 #[derive(Debug, Clone)]
@@ -46,6 +48,10 @@ pub struct Config {
     pub shared: Bounds,
     /// Where the operator may look at metrics, over HTTP.
     pub admin: Option<SocketAddr>,
+    /// Where native code is kept, and whose is trusted.
+    pub artifacts: Artifacts,
+    /// What making it may cost.
+    pub compiler: Compiler,
 }
 
 /// One listening address.
@@ -262,6 +268,8 @@ pub struct PluginConfig {
     pub file: PathBuf,
     /// The module's bytes, read once per file and shared.
     pub wasm: Bytes,
+    /// Its native code as somebody else made it.
+    pub precompiled: Option<Precompiled>,
     /// Handed to the guest as is.
     pub root_id: String,
     /// VMs with the same id, VM configuration and code are shared.

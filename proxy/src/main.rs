@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use cofferdam::app::{self, Unavailable};
-use cofferdam::{config, demo, inspect, telemetry};
+use cofferdam::{compile, config, demo, inspect, telemetry};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -74,6 +74,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make native code of filters before anybody waits for it, and keep it
+    Compile(compile::command::Options),
+    /// What the proxy runs for that
+    #[cfg(feature = "compiler")]
+    #[command(hide = true)]
+    CompileChild(compile::child::Task),
     /// Run the proxy in front of a small upstream of its own that shows what reaches it
     Demo {
         /// The configuration
@@ -106,6 +112,11 @@ fn main() -> ExitCode {
             };
         }
     };
+    // It has to give things up before it does anything else.
+    #[cfg(feature = "compiler")]
+    if let Command::CompileChild(task) = &cli.command {
+        return compile::child::run(task);
+    }
     if let Err(error) = telemetry::init(&cli.log, cli.log_format == LogFormat::Json) {
         eprintln!(
             "--log {}: {error}; give a level or TARGET=LEVEL, separated by commas",
@@ -117,6 +128,9 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Inspect { file, json } => inspect_module(&file, json),
+        Command::Compile(options) => compile_modules(&options),
+        #[cfg(feature = "compiler")]
+        Command::CompileChild(task) => compile::child::run(&task),
         Command::Demo { config, upstream } => match demo::start(upstream) {
             Ok(()) => run(&config),
             Err(error) => {
@@ -172,6 +186,21 @@ fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
             eprintln!("{}: {error}", file.display());
             USAGE.into()
         }
+    }
+}
+
+fn compile_modules(options: &compile::command::Options) -> ExitCode {
+    let mut printed = ExitCode::SUCCESS;
+    let result = compile::command::run(options, |line| printed = print(&format!("{line}\n")));
+    let Err(refused) = result else {
+        return printed;
+    };
+    for problem in refused.unusable.iter().chain(&refused.unavailable) {
+        eprintln!("{problem}");
+    }
+    match refused.unavailable.is_empty() {
+        true => USAGE.into(),
+        false => UNAVAILABLE.into(),
     }
 }
 

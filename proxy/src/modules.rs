@@ -16,6 +16,20 @@ use cofferdam_abi::{
 use crate::config::{Cluster, Diagnostic, PluginConfig};
 use crate::host::{ClusterNames, WorkerHost, thread_time};
 
+pub(crate) use cofferdam_abi::engine::wasmtime::{Native, NativeConfig};
+
+/// Native stack of a guest on the hot tier, in bytes.
+pub(crate) const STACK: usize = 512 << 10;
+
+/// What native code of `plugin` is made for.
+pub(crate) fn native_config(_plugin: &PluginConfig) -> NativeConfig {
+    NativeConfig {
+        stack: STACK,
+        fuel: false,
+        compact: false,
+    }
+}
+
 /// One plugin of the configuration with its code.
 #[derive(Debug)]
 pub(crate) struct Loaded {

@@ -15,6 +15,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
+use crate::artifacts::Artifacts;
+use crate::compile::Compilers;
 use crate::config::{Action, Address, Config, Listener, Route};
 use crate::evictions::Evictions;
 use crate::flow::Flow;
@@ -37,6 +39,11 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) loaded: Vec<Arc<Loaded>>,
     pub(crate) backends: Vec<Arc<Backends>>,
+    /// Native code that is kept.
+    #[expect(dead_code, reason = "filters move to native code in the next change")]
+    pub(crate) artifacts: Arc<Artifacts>,
+    /// Who makes more.
+    pub(crate) compilers: Arc<Compilers>,
     /// What guests of all workers share.
     pub(crate) guests: Arc<cofferdam_abi::Shared>,
     pub(crate) evictions: Arc<Evictions>,

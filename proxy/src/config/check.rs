@@ -19,6 +19,7 @@ mod headers;
 mod host;
 mod listeners;
 mod matching;
+mod native;
 mod node;
 mod routes;
 mod shared;
@@ -26,6 +27,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
@@ -93,6 +95,8 @@ pub fn load_str(text: &str, file_name: &str, folder: &Path) -> Result<Config, Ve
 struct Context<'t> {
     files: Files<'t>,
     resolver: Resolver,
+    /// Whether anybody may sign native code; known once `artifacts` is read.
+    signers: Cell<bool>,
 }
 
 /// Names that must differ, and that others may refer to.
@@ -116,6 +120,7 @@ fn check(
         let context = Context {
             files: Files::new(folder),
             resolver: Resolver::new(resolve),
+            signers: Cell::new(false),
         };
         parse(text, &problems).and_then(|tree| walk(&Node::root(&tree, &problems), &context))
     };
@@ -139,6 +144,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let root = root.object(&fields::ROOT)?;
     let compat = compat::read(root.get("compat").as_ref(), Compat::default());
     let clusters = clusters::read(&root.list("clusters"), context);
+    let artifacts = native::artifacts(&root, context);
     let filters = filters::read(&root.list("filters"), context, compat, &clusters.names);
     let mut chains = chain::Chains::new(&filters);
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
@@ -162,6 +168,8 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
             .and_then(|node| access_log::read(&node, context)),
         shared: shared::bounds(&root),
         admin,
+        artifacts,
+        compiler: native::compiler(&root),
     })
 }
 

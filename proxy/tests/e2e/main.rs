@@ -6,6 +6,7 @@ mod support;
 mod bodies;
 mod certificates;
 mod command;
+mod compile;
 mod configuration;
 mod drain;
 mod failures;

@@ -54,8 +54,12 @@ pub(crate) fn filtered(address: SocketAddr, file: &str) -> String {
 
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    let child = command()
-        .args(arguments)
+    finish(command().args(arguments))
+}
+
+/// The same of a command that a test has prepared.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -68,7 +72,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     );
     let status = ended(&mut child).unwrap_or_else(|| {
         let _ = child.kill();
-        panic!("{arguments:?} did not end:\n{}", stderr.text())
+        panic!("{command:?} did not end:\n{}", stderr.text())
     });
     let whole = |lines: Lines| {
         lines.find(|_| false);
@@ -96,11 +100,15 @@ pub(crate) fn refused(dir: &Dir, verb: &str, yaml: &str) -> (Option<i32>, Vec<St
     )
 }
 
-fn command() -> Command {
+/// The binary, as nobody else's settings have it.
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
     command
         .env_remove("COFFERDAM_LOG")
-        .env_remove("COFFERDAM_LOG_FORMAT");
+        .env_remove("COFFERDAM_LOG_FORMAT")
+        // Never the machine's own cache.
+        .env_remove("CACHE_DIRECTORY")
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
@@ -157,6 +165,7 @@ impl Setup {
             .args([self.command, "--config"])
             .arg(file)
             .args(&self.after)
+            .env("XDG_CACHE_HOME", self.dir.join("cache"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -6,6 +6,7 @@ mod cluster;
 mod filter;
 mod limits;
 mod listener;
+mod native;
 mod node;
 mod route;
 mod shared;
@@ -20,6 +21,7 @@ pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, MODULE};
 pub use limits::LIMITS;
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
+pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES};
@@ -106,6 +108,18 @@ pub static ROOT: Table = Table {
             Kind::Table(&ADMIN),
             Means("nowhere"),
             "Where metrics can be read.",
+        ),
+        field(
+            "artifacts",
+            Kind::Table(&ARTIFACTS),
+            Means("the defaults"),
+            "Where native code of modules is kept.",
+        ),
+        field(
+            "compiler",
+            Kind::Table(&COMPILER),
+            Means("the defaults"),
+            "What making native code may cost.",
         ),
     ],
 };

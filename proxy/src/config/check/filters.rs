@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 use sha2::{Digest as _, Sha256};
 
-use super::{Context, Names, capabilities, compat, fields, headers};
+use super::{Context, Names, capabilities, compat, fields, headers, native};
 use crate::config::yaml::{Node, Object, quote};
 use crate::config::{OnFailure, PluginConfig, Uses};
 
@@ -48,9 +48,11 @@ fn plugin(
     base: Compat,
     clusters: &Names,
 ) -> Option<PluginConfig> {
-    let module = filter
-        .table("module")
-        .map(|module| module_file(&module, context));
+    let module = filter.table("module").map(|module| {
+        let precompiled = native::precompiled(&module, context);
+        let (file, wasm) = module_file(&module, context)?;
+        Some((file, wasm, precompiled?))
+    });
     let bytes = |key| match filter.get(key) {
         Some(node) => node.configuration().map(Bytes::from),
         None => Some(Bytes::new()),
@@ -77,7 +79,7 @@ fn plugin(
     };
     let stop_iteration = filter.boolean("allow_on_headers_stop_iteration");
     let trailers = headers::names(&filter.list("trailers"));
-    let (file, wasm) = module??;
+    let (file, wasm, precompiled) = module??;
     let (limits, body_limit) = limits?;
     Some(PluginConfig {
         name: name?.to_owned(),
@@ -85,6 +87,7 @@ fn plugin(
         yaml_path: filter.node().path().to_owned(),
         file,
         wasm,
+        precompiled,
         root_id,
         vm_id,
         vm_configuration: vm_configuration?,

@@ -16,6 +16,9 @@ use crate::config::Config;
 /// Uses every key there is.
 const FULL: &str = include_str!("tests/full.yaml");
 
+/// The Ed25519 key of RFC 8410, section 10.1.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
 /// A folder with the files the examples name, gone with the test.
 struct Folder(PathBuf);
 
@@ -37,6 +40,9 @@ impl Folder {
         folder.put("server.key", key.as_bytes());
         folder.put("ca.pem", other.as_bytes());
         folder.put("other.key", other_key.as_bytes());
+        folder.put("ed25519.pem", PUBLIC_KEY.as_bytes());
+        folder.put("a.cwasm", b"native code");
+        folder.put("a.cwasm.sig", &[7; 64]);
         folder.put("not.pem", b"nothing of the kind\n");
         folder.put("empty.wasm", b"");
         folder.put("filters/a.wasm", b"\0asm\x01\0\0\0");

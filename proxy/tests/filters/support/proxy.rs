@@ -231,6 +231,9 @@ fn binary(folder: &Folder, command: &str) -> Child {
         .arg(folder.0.join("proxy.yaml"))
         .env_remove("COFFERDAM_LOG")
         .env_remove("COFFERDAM_LOG_FORMAT")
+        // Never the machine's own cache.
+        .env_remove("CACHE_DIRECTORY")
+        .env("XDG_CACHE_HOME", folder.0.join("cache"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

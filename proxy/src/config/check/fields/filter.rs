@@ -102,6 +102,18 @@ pub static MODULE: Table = Table {
             Means("not checked"),
             "What the file's SHA-256 must be.",
         ),
+        field(
+            "precompiled",
+            Kind::Text("file name"),
+            Means("made here, when it pays"),
+            "Its native code, as `cofferdam compile --output` of the same version wrote it elsewhere. What does not match the module, this version and this machine, or is not signed by one of `artifacts.trusted_keys`, is not used, and the log says why.",
+        ),
+        field(
+            "signature",
+            Kind::Text("file name"),
+            Means("none"),
+            "The Ed25519 signature of `precompiled`, as `cofferdam compile --sign` writes it; the two stand together.",
+        ),
     ],
 };
 

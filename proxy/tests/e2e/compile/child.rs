@@ -1,0 +1,258 @@
+//! The process that compiles: what it may use, and what becomes of it.
+
+use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Place, run, text};
+use crate::support::{LONGEST, guest, proxy};
+
+/// A module of 50 KB that takes the compiler hundreds of megabytes and more than a minute:
+/// 500 loops inside each other, over 500 variables that all live through them.
+fn bomb(place: &Place) -> PathBuf {
+    const SIZE: usize = 500;
+    let mut body = format!("(local {})", "i32 ".repeat(SIZE));
+    body.push_str(&"loop ".repeat(SIZE));
+    for at in 0..SIZE {
+        for step in 0..8 {
+            let (to, from) = (
+                1 + (at * 7 + step) % SIZE,
+                1 + (at * 13 + step * 5 + 1) % SIZE,
+            );
+            let _ = write!(
+                body,
+                "(local.set {to} (i32.add (local.get {from}) (i32.const {at})))"
+            );
+        }
+        let _ = write!(body, "(br_if 0 (i32.load (i32.const {}))) end ", at * 4);
+    }
+    for at in 0..SIZE {
+        let _ = write!(
+            body,
+            "(i32.store (i32.const {}) (local.get {}))",
+            at * 4,
+            1 + at
+        );
+    }
+    let function = format!(r#"(func (export "bomb") (param i32) {body})"#);
+    guest::write(&place.dir, "bomb", &guest::with("", &function))
+}
+
+/// What `cofferdam compile --config` says of a bomb beside a good filter, under `limits`.
+fn explodes(limits: &str, words: &str) {
+    let place = Place::new();
+    bomb(&place);
+    place.module("good");
+    let yaml = format!(
+        "listeners: [{{ name: l, address: '127.0.0.1:0', filters: [bomb, good], routes: [{{ respond: {{}} }}] }}]\n\
+         filters:\n\
+         - {{ name: bomb, module: {{ file: bomb.wasm }} }}\n\
+         - {{ name: good, module: {{ file: good.wasm }} }}\n\
+         artifacts: {{ directory: cache }}\n\
+         compiler: {{ {limits} }}\n"
+    );
+    let config = place.dir.write("config.yaml", yaml);
+    let (status, out, err) = run(&["compile", "--config", text(&config)]);
+    assert_eq!(status, Some(64), "{err}");
+    assert!(
+        err.starts_with("filter bomb: ") && err.contains(words),
+        "{err}"
+    );
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(out.starts_with("filter good: "), "{out}");
+    assert_eq!(place.kept().len(), 1);
+}
+
+#[test]
+fn a_module_that_takes_too_much_memory_is_given_up() {
+    explodes("memory: 48MiB", "the 48MiB of `compiler.memory`");
+}
+
+#[test]
+fn a_module_that_takes_too_much_cpu_time_is_given_up() {
+    explodes("cpu: 1s", "the 1s of `compiler.cpu`");
+}
+
+#[test]
+fn a_module_that_takes_too_long_is_given_up() {
+    explodes("wall: 2s", "the 2s of `compiler.wall`");
+}
+
+/// A `cofferdam compile` that is at work on a bomb, and the process that does it.
+struct AtWork {
+    compile: Child,
+    child: u32,
+    _place: Place,
+}
+
+impl AtWork {
+    fn new() -> Self {
+        let place = Place::new();
+        let module = bomb(&place);
+        let mut command = proxy::command();
+        command
+            .args(["compile", "--directory", text(&place.cache), text(&module)])
+            .env("SECRET", "of the proxy")
+            // The test runner's, not the loader's.
+            .env_remove("LD_LIBRARY_PATH")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut at_work = Self {
+            compile: command.spawn().unwrap(),
+            child: 0,
+            _place: place,
+        };
+        at_work.child = within("the compiler", || {
+            let (parent, child) = (at_work.compile.id(), child_of(at_work.compile.id())?);
+            // The last thing it does before it reads.
+            (nice(child)? == (nice(parent)? + 10).min(19)).then_some(child)
+        });
+        at_work
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child))
+    }
+
+    fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.proc(file)).unwrap()
+    }
+
+    /// Its end, and that of the child.
+    fn ends_by(mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.compile), signal).unwrap();
+        let status = self.compile.wait().unwrap();
+        assert_eq!(status.signal(), Some(signal.as_raw()));
+        let child = self.child;
+        within("the child's end", || is_gone(child).then_some(()));
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let _ = self.compile.kill();
+        let _ = self.compile.wait();
+    }
+}
+
+fn within<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + LONGEST;
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The fields of `/proc/PID/stat`; its name, which may hold anything, is one `x`.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, after) = (text.split_once('(')?.0, text.rsplit_once(')')?.1);
+    let fields = format!("{before}x{after}");
+    Some(fields.split_whitespace().map(ToOwned::to_owned).collect())
+}
+
+fn nice(pid: u32) -> Option<i32> {
+    stat(pid)?.get(18)?.parse().ok()
+}
+
+fn child_of(parent: u32) -> Option<u32> {
+    let pids = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = parent.to_string();
+    pids.find(|pid| stat(*pid).is_some_and(|fields| fields[3] == parent))
+}
+
+/// Whether it has ended, reaped or not: who reaps an orphan may take its time.
+fn is_gone(pid: u32) -> bool {
+    stat(pid).is_none_or(|fields| fields[2] == "Z" || fields[2] == "X")
+}
+
+#[test]
+fn it_has_given_up_what_it_does_not_need() {
+    let at_work = AtWork::new();
+    let limits = at_work.read("limits");
+    let limit = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name));
+        let line = line.unwrap_or_else(|| panic!("{name}: {limits}"));
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields[0].to_owned(), fields[1].to_owned())
+    };
+    let both = |text: &str| (text.to_owned(), text.to_owned());
+    assert_eq!(limit("Max cpu time"), ("30".to_owned(), "31".to_owned()));
+    assert_eq!(limit("Max core file size"), both("0"));
+    assert_eq!(limit("Max file size"), both("0"));
+    assert_eq!(limit("Max processes"), both("0"));
+    let space: u64 = limit("Max address space").0.parse().unwrap();
+    let program = space - (512 << 20);
+    assert!((1 << 20..512 << 20).contains(&program), "{space}");
+    assert!(at_work.read("status").contains("NoNewPrivs:\t1"));
+    assert_eq!(at_work.read("environ"), "");
+    let open = std::fs::read_dir(at_work.proc("fd")).unwrap();
+    let mut open: Vec<_> = open.map(|entry| entry.unwrap().path()).collect();
+    // What whoever runs the tests left open for all of us is not the proxy's.
+    open.retain(|path| {
+        let ours = Path::new("/proc/self/fd").join(path.file_name().unwrap());
+        let inherited = std::fs::read_link(ours).ok();
+        inherited.is_none() || inherited != std::fs::read_link(path).ok()
+    });
+    open.sort();
+    assert_eq!(
+        open,
+        ["0", "1", "2"].map(|name| at_work.proc("fd").join(name))
+    );
+    at_work.ends_by(Signal::TERM);
+}
+
+#[test]
+fn it_dies_with_its_parent_however_that_ends() {
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        AtWork::new().ends_by(signal);
+    }
+}
+
+#[test]
+fn killed_itself_it_is_a_failure_that_says_so() {
+    let place = Place::new();
+    let module = bomb(&place);
+    let mut command = proxy::command();
+    command.args(["compile", "--directory", text(&place.cache), text(&module)]);
+    let compile = std::thread::spawn(move || super::texts(proxy::finish(&mut command)));
+    let own = std::process::id();
+    let child = within("the compiler", || child_of(child_of(own)?));
+    kill_process(Pid::from_raw(child.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    let (status, out, err) = compile.join().unwrap();
+    assert_eq!((status, &out[..]), (Some(64), ""), "{err}");
+    assert!(err.contains("the compiler failed: signal: 9"), "{err}");
+    assert!(
+        !Path::new(&place.cache).exists(),
+        "nothing to keep, so nothing is made"
+    );
+}
+
+#[test]
+fn the_compilers_process_is_nobody_elses_to_start() {
+    let (status, out, err) = run(&[
+        "compile-child",
+        "--parent",
+        "1",
+        "--memory",
+        "1000000",
+        "--cpu",
+        "1",
+    ]);
+    assert_eq!((status, &out[..]), (Some(1), ""));
+    assert!(err.contains("the parent has gone"), "{err}");
+    let (_, help, _) = run(&["--help"]);
+    assert!(
+        help.contains("  compile ") && !help.contains("compile-child"),
+        "{help}"
+    );
+}
