@@ -150,12 +150,7 @@ impl Host for RecordingHost {
     /// The one clock that does not stand still: what is measured by it must not depend on
     /// how busy the machine is.
     fn cpu_time(&self) -> Option<Duration> {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Some(Duration::new(
-            seconds,
-            u32::try_from(time.tv_nsec).unwrap_or(0),
-        ))
+        Some(cpu_time())
     }
 
     fn node(&self) -> Option<Arc<Node>> {
@@ -291,6 +286,16 @@ impl Guest {
 fn parsed(text: &str) -> Result<Bytes, LoadError> {
     let wasm = wat::parse_str(text).map_err(|error| LoadError::Module(error.to_string()))?;
     Ok(wasm.into())
+}
+
+/// What the calling thread has had of a processor.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// An exchange whose request is `GET /path?q=1` with the four pseudo-headers.

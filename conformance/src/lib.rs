@@ -7,10 +7,11 @@
 //!
 //! Five commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
 //! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]), `soak` ([`soak`]) and
-//! `bench-instructions` ([`instructions`]). Only the suite's in-process column uses code of
-//! ours, the host crate, by its public face.
+//! `bench-instructions` ([`instructions`]). Only the suite's in-process columns use code of
+//! ours, the host crate on its two engines ([`engines`]), by its public face.
 
 pub mod args;
+pub mod engines;
 pub mod error;
 pub mod idle;
 pub mod instructions;

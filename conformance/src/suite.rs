@@ -14,6 +14,7 @@ pub mod read;
 pub mod run;
 pub mod step;
 pub mod table;
+pub mod traces;
 pub mod values;
 
 pub use case::{Case, Filter, Profile};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cofferdam_conformance::args::{Args, Opt};
+use cofferdam_conformance::engines::Engine;
 use cofferdam_conformance::suite::driver::abi::Abi;
 use cofferdam_conformance::suite::driver::envoy::Envoy;
 use cofferdam_conformance::suite::driver::null::Null;
@@ -33,7 +34,7 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "--host",
         value: Some("NAME"),
-        help: "only this one: abi, proxy, envoy, null",
+        help: "only this one: abi/wasmi, abi/aot, proxy, envoy, null; abi is both engines",
     },
     Opt {
         name: "--program",
@@ -54,6 +55,9 @@ const OPTIONS: &[Opt] = &[
 
 /// How many programs run cases side by side: most of a case is waiting.
 const LANES: usize = 4;
+
+/// How many run them in process, where nothing waits.
+const CORES: usize = 2;
 
 fn main() -> ExitCode {
     error::conclude("conformance", conformance())
@@ -88,22 +92,22 @@ fn conformance() -> Result<u8> {
     let ids = |key: &(String, String)| cases.iter().any(|case| case.id == key.0);
     cells.retain(|key, _| ids(key));
     let mut failed = 0;
-    for (host, column) in hosts(&args)? {
+    for column in hosts(&args)? {
         if args.has("--records") {
-            let mut driver = start(host, &args)?;
+            let mut driver = start(column, &args)?;
             for case in &picked {
                 show_records(&mut *driver, case)?;
             }
         }
-        let lanes = if host == "abi" { 1 } else { LANES };
-        let verdicts = run::side_by_side(&picked, lanes, || start(host, &args))?;
+        let lanes = if column.starts_with("abi") {
+            CORES
+        } else {
+            LANES
+        };
+        let verdicts = run::side_by_side(&picked, lanes, || start(column, &args))?;
         for (case, verdict) in picked.iter().zip(&verdicts) {
             failed += tell(column, case, verdict, &mut cells);
         }
-    }
-    for case in &cases {
-        // The second engine has not come yet.
-        cells.insert((case.id.clone(), "abi/aot".to_owned()), Cell::Later);
     }
     println!("{}", table::summary(&cases, &cells));
     if args.has("--case") && !args.has("--update") {
@@ -154,23 +158,26 @@ fn buildable(cases: Vec<&Case>, all: bool) -> Result<Vec<&Case>> {
     Ok(out)
 }
 
-/// The hosts asked for, with their columns; those of ours when none is named.
-fn hosts(args: &Args) -> Result<Vec<(&'static str, &'static str)>> {
-    let [wasmi, _, proxy, envoy] = COLUMNS;
-    Ok(match args.text("--host") {
-        None => vec![("abi", wasmi), ("proxy", proxy)],
-        Some("abi") => vec![("abi", wasmi)],
-        Some("proxy") => vec![("proxy", proxy)],
-        Some("envoy") => vec![("envoy", envoy)],
-        Some(other) => return Err(Error::Usage(format!("there is no host {other:?}"))),
-    })
+/// The columns of the hosts asked for; those of ours when none is named.
+fn hosts(args: &Args) -> Result<Vec<&'static str>> {
+    let Some(asked) = args.text("--host") else {
+        return Ok(OURS.to_vec());
+    };
+    // By a column's name, or by the host's: `abi/aot`, `abi`, `envoy`.
+    let meant = |column: &&str| *column == asked || column.split(['/', ' ']).next() == Some(asked);
+    let found: Vec<&str> = COLUMNS.into_iter().filter(meant).collect();
+    if found.is_empty() {
+        return Err(Error::Usage(format!("there is no host {asked:?}")));
+    }
+    Ok(found)
 }
 
-fn start(host: &str, args: &Args) -> Result<Box<dyn Driver>> {
+fn start(column: &str, args: &Args) -> Result<Box<dyn Driver>> {
     let default = scratch::target().join("debug/cofferdam");
-    Ok(match host {
-        "abi" => Box::new(Abi),
-        "envoy" => Box::new(Envoy::new()?),
+    Ok(match column {
+        "abi/wasmi" => Box::new(Abi(Engine::Interpreter)),
+        "abi/aot" => Box::new(Abi(Engine::Native)),
+        "envoy 1.40.0" => Box::new(Envoy::new()?),
         _ => Box::new(Proxy::new(
             &args.text("--program").map_or(default, PathBuf::from),
         )?),

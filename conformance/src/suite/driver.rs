@@ -30,4 +30,13 @@ pub trait Driver {
     /// # Errors
     /// The host cannot be had, or the driver itself failed: never what the host did.
     fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome>;
+
+    /// What must be the same as what [`Driver::run`] reports, to the last byte: the outcome
+    /// on another engine. None where there is nothing to compare with.
+    ///
+    /// # Errors
+    /// As [`Driver::run`].
+    fn twin(&mut self, _case: &Case, _profile: Profile) -> Result<Option<Outcome>> {
+        Ok(None)
+    }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 /// Everything that was seen.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Why it did not load, when it did not. Then nothing else happened.
     pub refused: Option<String>,
@@ -30,7 +30,7 @@ pub struct Record {
 }
 
 /// What became of a step.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// An exchange.
     Exchange(Exchange),
@@ -40,7 +40,7 @@ pub enum Seen {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exchange {
     /// What the client got, as far as it got it.
     pub response: Option<Message>,

@@ -6,7 +6,8 @@ use std::thread::ScopedJoinHandle;
 use super::case::{Case, Profile};
 use super::compare;
 use super::driver::Driver;
-use super::table::{Cell, MOST_EXCEPTIONS, OURS};
+use super::table::{Cell, MOST_EXCEPTIONS, OURS, excuse};
+use super::traces;
 use crate::{Error, Result};
 
 /// Cases whose cells may say `later` in any column.
@@ -21,16 +22,17 @@ pub struct Verdict {
     pub complaints: Vec<String>,
 }
 
-/// Runs a case in every profile it lists (once on a host that is not ours).
+/// Runs a case in every profile it lists (once on a host that is not ours). An engine that
+/// does otherwise than its twin fails the case, whatever is expected of it.
 ///
 /// # Errors
 /// The host cannot be had.
 pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
     let column = driver.column();
-    if let Some(reason) = case.not_applicable.get(column) {
+    if let Some(reason) = excuse(&case.not_applicable, column) {
         return Ok(excused(Cell::NotApplicable, reason));
     }
-    if let Some(reason) = case.later.get(column) {
+    if let Some(reason) = excuse(&case.later, column) {
         return Ok(excused(Cell::Later, reason));
     }
     let ours = driver.is_ours();
@@ -39,17 +41,26 @@ pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
     } else {
         vec![Profile::Envoy]
     };
-    let mut complaints = Vec::new();
+    let (mut complaints, mut unlike) = (Vec::new(), Vec::new());
     for profile in profiles {
         let wrong = match driver.run(case, profile) {
-            Ok(outcome) => compare::mismatches(case, &outcome, ours),
+            Ok(outcome) => {
+                if let Some(twin) = driver.twin(case, profile)? {
+                    let difference = traces::difference(&twin, &outcome);
+                    unlike.extend(
+                        difference.map(|it| format!("{profile}: the engines differ: {it}")),
+                    );
+                }
+                compare::mismatches(case, &outcome, ours)
+            }
             Err(Error::Failed(why)) => vec![format!("the driver failed: {why}")],
             Err(error) => return Err(error),
         };
         complaints.extend(wrong.into_iter().map(|wrong| format!("{profile}: {wrong}")));
     }
     let expected = ours || case.profiles.contains(&Profile::Envoy);
-    let cell = match (complaints.is_empty(), case.differs.get(column)) {
+    let cell = match (complaints.is_empty(), excuse(&case.differs, column)) {
+        _ if !unlike.is_empty() => Cell::Fail,
         (true, None) => Cell::Pass,
         (true, Some(_)) if ours => {
             complaints.push("it is marked `differs` and does not differ".to_owned());
@@ -60,6 +71,7 @@ pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
         (false, None) if expected => Cell::Fail,
         (false, None) => Cell::Differs,
     };
+    complaints.extend(unlike);
     Ok(Verdict { cell, complaints })
 }
 
@@ -102,14 +114,19 @@ pub fn excuses(cases: &[Case]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut exceptions = 0;
     for case in cases {
+        for excuses in [&case.differs, &case.not_applicable] {
+            let excused = OURS
+                .iter()
+                .filter(|column| excuse(excuses, column).is_some());
+            exceptions += excused.count();
+        }
         for (column, reason) in case.differs.iter().chain(&case.not_applicable) {
-            exceptions += usize::from(OURS.contains(&&**column));
             if reason.trim().is_empty() {
                 wrong.push(format!("{}: {column} is excused without a reason", case.id));
             }
         }
         for column in case.later.keys() {
-            if column != "abi/aot" && !MAY_WAIT.contains(&&*case.id) {
+            if !MAY_WAIT.contains(&&*case.id) {
                 wrong.push(format!("{}: {column} may not wait until later", case.id));
             }
         }

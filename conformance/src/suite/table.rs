@@ -68,6 +68,13 @@ impl fmt::Display for Cell {
     }
 }
 
+/// What a case has to say for a column, by its name or by the host's: `abi` is both engines.
+#[must_use]
+pub fn excuse<'a>(excuses: &'a BTreeMap<String, String>, column: &str) -> Option<&'a String> {
+    let host = column.split('/').next().unwrap_or(column);
+    excuses.get(column).or_else(|| excuses.get(host))
+}
+
 /// The whole file.
 #[must_use]
 pub fn document(cases: &[Case], cells: &Cells) -> String {

@@ -1,5 +1,6 @@
 //! The host crate in process, with virtual time: nothing waits, nothing is scheduled by
-//! chance, so a failure here is the host's own.
+//! chance, so a failure here is the host's own. A column for each engine; what native code
+//! does is also compared with what the interpreter does.
 //!
 //! [`world`] embeds the host as the proxy does: VMs, roots, timers, callouts. [`exchange`] is
 //! one request with a scripted client and a scripted upstream, [`tcp`] one connection.
@@ -19,6 +20,7 @@ use cofferdam_abi::Compat;
 
 use self::world::World;
 use super::Driver;
+use crate::engines::Engine;
 use crate::suite::case::{Case, Profile};
 use crate::suite::outcome::{Outcome, Record};
 use crate::{Error, Result};
@@ -26,17 +28,27 @@ use crate::{Error, Result};
 /// After the last step nothing is waited for longer than this.
 const AFTERMATH: Duration = Duration::from_millis(1);
 
-/// The interpreter's column.
-#[derive(Debug, Default)]
-pub struct Abi;
+/// The column of one engine.
+#[derive(Debug)]
+pub struct Abi(pub Engine);
 
 impl Driver for Abi {
     fn column(&self) -> &'static str {
-        "abi/wasmi"
+        match self.0 {
+            Engine::Interpreter => "abi/wasmi",
+            Engine::Native => "abi/aot",
+        }
     }
 
     fn is_ours(&self) -> bool {
         true
+    }
+
+    fn twin(&mut self, case: &Case, profile: Profile) -> Result<Option<Outcome>> {
+        match self.0 {
+            Engine::Interpreter => Ok(None),
+            Engine::Native => Self(Engine::Interpreter).run(case, profile).map(Some),
+        }
     }
 
     fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome> {
@@ -44,7 +56,7 @@ impl Driver for Abi {
             .ok_or_else(|| Error::Failed(format!("there is no preset {profile}")))?;
         let mut outcome = Outcome::default();
         let host = host::SuiteHost::new();
-        match World::load(case, compat, host.clone()) {
+        match World::load(case, self.0, compat, host.clone()) {
             Err(refused) => outcome.refused = Some(refused),
             Ok(mut world) => {
                 for step in &case.steps {

@@ -21,6 +21,7 @@ use super::facts::Properties;
 use super::grpc;
 use super::host::SuiteHost;
 use super::tcp::Connection;
+use crate::engines::Engine;
 use crate::suite::case::{Case, OnFailure, Role};
 use crate::suite::outcome::{self, Message, Seen};
 use crate::suite::step::{Step, TcpAction};
@@ -78,7 +79,12 @@ impl World {
     ///
     /// # Errors
     /// What the host says of a module that it will not have.
-    pub(super) fn load(case: &Case, compat: Compat, host: Rc<SuiteHost>) -> Result<Self, String> {
+    pub(super) fn load(
+        case: &Case,
+        engine: Engine,
+        compat: Compat,
+        host: Rc<SuiteHost>,
+    ) -> Result<Self, String> {
         let mut world = Self {
             host,
             slots: Vec::new(),
@@ -90,7 +96,7 @@ impl World {
             peer: Vec::new(),
         };
         for filter in case.filters() {
-            let spec = Rc::new(spec(filter, compat)?);
+            let spec = Rc::new(spec(filter, engine, compat)?);
             let (vm, root) = world.start(&spec).map_err(|error| error.to_string())?;
             let state = State::Running(vm, root);
             world.slots.push(Slot { spec, state });

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use cofferdam_abi::engine::Code;
-use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::{Capabilities, Compat, Limits, Module, Plugin, Target, VmSettings};
 
+use crate::engines::Engine;
 use crate::suite::case::{Filter, OnFailure, Role};
 
 /// One plugin.
@@ -23,7 +23,7 @@ pub(super) struct Spec {
 ///
 /// # Errors
 /// Why the host will not have it.
-pub(super) fn spec(filter: &Filter, compat: Compat) -> Result<Spec, String> {
+pub(super) fn spec(filter: &Filter, engine: Engine, compat: Compat) -> Result<Spec, String> {
     let wasm = filter.module()?;
     let module = Module::parse(wasm.into()).map_err(|error| error.to_string())?;
     if let Some(problem) = module.problems(&compat).into_iter().next() {
@@ -43,9 +43,8 @@ pub(super) fn spec(filter: &Filter, compat: Compat) -> Result<Spec, String> {
         compat,
         capabilities: capabilities(filter).into(),
     };
-    let code = Wasmi::new(settings.limits.stack)
-        .with_fuel_per_ms(200_000)
-        .compile(&module, &compat)
+    let code = engine
+        .code(&module, &settings)
         .map_err(|error| error.to_string())?;
     let plugin = Plugin {
         name: filter.name.clone(),
