@@ -72,6 +72,8 @@ pub enum TrapKind {
     Fault,
     /// It used a hostcall where that ends the call.
     Hostcall,
+    /// Another VM has taken its place, and the time to finish on this one was over.
+    Replaced,
 }
 
 // === impl TrapKind ===
@@ -85,6 +87,7 @@ impl TrapKind {
             Self::Unreachable => "unreachable",
             Self::Fault => "fault",
             Self::Hostcall => "hostcall",
+            Self::Replaced => "replaced",
             _ => match self.limit() {
                 Some(limit) => limit.as_str(),
                 None => "other",
@@ -102,7 +105,9 @@ impl TrapKind {
             Self::Memory => Limit::Memory,
             Self::Table => Limit::Table,
             Self::Stack => Limit::Stack,
-            Self::Exit | Self::Unreachable | Self::Fault | Self::Hostcall => return None,
+            Self::Exit | Self::Unreachable | Self::Fault | Self::Hostcall | Self::Replaced => {
+                return None;
+            }
         })
     }
 }
@@ -156,6 +161,7 @@ impl fmt::Display for TrapKind {
             Self::Unreachable => "guest aborted",
             Self::Fault => "guest fault",
             Self::Hostcall => "forbidden hostcall",
+            Self::Replaced => "VM replaced",
         })
     }
 }

@@ -61,6 +61,8 @@ pub enum Effect {
     /// The root crashed in a callback of its own: a filter that holds its stream back will
     /// never let it go.
     RootFailed(Trap),
+    /// The VM goes, and with it its part in every stream.
+    VmEnded(Trap),
 }
 
 /// An answer made here instead of upstream.
@@ -86,7 +88,7 @@ impl Effect {
         match self {
             Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
             Self::LocalReply(_) | Self::Inject => !tcp,
-            Self::RootFailed(_) => true,
+            Self::RootFailed(_) | Self::VmEnded(_) => true,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::error::Trap;
 use crate::limits::Limit;
 use crate::property::Node;
-use crate::shared::{QueueNotifier, Shared};
+use crate::shared::{QueueNotifier, Shared, VmId};
 use crate::types::LogLevel;
 
 /// The embedder, as seen by every VM of one worker.
@@ -62,9 +62,10 @@ pub trait Host {
         None
     }
 
-    /// A root has asked for something: [`crate::Vm::take_root_effects`] has it once the
-    /// running call has returned.
-    fn root_effect(&self) {}
+    /// Something is to be seen to in that VM once the running call has returned: a root has
+    /// asked for something ([`crate::Vm::take_root_effects`]), or [`crate::Vm::condition`]
+    /// has changed. May come again before anybody has looked.
+    fn attention(&self, _vm: VmId) {}
 
     /// What VMs share with those of other threads: the same for all of them.
     fn shared(&self) -> &Arc<Shared> {

@@ -62,6 +62,7 @@ mod stream;
 pub mod tcp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tier;
 pub mod types;
 pub mod version;
 mod vm;
@@ -87,4 +88,4 @@ pub use stream::Part;
 pub use tcp::TcpChain;
 pub use types::{LogLevel, Peer, Way};
 pub use version::AbiVersion;
-pub use vm::{RootId, StreamId, Vm};
+pub use vm::{Condition, RootId, StreamId, Vm, Watch};

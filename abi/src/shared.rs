@@ -178,13 +178,27 @@ impl Shared {
         Some(queue)
     }
 
-    /// The news has arrived where the VM it names is no more (section 2.9): there is nobody
-    /// to tell. With [`crate::Vm::queue_ready`] for all others, every [`QueueReady`] is
-    /// accounted for; a queue does not send more of them than it may hold items.
+    /// The news has arrived where the VM it names is no more (section 2.9): it goes on to
+    /// whoever else has registered, the newest first. With [`crate::Vm::queue_ready`] for
+    /// all others, every [`QueueReady`] is accounted for; a queue does not send more of them
+    /// than it may hold items.
     pub fn queue_ready_missed(&self, ready: QueueReady) {
         if let Some(queue) = self.queue(ready.queue) {
-            queue.told();
+            queue.missed(ready, true);
         }
+    }
+
+    /// The news has arrived at a VM in whose place there is another: where that one, or any
+    /// other, has registered since, it goes there. Whether it does; if not, the VM that it
+    /// names is still the one to be told.
+    #[must_use]
+    pub fn queue_ready_moves_on(&self, ready: QueueReady) -> bool {
+        let newer = |queue: &Arc<Queue>| queue.has_newer(ready.vm);
+        let Some(queue) = self.queue(ready.queue).filter(newer) else {
+            return false;
+        };
+        queue.missed(ready, false);
+        true
     }
 
     /// The queue of that number.

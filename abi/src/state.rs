@@ -387,7 +387,7 @@ impl HostState {
             self.root_effects.retain(|old| !old.is_replaced_by(&effect));
         }
         self.root_effects.push(effect);
-        self.host.root_effect();
+        self.host.attention(self.vm);
     }
 }
 

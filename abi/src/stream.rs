@@ -83,6 +83,12 @@ impl StreamContext {
 
     /// Takes a part that comes from the filter before, and puts what may go on into `out`.
     pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Parts) -> Result<(), Broken> {
+        let fed = self.take(way, part, out);
+        self.context.set_held(self.holds());
+        fed
+    }
+
+    fn take(&mut self, way: Way, part: Part, out: &mut Parts) -> Result<(), Broken> {
         if self.context.dead || (way == Way::Response && !self.started) {
             out.push(part);
             return Ok(());
@@ -113,6 +119,12 @@ impl StreamContext {
 
     /// `proxy_continue_stream`: lets go of whatever is held that way.
     pub(crate) fn resume(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
+        let resumed = self.let_go(way, out);
+        self.context.set_held(self.holds());
+        resumed
+    }
+
+    fn let_go(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
         if self.context.dead || self.way(way).finished {
             return Ok(());
         }

@@ -245,6 +245,12 @@ impl TcpChain {
                         self.broken(position, trap);
                     }
                 }
+                Effect::VmEnded(trap) => {
+                    let filter = self.filters.get(position);
+                    if filter.is_some_and(|filter| !filter.context.dead) {
+                        self.broken(position, trap);
+                    }
+                }
                 // Of HTTP, or of what cannot be resumed: never queued for a connection.
                 Effect::Continue(_) | Effect::LocalReply(_) | Effect::Inject => {}
             }

@@ -5,6 +5,7 @@
 //! puts a new one in its place, and streams that began on it may finish on it.
 
 mod deliver;
+mod life;
 mod outside;
 
 use std::any::Any;
@@ -23,6 +24,8 @@ use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
 use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream};
 use crate::version::AbiVersion;
+use life::Life;
+pub use life::{Condition, Watch};
 
 /// A running guest, owned by one worker.
 pub struct Vm {
@@ -35,6 +38,7 @@ pub struct Vm {
     shaken: bool,
     /// Memory that its start left untouched has been given back.
     trimmed: bool,
+    life: Life,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
 }
@@ -75,6 +79,7 @@ impl Vm {
             failed: false,
             shaken: false,
             trimmed: false,
+            life: Life::default(),
             kept: Vec::new(),
         })
     }
@@ -145,7 +150,7 @@ impl Vm {
         match self.call(Callback::ContextCreate, id, [id, root.0, 0, 0, 0]) {
             Ok(_) => Ok(StreamId(id)),
             Err(trap) => {
-                self.instance.state().streams.remove(&id);
+                self.forget_stream(StreamId(id));
                 Err(trap)
             }
         }
@@ -179,9 +184,12 @@ impl Vm {
             // At its end a context has nothing left to lose, and others need lose nothing.
             let harmless = matches!(callback, Callback::Done | Callback::Delete)
                 && state.settings.compat.recover_after_trap;
-            self.failed |= !harmless;
             self.shaken |= harmless;
+            if !harmless {
+                self.fail(id);
+            }
         }
+        self.account();
         result
     }
 
@@ -197,6 +205,7 @@ impl Vm {
     fn call_root(&mut self, callback: Callback, root: RootId, args: [u32; 5]) -> Result<(), Trap> {
         if self.instance.state().roots.contains_key(&root.0) {
             let called = self.call(callback, root.0, args);
+            self.look_at_memory();
             if let Err(trap) = called {
                 self.fail_held_streams(root, &trap);
                 return Err(trap);
@@ -220,6 +229,7 @@ impl Vm {
             return Ok(());
         }
         let told = self.call(Callback::QueueReady, root.0, [root.0, queue, 0, 0, 0]);
+        self.look_at_memory();
         if let Err(trap) = told {
             self.fail_held_streams(root, &trap);
             return Err(trap);
@@ -402,8 +412,10 @@ impl Vm {
 
     fn new_id(&mut self, callback: &'static str) -> Result<u32, Trap> {
         let id = self.instance.state().next_id();
-        // Only a new VM has ids again.
-        self.failed |= id.is_none();
+        if id.is_none() {
+            // Only a new VM has ids again.
+            self.fail(0);
+        }
         id.ok_or_else(|| Trap {
             kind: crate::error::TrapKind::Fault,
             callback,

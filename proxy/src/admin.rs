@@ -23,6 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
+use crate::readiness::Readiness;
+
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for a request, the first or the next.
@@ -38,6 +40,7 @@ pub(crate) struct Admin {
 #[derive(Debug, Clone)]
 struct State {
     shared: Arc<Shared>,
+    readiness: Arc<Readiness>,
     /// True once the proxy drains.
     shutdown: watch::Receiver<bool>,
 }
@@ -59,12 +62,17 @@ impl Admin {
     pub(crate) fn spawn(
         self,
         shared: Arc<Shared>,
+        readiness: Arc<Readiness>,
         shutdown: watch::Receiver<bool>,
     ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let state = State { shared, shutdown };
+        let state = State {
+            shared,
+            readiness,
+            shutdown,
+        };
         thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || {
@@ -136,7 +144,13 @@ impl State {
             "/ready" if *self.shutdown.borrow() => {
                 response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
             }
-            "/ready" => response(StatusCode::OK, TEXT, "ready\n"),
+            "/ready" => match &self.readiness.missing()[..] {
+                [] => response(StatusCode::OK, TEXT, "ready\n"),
+                missing => {
+                    let text = format!("not ready: without {}\n", missing.join(", "));
+                    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+                }
+            },
             _ => response(
                 StatusCode::NOT_FOUND,
                 TEXT,

@@ -25,7 +25,8 @@ use crate::config::check::{self, Unusable};
 use crate::config::{Config, Diagnostic};
 use crate::evictions::Evictions;
 use crate::listener::{self, Socket};
-use crate::modules::{self, Loaded};
+use crate::modules::{Loaded, Loader, Modules};
+use crate::readiness::Readiness;
 use crate::upstream::backends::Backends;
 use crate::worker::{self, Shared};
 
@@ -38,6 +39,7 @@ pub struct Prepared {
     config: Arc<Config>,
     artifacts: Arc<Artifacts>,
     loaded: Vec<Arc<Loaded>>,
+    loader: Loader,
 }
 
 /// Something the machine did not give; one message each.
@@ -58,11 +60,8 @@ pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
         Err(unusable) => unusable,
     };
     // Filters cannot mend a file that is wrong, but all there is to mend is said at once.
-    problems.extend(
-        modules::load(&plugins, &clusters, &Arc::default())
-            .err()
-            .unwrap_or_default(),
-    );
+    let loader = Loader::interpreting(&clusters);
+    problems.extend(loader.load(&plugins).err().unwrap_or_default());
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(problems)
 }
@@ -77,6 +76,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         config,
         artifacts,
         loaded,
+        loader,
     } = prepared;
     let mut backends = Vec::new();
     let mut checks = Vec::new();
@@ -119,11 +119,13 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     }
     let compilers = Arc::new(Compilers::new(artifacts.clone(), config.compiler));
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
+    let modules = Modules::start(loader, compilers.clone(), loaded)
+        .map_err(|error| Unavailable(vec![format!("no thread for modules: {error}")]))?;
     let shared = Arc::new(Shared {
+        modules,
+        readiness: Arc::new(Readiness::new(&config)),
         config,
-        loaded,
         backends,
-        artifacts,
         compilers,
         evictions: Arc::new(Evictions::new(guests.clone())),
         guests,
@@ -152,11 +154,13 @@ impl Prepared {
     /// Everything that is wrong with them.
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
         let artifacts = Arc::new(Artifacts::new(&config.artifacts));
-        let loaded = modules::load(&config.plugins, &config.clusters, &config.node)?;
+        let loader = Loader::new(&config, artifacts.clone());
+        let loaded = loader.load(&config.plugins)?;
         Ok(Self {
             config: Arc::new(config),
             artifacts,
             loaded,
+            loader,
         })
     }
 }
@@ -198,7 +202,8 @@ impl ServiceWithDependents for Workers {
             tracing::info!("listening: {address}");
         }
         if let Some((address, admin)) = self.admin.take() {
-            match admin.spawn(self.shared.guests.clone(), shutdown.clone()) {
+            let (guests, readiness) = (self.shared.guests.clone(), self.shared.readiness.clone());
+            match admin.spawn(guests, readiness, shutdown.clone()) {
                 Ok(()) => tracing::info!("listening: admin {address}"),
                 Err(error) => tracing::error!("admin could not be started: {error}"),
             }
@@ -210,6 +215,7 @@ impl ServiceWithDependents for Workers {
             let _ = ending.wait_for(|ending| *ending).await;
             compilers.close();
         });
+        reload_on_signal(self.shared.modules.clone());
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
@@ -245,6 +251,22 @@ impl ServiceWithDependents for Workers {
     fn threads(&self) -> Option<usize> {
         Some(1)
     }
+}
+
+/// SIGHUP reads the files of modules again.
+fn reload_on_signal(modules: Arc<Modules>) {
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => {
+            tracing::error!("SIGHUP cannot be watched, it ends the process: {error}");
+            return;
+        }
+    };
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            modules.reload();
+        }
+    });
 }
 
 /// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once

@@ -221,6 +221,7 @@ impl Caller {
     fn tell(&self, give: impl FnOnce(&mut Vm) -> Result<(), Trap>) {
         let Some(vm) = self.vm.upgrade() else { return };
         let told = give(&mut vm.borrow_mut());
+        self.worker.plugins.heard(&vm);
         if let Err(trap) = told {
             let plugins = &self.worker.plugins;
             plugins.root_crashed(&self.worker, &vm, self.root, &trap);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::Bounds;
+use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
 pub use check::{Diagnostic, load};
@@ -52,6 +53,14 @@ pub struct Config {
     pub artifacts: Artifacts,
     /// What making it may cost.
     pub compiler: Compiler,
+    /// Filters without which the proxy says that it is not ready.
+    pub ready_needs: Vec<String>,
+    /// How long streams and callouts may go on in a VM that has been replaced. Default 10 min.
+    pub filter_drain_time: Duration,
+    /// No memory may be mapped for execution: all filters are interpreted.
+    pub no_exec_memory: bool,
+    /// Address space is scarce: native code is made for small memories without guards.
+    pub compact_memory: bool,
 }
 
 /// One listening address.
@@ -296,6 +305,53 @@ pub struct PluginConfig {
     pub trailers: Vec<http::HeaderName>,
     /// Where it is used, and so where it runs.
     pub uses: Uses,
+    /// What the module's SHA-256 must be, in lower case, where that is written.
+    pub sha256: Option<String>,
+    /// Which engine runs it.
+    pub engine: Choice,
+    /// When it moves to native code that was made while it ran.
+    pub tier_up: TierUp,
+    /// Who shares its VMs.
+    pub isolation: Isolation,
+    /// Memory past which a VM is replaced by a fresh one, in bytes. `None`: half of what
+    /// lies between its size after start and [`Limits::memory`].
+    pub recycle: Option<usize>,
+}
+
+/// When a filter moves to native code that was made while it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TierUp {
+    /// As soon as it is there.
+    #[default]
+    Auto,
+    /// With the next SIGHUP: its root context has state that should not begin anew before.
+    OnReload,
+}
+
+/// Who shares a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Isolation {
+    /// All streams of a worker, and all filters with the same VM id, configuration and code.
+    #[default]
+    Worker,
+    /// Nobody: each stream has a VM of its own.
+    Request,
+}
+
+// === impl PluginConfig ===
+
+impl PluginConfig {
+    /// Whether it has a root of its own on a worker, from the worker's start on; `first` is
+    /// the worker that has the services.
+    #[must_use]
+    pub fn runs_on(&self, first: bool) -> bool {
+        let Uses {
+            streams,
+            access_log,
+            service,
+        } = self.uses;
+        (streams && self.isolation == Isolation::Worker) || access_log || (service && first)
+    }
 }
 
 /// What a plugin is for. One that is for nothing is loaded and tried all the same, but

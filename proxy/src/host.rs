@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::engine::ticks::Pulse;
 use cofferdam_abi::property::Node;
-use cofferdam_abi::shared::{Counter, QueueNotifier};
+use cofferdam_abi::shared::{Counter, QueueNotifier, VmId};
 use cofferdam_abi::{Host, Limit, LogLevel, Origin, Shared, Trap};
 
 use crate::config::Cluster;
@@ -31,8 +31,10 @@ pub(crate) struct WorkerHost {
     level: LogLevel,
     clusters: Arc<ClusterNames>,
     node: Arc<Node>,
-    /// A root has asked for something (see [`Host::root_effect`]).
+    /// There is something to see to, in one of these or elsewhere.
     pub(crate) effects: Cell<bool>,
+    /// VMs that want to be looked at (see [`Host::attention`]).
+    attention: RefCell<VecDeque<VmId>>,
     /// While a configuration is being verified, records are kept for its error message.
     captured: Option<RefCell<Vec<String>>>,
     refusals: RefCell<Refusals>,
@@ -79,6 +81,7 @@ impl WorkerHost {
             clusters,
             node,
             effects: Cell::new(false),
+            attention: RefCell::default(),
             captured: None,
             refusals: RefCell::default(),
             refused: RefCell::default(),
@@ -96,6 +99,20 @@ impl WorkerHost {
             level: LogLevel::Warn,
             ..Self::new(clusters, node, Arc::default(), None)
         }
+    }
+
+    /// Has a VM looked at after the running stretch of guest code.
+    pub(crate) fn attend(&self, vm: VmId) {
+        let mut attention = self.attention.borrow_mut();
+        if !attention.contains(&vm) {
+            attention.push_back(vm);
+        }
+        self.effects.set(true);
+    }
+
+    /// The next VM to look at.
+    pub(crate) fn next_attention(&self) -> Option<VmId> {
+        self.attention.borrow_mut().pop_front()
     }
 
     /// The first refusal of a filter.
@@ -202,8 +219,8 @@ impl Host for WorkerHost {
         self.rng.borrow_mut().fill(out);
     }
 
-    fn root_effect(&self) {
-        self.effects.set(true);
+    fn attention(&self, vm: VmId) {
+        self.attend(vm);
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -8,10 +8,8 @@
 pub mod access_log;
 mod admin;
 pub mod app;
-#[expect(dead_code, reason = "filters move to native code in the next change")]
 mod artifacts;
 mod callout;
-#[expect(dead_code, reason = "filters move to native code in the next change")]
 pub mod compile;
 pub mod config;
 mod connection;
@@ -27,6 +25,7 @@ mod modules;
 mod news;
 mod plugins;
 mod pump;
+mod readiness;
 mod refusals;
 mod reports;
 pub mod route;

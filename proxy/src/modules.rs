@@ -1,129 +1,234 @@
-//! Modules of one configuration: read, checked, compiled once and shared by all workers.
+//! Modules of the running configuration: read, checked, tried once, shared by all workers;
+//! and what becomes of them while it runs.
+//!
+//! A [`Program`] is a module as some plugins run it. It begins on the interpreter or as
+//! native code, and may move from one to the other; its file may be replaced by another.
+//! Either way a new [`Loaded`] takes the old one's place ([`board`]), and each worker puts
+//! new VMs in the place of those it has (`crate::plugins`). Nothing of this happens on a
+//! worker: compiling, checking and trying is the business of a thread of its own ([`work`]).
+
+mod board;
+mod engines;
+mod program;
+mod reload;
+mod trial;
+mod work;
 
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
-use bytes::Bytes;
-use cofferdam_abi::engine::Code;
-use cofferdam_abi::engine::wasmi::Wasmi;
+use cofferdam_abi::engine::{Code, Tier};
 use cofferdam_abi::property::Node;
-use cofferdam_abi::{
-    AbiVersion, Attributes, Exchange, Headers, LoadError, Module, Plugin, SharedExchange, Value,
-    Vm, VmSettings,
-};
+use cofferdam_abi::{Module, Plugin, VmSettings};
 
-use crate::config::{Cluster, Diagnostic, PluginConfig};
-use crate::host::{ClusterNames, WorkerHost, thread_time};
+use crate::artifacts::Artifacts;
+use crate::compile::Compilers;
+use crate::config::{Cluster, Config, Diagnostic, PluginConfig};
+use crate::host::ClusterNames;
+use trial::{diagnostic, hint};
 
+pub(crate) use board::{Board, Publication};
+pub(crate) use engines::{Engines, STACK, native_config};
+pub(crate) use program::Program;
+
+pub(crate) use cofferdam_abi::engine::wasmi::Wasmi;
 pub(crate) use cofferdam_abi::engine::wasmtime::{Native, NativeConfig};
-
-/// Native stack of a guest on the hot tier, in bytes.
-pub(crate) const STACK: usize = 512 << 10;
-
-/// What native code of `plugin` is made for.
-pub(crate) fn native_config(_plugin: &PluginConfig) -> NativeConfig {
-    NativeConfig {
-        stack: STACK,
-        fuel: false,
-        compact: false,
-    }
-}
 
 /// One plugin of the configuration with its code.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) config: Arc<PluginConfig>,
+    pub(crate) program: Arc<Program>,
+    /// What its VMs are made of from now on.
     pub(crate) code: Arc<dyn Code>,
-    pub(crate) version: AbiVersion,
-    pub(crate) digest: [u8; 32],
 }
 
-/// Compiles every plugin and starts each that is sound once, to see that it can be.
-///
-/// # Errors
-/// One diagnostic for each plugin that cannot run, with what its guest said.
-pub(crate) fn load(
-    plugins: &[Arc<PluginConfig>],
-    clusters: &[Arc<Cluster>],
-    node: &Arc<Node>,
-) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
-    let clusters = Arc::new(ClusterNames::new(clusters));
-    let mut problems = Vec::new();
-    let mut loaded = Vec::new();
-    let mut engines = HashMap::new();
-    let mut codes: HashMap<_, (Arc<dyn Code>, Module)> = HashMap::new();
-    for plugin in plugins {
-        let stack = plugin.limits.stack;
-        let engine = engines
-            .entry(stack)
-            .or_insert_with(|| Wasmi::new(stack).calibrate(thread_time));
-        // A file is read once, so its bytes are at one place: that is their name here.
-        let key = (
-            plugin.wasm.as_ptr() as usize,
-            plugin.wasm.len(),
-            stack,
-            plugin.compat.spec_allocator_first,
-        );
-        let compiled = match codes.get(&key) {
-            Some((code, module)) => Ok((code.clone(), module.clone())),
-            None => compile(plugin, engine),
-        };
-        match compiled {
-            Ok((code, module)) => {
-                codes.insert(key, (code.clone(), module.clone()));
-                let unsound = module.problems(&plugin.compat);
-                let plugin = Loaded {
-                    config: plugin.clone(),
-                    code,
-                    version: module.version,
-                    digest: module.digest,
-                };
-                if unsound.is_empty() {
-                    problems.extend(plugin.try_start(&clusters, node));
-                }
-                for problem in unsound {
-                    problems.push(diagnostic(
-                        &plugin.config,
-                        "module",
-                        &problem.to_string(),
-                        hint(&problem),
-                    ));
-                }
-                loaded.push(Arc::new(plugin));
-            }
-            Err(error) => problems.push(diagnostic(
-                plugin,
-                "module",
-                &error.to_string(),
-                hint(&error),
-            )),
+/// All modules of the process.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    board: Board,
+    work: Sender<work::Work>,
+}
+
+/// What modules are loaded with.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    engines: Engines,
+    clusters: Arc<ClusterNames>,
+    node: Arc<Node>,
+}
+
+// === impl Modules ===
+
+impl Modules {
+    /// Whoever has what was loaded before the start, and sees to what comes after. Waits for
+    /// native code of filters that must not be interpreted.
+    ///
+    /// # Errors
+    /// When its thread cannot be had.
+    pub(crate) fn start(
+        loader: Loader,
+        compilers: Arc<Compilers>,
+        loaded: Vec<Arc<Loaded>>,
+    ) -> std::io::Result<Arc<Self>> {
+        work::start(loader, compilers, loaded)
+    }
+
+    /// What every plugin runs now; whatever comes to run instead is sent.
+    pub(crate) fn subscribe(&self, to: board::Subscriber) -> Vec<Arc<Loaded>> {
+        self.board.subscribe(to)
+    }
+
+    /// The interpreter has spent that much fuel in a program. When it has earned its
+    /// compiler that is told, once.
+    pub(crate) fn spend(&self, program: &Arc<Program>, fuel: u64) {
+        if fuel > 0 && program.spend(fuel) {
+            self.send(work::Work::Compile(program.clone()));
         }
     }
-    if problems.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(problems)
+
+    /// Reads the files of all modules again.
+    pub(crate) fn reload(&self) {
+        self.send(work::Work::Reload);
+    }
+
+    fn send(&self, work: work::Work) {
+        // It ends with the process only.
+        let _ = self.work.send(work);
     }
 }
 
-fn compile(plugin: &PluginConfig, engine: &Wasmi) -> Result<(Arc<dyn Code>, Module), LoadError> {
-    let module = Module::parse(plugin.wasm.clone())?;
-    let later: Vec<String> = module.later().map(|import| import.name.clone()).collect();
-    if !later.is_empty() {
-        tracing::info!(
-            filter = %plugin.name,
-            hostcalls = later.join(","),
-            "imported hostcalls that this host answers with UNIMPLEMENTED"
-        );
+// === impl Loader ===
+
+impl Loader {
+    /// For a configuration that is sound.
+    pub(crate) fn new(config: &Config, artifacts: Arc<Artifacts>) -> Self {
+        Self {
+            engines: Engines::new(config, artifacts),
+            clusters: Arc::new(ClusterNames::new(&config.clusters)),
+            node: config.node.clone(),
+        }
     }
-    let code = engine.compile(&module, &plugin.compat)?;
-    Ok((Arc::from(code), module))
+
+    /// To see whether plugins are sound, where the configuration is not.
+    pub(crate) fn interpreting(clusters: &[Arc<Cluster>]) -> Self {
+        Self {
+            engines: Engines::default(),
+            clusters: Arc::new(ClusterNames::new(clusters)),
+            node: Arc::default(),
+        }
+    }
+
+    /// Gives every plugin its code and starts each that is sound once, to see that it can
+    /// be.
+    ///
+    /// # Errors
+    /// One diagnostic for each plugin that cannot run, with what its guest said.
+    pub(crate) fn load(
+        &self,
+        plugins: &[Arc<PluginConfig>],
+    ) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
+        let mut problems = Vec::new();
+        let mut loaded = Vec::new();
+        let mut programs: HashMap<program::Key, Arc<Program>> = HashMap::new();
+        for plugin in plugins {
+            let key = program::Key::of(plugin);
+            let program = match programs.get(&key) {
+                Some(program) => Ok(program.clone()),
+                None => self.program(plugin),
+            };
+            match program {
+                Ok(program) => {
+                    programs.insert(key, program.clone());
+                    let unsound = program.module.problems(&plugin.compat);
+                    for problem in &unsound {
+                        let what = problem.to_string();
+                        problems.push(diagnostic(plugin, "module", &what, hint(problem)));
+                    }
+                    if unsound.is_empty() {
+                        match self.with_code(plugin, &program) {
+                            Ok(plugin) => loaded.push(Arc::new(plugin)),
+                            Err(problem) => problems.push(*problem),
+                        }
+                    }
+                }
+                Err(error) => {
+                    let what = error.to_string();
+                    problems.push(diagnostic(plugin, "module", &what, hint(&error)));
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(loaded)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// A module as a plugin runs it, without code so far.
+    fn program(&self, plugin: &PluginConfig) -> Result<Arc<Program>, cofferdam_abi::LoadError> {
+        let module = Module::parse(plugin.wasm.clone())?;
+        let later: Vec<String> = module.later().map(|import| import.name.clone()).collect();
+        if !later.is_empty() {
+            tracing::info!(
+                filter = %plugin.name,
+                hostcalls = later.join(","),
+                "imported hostcalls that this host answers with UNIMPLEMENTED"
+            );
+        }
+        Ok(Arc::new(Program::new(module, plugin, &self.engines)))
+    }
+
+    /// Code for a plugin, tried.
+    fn with_code(
+        &self,
+        plugin: &Arc<PluginConfig>,
+        program: &Arc<Program>,
+    ) -> Result<Loaded, Box<Diagnostic>> {
+        if let Some(code) = self.engines.find(program) {
+            let loaded = Loaded::new(plugin, program, code);
+            match self.try_start(&loaded) {
+                None => return Ok(loaded),
+                // The interpreter says whether that is the guest's doing.
+                Some(problem) => tracing::warn!(
+                    filter = %plugin.name,
+                    "native code cannot be started, the module is interpreted: {}", problem.what
+                ),
+            }
+        }
+        let code = program.interpreted(&self.engines).map_err(|error| {
+            let what = error.to_string();
+            Box::new(diagnostic(plugin, "module", &what, hint(&error)))
+        })?;
+        let loaded = Loaded::new(plugin, program, code);
+        match self.try_start(&loaded) {
+            None => Ok(loaded),
+            Some(problem) => Err(Box::new(problem)),
+        }
+    }
 }
 
 // === impl Loaded ===
 
 impl Loaded {
+    pub(crate) fn new(
+        config: &Arc<PluginConfig>,
+        program: &Arc<Program>,
+        code: Arc<dyn Code>,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            program: program.clone(),
+            code,
+        }
+    }
+
+    /// Whether it runs as native code.
+    fn is_native(&self) -> bool {
+        self.code.tier() == Tier::Native
+    }
+
     /// What its VM is made of.
     pub(crate) fn settings(&self) -> VmSettings {
         VmSettings {
@@ -145,112 +250,5 @@ impl Loaded {
             allow_on_headers_stop_iteration: self.config.allow_on_headers_stop_iteration,
             body_limit: self.config.body_limit,
         }
-    }
-
-    fn try_start(&self, clusters: &Arc<ClusterNames>, node: &Arc<Node>) -> Option<Diagnostic> {
-        let host = Rc::new(WorkerHost::capturing(clusters.clone(), node.clone()));
-        let started = Vm::start(
-            &*self.code,
-            self.version,
-            Rc::new(self.settings()),
-            host.clone(),
-        )
-        .and_then(|mut vm| {
-            let root = vm.create_root(Rc::new(self.plugin()))?;
-            if self.config.uses.streams {
-                vm.try_stream(root, trial()).map_err(LoadError::NoStreams)?;
-            }
-            Ok(())
-        });
-        let error = started.err()?;
-        let said = host.captured();
-        let said = if said.is_empty() {
-            "it logged nothing".to_owned()
-        } else {
-            format!("it logged: {}", said.join(" | "))
-        };
-        let (field, what) = match &error {
-            LoadError::ConfigurationRefused => ("configuration", error.to_string()),
-            LoadError::VmStartRefused => ("vm_configuration", error.to_string()),
-            _ => ("module", error.to_string()),
-        };
-        Some(diagnostic(
-            &self.config,
-            field,
-            &format!("{what} ({said})"),
-            hint(&error),
-        ))
-    }
-}
-
-/// An exchange for a guest to be tried with: a request such as there are.
-pub(crate) fn trial() -> SharedExchange {
-    #[derive(Debug)]
-    struct Loopback;
-    impl Attributes for Loopback {
-        fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
-            Some(match path {
-                [b"source" | b"destination", b"address"] => Value::text("127.0.0.1:80"),
-                [b"source" | b"destination", b"port"] => Value::Int(80),
-                [b"connection", b"id"] => Value::Uint(0),
-                [b"request", b"protocol"] => Value::text("HTTP/1.1"),
-                _ => return None,
-            })
-        }
-    }
-    let pairs = [
-        (":authority", "localhost"),
-        (":path", "/"),
-        (":method", "GET"),
-        (":scheme", "http"),
-    ];
-    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let entries = pairs.map(|(name, value)| (bytes(name), bytes(value)));
-    Exchange::new(Headers::from_entries(entries.into()), Box::new(Loopback)).share()
-}
-
-fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
-    let mut position = plugin.position.rsplitn(3, ':');
-    let column = position
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(1);
-    let line = position
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(1);
-    let path = if plugin.yaml_path.ends_with("configuration") {
-        plugin.yaml_path.clone()
-    } else {
-        format!("{}.{field}", plugin.yaml_path)
-    };
-    Diagnostic {
-        file: position.next().unwrap_or_default().to_owned(),
-        line,
-        column,
-        path,
-        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display())
-            .replace('\n', " "),
-        help: help.to_owned(),
-    }
-}
-
-fn hint(error: &LoadError) -> &'static str {
-    match error {
-        LoadError::Module(_) => {
-            "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`"
-        }
-        LoadError::Import { .. } => {
-            "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it"
-        }
-        LoadError::Export { .. } => {
-            "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports"
-        }
-        LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
-        LoadError::NoStreams(_) => {
-            "run it as a service (`services:`) instead of in a chain, or mend the filter"
-        }
-        LoadError::VmStartRefused => "give it the vm_configuration it expects",
-        LoadError::ConfigurationRefused => "give it the configuration it expects",
     }
 }

@@ -1,8 +1,10 @@
-//! News of shared queues, on their way to the worker whose filter registered.
+//! News on their way to a worker: of shared queues whose filter has registered there, and
+//! of other code for its filters.
 //!
 //! Whoever enqueues, on whichever thread, puts a note into the target worker's channel. The
 //! worker takes them out one by one, with its other work in between: a guest that enqueues
 //! for itself keeps its worker busy, not stuck. Queues bound how many notes there can be.
+//! Nobody asks whether there is anything: an idle worker is not woken.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -11,15 +13,22 @@ use std::sync::Arc;
 use cofferdam_abi::shared::{QueueNotifier, QueueReady};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::modules::Publication;
 use crate::worker::Worker;
 
 /// A worker's end.
 #[derive(Debug)]
 pub(crate) struct News {
     sender: Arc<Sender>,
+    publisher: UnboundedSender<Publication>,
     /// Until the worker begins to read.
-    receiver: RefCell<Option<UnboundedReceiver<QueueReady>>>,
+    receivers: RefCell<Option<Receivers>>,
 }
+
+type Receivers = (
+    UnboundedReceiver<QueueReady>,
+    UnboundedReceiver<Publication>,
+);
 
 /// The end that is given away with every registration.
 #[derive(Debug)]
@@ -29,10 +38,12 @@ struct Sender(UnboundedSender<QueueReady>);
 
 impl News {
     pub(crate) fn new() -> Self {
-        let (sender, receiver) = unbounded_channel();
+        let (sender, queues) = unbounded_channel();
+        let (publisher, publications) = unbounded_channel();
         Self {
             sender: Arc::new(Sender(sender)),
-            receiver: RefCell::new(Some(receiver)),
+            publisher,
+            receivers: RefCell::new(Some((queues, publications))),
         }
     }
 
@@ -40,10 +51,16 @@ impl News {
         self.sender.clone()
     }
 
-    /// Tells guests from now on, until the worker is gone.
+    /// Where other code is to be sent.
+    pub(crate) fn publications(&self) -> UnboundedSender<Publication> {
+        self.publisher.clone()
+    }
+
+    /// Delivers from now on, until the worker is gone.
     pub(crate) fn deliver(&self, worker: &Rc<Worker>) {
-        if let Some(receiver) = self.receiver.take() {
-            tokio::task::spawn_local(deliver(Rc::downgrade(worker), receiver));
+        if let Some((queues, publications)) = self.receivers.take() {
+            tokio::task::spawn_local(tell(Rc::downgrade(worker), queues));
+            tokio::task::spawn_local(publish(Rc::downgrade(worker), publications));
         }
     }
 }
@@ -55,7 +72,7 @@ impl QueueNotifier for Sender {
     }
 }
 
-async fn deliver(worker: Weak<Worker>, mut receiver: UnboundedReceiver<QueueReady>) {
+async fn tell(worker: Weak<Worker>, mut receiver: UnboundedReceiver<QueueReady>) {
     while let Some(ready) = receiver.recv().await {
         let Some(worker) = worker.upgrade() else {
             return;
@@ -63,5 +80,14 @@ async fn deliver(worker: Weak<Worker>, mut receiver: UnboundedReceiver<QueueRead
         worker.plugins.queue_ready(&worker, ready);
         drop(worker);
         tokio::task::yield_now().await;
+    }
+}
+
+async fn publish(worker: Weak<Worker>, mut receiver: UnboundedReceiver<Publication>) {
+    while let Some(publication) = receiver.recv().await {
+        let Some(worker) = worker.upgrade() else {
+            return;
+        };
+        worker.plugins.publish(&worker, publication).await;
     }
 }

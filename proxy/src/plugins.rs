@@ -1,50 +1,64 @@
 //! Filters at work on one worker: their VMs, their roots, their timers, and what happens
-//! when one crashes.
+//! when one crashes, grows, or gets other code.
 //!
-//! VMs whose code and settings are equal are one VM with several roots. A VM in which a
-//! call trapped takes no new streams: the next request gets a fresh one, and streams that
-//! began on the old one finish there.
+//! VMs whose code and settings are equal are one VM with several roots. Replacing one is
+//! the same whatever the reason ([`renew`]): a new VM takes the new streams, and the old
+//! one finishes those it has ([`generation`]).
 
+mod backoff;
+mod effects;
+mod generation;
+mod isolated;
+mod launch;
+mod renew;
 mod roots;
+mod slot;
+mod timers;
+mod told;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cofferdam_abi::shared::{QueueReady, Space};
-use cofferdam_abi::{
-    Chain, Exchange, FilterHandle, Plugin, RootEffect, RootId, Shared, TcpChain, Vm, VmSettings,
-};
+use cofferdam_abi::shared::VmId;
+use cofferdam_abi::{Chain, Exchange, FilterHandle, RootId, TcpChain, Vm};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::callout::Callouts;
-use crate::config::{Config, OnFailure, Uses};
+use crate::config::OnFailure;
 use crate::evictions::Evictions;
 use crate::facts::{Facts, Properties};
 use crate::flow::Filters;
 use crate::headers::Invalid;
 use crate::host::{ClusterNames, WorkerHost};
-use crate::modules::Loaded;
+use crate::modules::Modules;
 use crate::news::News;
-use crate::reports;
+use crate::readiness::Readiness;
 use crate::tcp;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
+use generation::Generation;
+use slot::Slot;
 
-/// After a VM could not be started, how long until the next try.
+pub(crate) use renew::Why;
+
+/// With `on_failure: reload`, between two tries to start a filter.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// All filters of one worker.
 pub(crate) struct Plugins {
     host: Rc<WorkerHost>,
     slots: Vec<Slot>,
-    vms: RefCell<Vec<(VmKey, Rc<RefCell<Vm>>)>>,
-    /// VMs that streams keep until they have ended.
-    crashed: RefCell<Vec<Weak<RefCell<Vm>>>>,
-    timers: RefCell<HashMap<(usize, RootId), Timer>>,
+    /// Every VM there is, those that drain among them.
+    generations: RefCell<HashMap<VmId, Rc<Generation>>>,
+    /// VMs that have been started for streams that are about to begin.
+    opening: RefCell<Vec<Rc<Generation>>>,
+    /// How long what runs in a VM that was replaced may go on.
+    drain_limit: Duration,
     clusters: Arc<ClusterNames>,
+    modules: Arc<Modules>,
+    readiness: Arc<Readiness>,
     pub(crate) callouts: Rc<Callouts>,
     news: News,
     evictions: Arc<Evictions>,
@@ -52,46 +66,6 @@ pub(crate) struct Plugins {
     ending: Cell<bool>,
     /// A root has gone, or crashed, on its own.
     root_gone: Notify,
-}
-
-/// What makes two VMs the same one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct VmKey {
-    digest: [u8; 32],
-    settings: Rc<VmSettings>,
-}
-
-/// One plugin on this worker.
-struct Slot {
-    loaded: Arc<Loaded>,
-    plugin: Rc<Plugin>,
-    key: VmKey,
-    /// Whether it runs on this worker.
-    runs: bool,
-    state: RefCell<State>,
-    /// When it was started last.
-    started: Cell<Option<Instant>>,
-    /// Shared data stays while its filter is down, though no VM holds it.
-    _space: Arc<Space>,
-    /// Its next start is on its way ([`roots`]).
-    reviving: Cell<bool>,
-}
-
-/// Whether a plugin can take a stream.
-enum State {
-    /// Not started yet.
-    Cold,
-    Running(Rc<RefCell<Vm>>, RootId),
-    /// Could not be started: not before then.
-    Down(Instant),
-    /// Crashed for good (`after_trap: envoy`).
-    Dead,
-}
-
-/// The timer of a root, ended with this.
-struct Timer {
-    task: AbortHandle,
-    of: Weak<RefCell<Vm>>,
 }
 
 /// A filter that cannot work now and must not be skipped.
@@ -103,54 +77,33 @@ pub(crate) struct Refused {
 // === impl Plugins ===
 
 impl Plugins {
-    /// All of `loaded` that run on this worker; `first` is the one that has the services.
-    pub(crate) fn new(
-        loaded: &[Arc<Loaded>],
-        config: &Config,
-        shared: &Arc<Shared>,
-        evictions: &Arc<Evictions>,
-        first: bool,
-    ) -> Self {
+    /// All that run on this worker; `first` is the one that has the services.
+    pub(crate) fn new(shared: &Shared, first: bool) -> Self {
+        let config = &shared.config;
         let news = News::new();
         let clusters = Arc::new(ClusterNames::new(&config.clusters));
-        let slots = loaded
-            .iter()
-            .map(|loaded| Slot {
-                plugin: Rc::new(loaded.plugin()),
-                key: VmKey {
-                    digest: loaded.digest,
-                    settings: Rc::new(loaded.settings()),
-                },
-                runs: {
-                    let Uses {
-                        streams,
-                        access_log,
-                        service,
-                    } = loaded.config.uses;
-                    streams || access_log || (service && first)
-                },
-                loaded: loaded.clone(),
-                state: RefCell::new(State::Cold),
-                started: Cell::new(None),
-                _space: shared.join(&loaded.config.vm_id),
-                reviving: Cell::new(false),
-            })
-            .collect();
+        // What is published from here on comes as news.
+        let loaded = shared.modules.subscribe(news.publications());
         Self {
             host: Rc::new(WorkerHost::new(
                 clusters.clone(),
                 config.node.clone(),
-                shared.clone(),
+                shared.guests.clone(),
                 Some(news.notifier()),
             )),
-            slots,
-            vms: RefCell::default(),
-            crashed: RefCell::default(),
-            timers: RefCell::default(),
+            slots: loaded
+                .iter()
+                .map(|loaded| Slot::new(loaded, &shared.guests, first))
+                .collect(),
+            generations: RefCell::default(),
+            opening: RefCell::default(),
+            drain_limit: config.filter_drain_time,
             clusters,
+            modules: shared.modules.clone(),
+            readiness: shared.readiness.clone(),
             callouts: Callouts::new(config.callouts.clone()),
             news,
-            evictions: evictions.clone(),
+            evictions: shared.evictions.clone(),
             ending: Cell::new(false),
             root_gone: Notify::new(),
         }
@@ -163,13 +116,15 @@ impl Plugins {
 
     /// Starts everything, so that the first request finds it running.
     pub(crate) fn start_all(&self, worker: &Rc<Worker>) {
-        for slot in self.slots.iter().filter(|slot| slot.runs) {
-            // Told when it happens, and tried again with a request.
-            let _ = self.running(slot);
-        }
+        let slots = self.slots.iter().enumerate();
+        let run: Vec<usize> = slots
+            .filter(|(_, slot)| slot.runs)
+            .map(|(index, _)| index)
+            .collect();
+        // What fails is told when it happens, and tried again.
+        self.start(worker, &run);
         self.after_calls(worker);
         self.news.deliver(worker);
-        self.revive(worker);
     }
 
     /// The chain of one exchange. `None` where there is nothing in it.
@@ -183,19 +138,20 @@ impl Plugins {
         if chain.is_empty() {
             return Ok(None);
         }
-        let handles = self.handles(chain)?;
+        let handles = self.handles(worker, chain)?;
         if handles.is_empty() {
             return Ok(None);
         }
         let (mut drop_invalid, mut repair, mut done_before_log) = (true, true, false);
         for slot in chain.iter().filter_map(|index| self.slots.get(*index)) {
-            let compat = &slot.key.settings.compat;
+            let compat = &slot.settings.compat;
             drop_invalid &= compat.reject_smuggling;
             repair &= compat.repair_content_length;
             done_before_log |= compat.done_before_log;
         }
         let exchange = exchange().share();
         let chain = RefCell::new(Chain::begin(exchange.clone(), handles, done_before_log));
+        self.opened();
         self.after_calls(worker);
         let invalid = if drop_invalid {
             Invalid::Drop
@@ -217,28 +173,38 @@ impl Plugins {
         chain: &[usize],
         facts: &Rc<Facts>,
     ) -> Result<Option<tcp::Filters>, Refused> {
-        let handles = self.handles(chain)?;
+        let handles = self.handles(worker, chain)?;
         if handles.is_empty() {
             return Ok(None);
         }
         let exchange = Exchange::connection(Box::new(Properties(facts.clone()))).share();
         let chain = RefCell::new(TcpChain::begin(exchange.clone(), handles));
+        self.opened();
         self.after_calls(worker);
         Ok(Some(tcp::Filters { chain, exchange }))
     }
 
     /// What a chain needs of each of its filters, but for those that may be left out.
-    fn handles(&self, chain: &[usize]) -> Result<Vec<FilterHandle>, Refused> {
+    fn handles(&self, worker: &Rc<Worker>, chain: &[usize]) -> Result<Vec<FilterHandle>, Refused> {
         let mut handles = Vec::with_capacity(chain.len());
-        for slot in chain.iter().filter_map(|index| self.slots.get(*index)) {
-            match self.running(slot) {
+        for index in chain {
+            let Some(slot) = self.slots.get(*index) else {
+                continue;
+            };
+            let found = if slot.isolated {
+                self.fresh(worker, *index)
+            } else {
+                self.running(worker, *index)
+            };
+            match found {
                 Some((vm, root)) => handles.push(FilterHandle {
                     vm,
                     root,
                     plugin: slot.plugin.clone(),
                 }),
-                None if slot.loaded.config.on_failure == OnFailure::Open => {}
+                None if slot.on_failure == OnFailure::Open => {}
                 None => {
+                    self.opened();
                     return Err(Refused {
                         filter: slot.plugin.name.clone(),
                     });
@@ -248,196 +214,33 @@ impl Plugins {
         Ok(handles)
     }
 
-    /// The plugin's VM and root, started if need be.
-    fn running(&self, slot: &Slot) -> Option<(Rc<RefCell<Vm>>, RootId)> {
-        let mut state = slot.state.borrow_mut();
-        match &*state {
-            State::Running(vm, root) if vm.borrow_mut().is_sound(*root) => {
-                return Some((vm.clone(), *root));
-            }
-            _ if self.ending.get() => return None,
-            State::Running(_, _) if !slot.key.settings.compat.recover_after_trap => {
-                *state = envoy_after_trap(slot);
-                match *state {
-                    State::Down(until) if until <= Instant::now() => {}
-                    _ => return None,
-                }
-            }
-            State::Dead => return None,
-            State::Down(until) if *until > Instant::now() => return None,
-            _ => {}
-        }
-        slot.started.set(Some(Instant::now()));
-        match self.start(slot) {
-            Ok((vm, root)) => {
-                *state = State::Running(vm.clone(), root);
-                Some((vm, root))
-            }
-            Err(error) => {
-                tracing::error!(
-                    filter = &*slot.plugin.name,
-                    "filter could not be started, next try in {RETRY:?}: {error}"
-                );
-                *state = State::Down(Instant::now() + RETRY);
-                None
-            }
-        }
+    /// The plugin's VM and root, started if there is none.
+    fn running(&self, worker: &Rc<Worker>, index: usize) -> Option<(Rc<RefCell<Vm>>, RootId)> {
+        let found = self.slots[index].sound();
+        found.or_else(|| self.restarted(worker, index))
     }
 
-    fn start(&self, slot: &Slot) -> Result<(Rc<RefCell<Vm>>, RootId), cofferdam_abi::LoadError> {
-        let mut vms = self.vms.borrow_mut();
-        // Streams that are still in a crashed one may want its timers.
-        let mut crashed = self.crashed.borrow_mut();
-        crashed.retain(|vm| vm.strong_count() > 0);
-        crashed.extend(
-            vms.extract_if(.., |(_, vm)| vm.borrow().is_failed())
-                .map(|(_, vm)| Rc::downgrade(&vm)),
-        );
-        self.timers
-            .borrow_mut()
-            .retain(|_, timer| timer.is_needed());
-        let held = vms
-            .iter()
-            .find(|(key, _)| *key == slot.key)
-            .map(|(_, vm)| vm.clone());
-        let vm = match held {
-            Some(vm) => vm,
-            None => {
-                let settings = slot.key.settings.clone();
-                let vm = Vm::start(
-                    &*slot.loaded.code,
-                    slot.loaded.version,
-                    settings,
-                    self.host.clone(),
-                )?;
-                let vm = Rc::new(RefCell::new(vm));
-                self.callouts.attach(&vm);
-                vms.push((slot.key.clone(), vm.clone()));
-                vm
-            }
-        };
-        let root = vm.borrow_mut().create_root(slot.plugin.clone())?;
-        Ok((vm, root))
-    }
-
-    /// Sees to what roots have asked for. Called after every stretch of guest code; costs
-    /// one look at a flag when there is nothing.
-    pub(crate) fn after_calls(&self, worker: &Rc<Worker>) {
-        if !self.host.effects.replace(false) {
-            return;
-        }
-        if self.host.evicted.replace(false) {
-            self.evictions.noticed();
-        }
-        let mut vms: Vec<_> = self.vms.borrow().iter().map(|(_, vm)| vm.clone()).collect();
-        vms.extend(self.crashed.borrow().iter().filter_map(Weak::upgrade));
-        for vm in vms {
-            let effects = match vm.try_borrow_mut() {
-                Ok(mut vm) => vm.take_root_effects(),
-                Err(_) => continue,
-            };
-            for effect in effects {
-                self.carry_out(worker, &vm, effect);
-            }
-        }
-    }
-
-    fn carry_out(&self, worker: &Rc<Worker>, vm: &Rc<RefCell<Vm>>, effect: RootEffect) {
-        match effect {
-            RootEffect::Tick { root, period } => self.set_timer(worker, vm, root, period),
-            RootEffect::Done { root } => {
-                let name = vm.borrow_mut().plugin_name(root);
-                if let Err(trap) = vm.borrow_mut().delete_root(root) {
-                    reports::crash(&name, &trap, "-");
-                }
-                self.root_gone.notify_one();
-            }
-            RootEffect::Call { root, token, call } => {
-                self.callouts.begin(worker, vm, root, token, *call);
-            }
-            RootEffect::Send {
-                root,
-                token,
-                message,
-                end,
-            } => self.callouts.send(worker, vm, root, token, &message, end),
-            RootEffect::HalfClose { token, .. } => self.callouts.half_close(vm, token),
-            RootEffect::Cancel { token, .. } => self.callouts.cancel(vm, token),
-            RootEffect::RedisClient { root, client } => {
-                self.callouts.redis_client(vm, root, *client);
-            }
-        }
-    }
-
-    fn set_timer(
-        &self,
-        worker: &Rc<Worker>,
-        vm: &Rc<RefCell<Vm>>,
-        root: RootId,
-        period: Option<Duration>,
-    ) {
-        let key = (Rc::as_ptr(vm).addr(), root);
-        // What it replaces ends when it is dropped.
-        self.timers.borrow_mut().remove(&key);
-        let Some(period) = period else { return };
-        let (weak, vm) = (Rc::downgrade(worker), Rc::downgrade(vm));
-        let of = vm.clone();
-        let timer = tokio::task::spawn_local(async move {
-            loop {
-                // The next period begins when the call has ended: ticks never pile up.
-                tokio::time::sleep(period).await;
-                let (Some(worker), Some(vm)) = (weak.upgrade(), vm.upgrade()) else {
-                    return;
-                };
-                let ticked = vm.borrow_mut().tick(root);
-                if let Err(trap) = ticked {
-                    worker.plugins.root_crashed(&worker, &vm, root, &trap);
-                    return;
-                }
-                worker.plugins.after_calls(&worker);
-            }
-        });
-        let task = timer.abort_handle();
-        self.timers.borrow_mut().insert(key, Timer { task, of });
-    }
-
-    /// An item has come into a queue for which a root of this worker has registered.
-    pub(crate) fn queue_ready(&self, worker: &Rc<Worker>, ready: QueueReady) {
-        let vms = self.vms.borrow();
-        let vm = vms.iter().find(|(_, vm)| vm.borrow().id() == ready.vm);
-        // One that has crashed and is gone: the one in its place has registered since.
-        let Some(vm) = vm.map(|(_, vm)| vm.clone()) else {
-            cofferdam_abi::Host::shared(&*self.host).queue_ready_missed(ready);
-            return;
-        };
-        drop(vms);
-        let told = vm.borrow_mut().queue_ready(ready.root, ready.queue);
-        if let Err(trap) = told {
-            self.root_crashed(worker, &vm, ready.root, &trap);
-        }
+    #[cold]
+    fn restarted(&self, worker: &Rc<Worker>, index: usize) -> Option<(Rc<RefCell<Vm>>, RootId)> {
+        // A crash that nobody has seen to yet.
         self.after_calls(worker);
+        let wanted = &self.slots[index];
+        let key = wanted.key(&wanted.loaded.borrow());
+        let with_it = self.slots.iter().enumerate().filter(|(other, slot)| {
+            *other == index || slot.runs && slot.key(&slot.loaded.borrow()) == key
+        });
+        let group: Vec<usize> = with_it.map(|(index, _)| index).collect();
+        self.start(worker, &group);
+        wanted.sound()
     }
 
     /// The worker ends, whatever roots are still about.
     pub(crate) fn shut_down(&self) {
         self.evictions.tell();
-        self.timers.borrow_mut().clear();
+        for generation in self.generations.borrow().values() {
+            generation.timers.borrow_mut().clear();
+        }
         self.end_roots();
-    }
-}
-
-// === impl Timer ===
-
-impl Timer {
-    /// The VM it ticks is still there: a long period would outlive one that crashed.
-    fn is_needed(&self) -> bool {
-        self.of.strong_count() > 0
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -446,15 +249,5 @@ impl std::fmt::Debug for Plugins {
         f.debug_struct("Plugins")
             .field("slots", &self.slots.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the
-/// next request gets a new one, at most once in a back-off.
-fn envoy_after_trap(slot: &Slot) -> State {
-    match (slot.loaded.config.on_failure, slot.started.get()) {
-        (OnFailure::Reload, Some(started)) => State::Down(started + RETRY),
-        (OnFailure::Reload, None) => State::Down(Instant::now()),
-        (OnFailure::Closed | OnFailure::Open, _) => State::Dead,
     }
 }

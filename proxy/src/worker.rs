@@ -15,15 +15,15 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
-use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::{Action, Address, Config, Listener, Route};
 use crate::evictions::Evictions;
 use crate::flow::Flow;
 use crate::headers::{self, DateCache};
 use crate::listener::{self, Socket};
-use crate::modules::Loaded;
+use crate::modules::Modules;
 use crate::plugins::Plugins;
+use crate::readiness::Readiness;
 use crate::reports;
 use crate::route::{self, RouteTable};
 use crate::timer;
@@ -37,11 +37,9 @@ const ROOTS_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    pub(crate) loaded: Vec<Arc<Loaded>>,
+    pub(crate) modules: Arc<Modules>,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) backends: Vec<Arc<Backends>>,
-    /// Native code that is kept.
-    #[expect(dead_code, reason = "filters move to native code in the next change")]
-    pub(crate) artifacts: Arc<Artifacts>,
     /// Who makes more.
     pub(crate) compilers: Arc<Compilers>,
     /// What guests of all workers share.
@@ -193,13 +191,7 @@ impl Worker {
             .collect();
         Rc::new(Self {
             listeners,
-            plugins: Plugins::new(
-                &shared.loaded,
-                &config,
-                &shared.guests,
-                &shared.evictions,
-                index == 0,
-            ),
+            plugins: Plugins::new(shared, index == 0),
             upstreams,
             names: Rc::new(Names::new(config.clone())),
             rng: RefCell::new(fastrand::Rng::new()),

@@ -124,6 +124,11 @@ impl Callouts {
         self.pending.get(&root).copied().unwrap_or(0)
     }
 
+    /// Likewise of all roots.
+    pub(crate) fn under_way(&self) -> usize {
+        self.pending.values().sum()
+    }
+
     /// Bytes of requests that have no answer yet.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes

@@ -60,6 +60,12 @@ impl Chain {
                         self.broken(position, Broken::Trap(trap));
                     }
                 }
+                Effect::VmEnded(trap) => {
+                    let filter = self.filters.get(position);
+                    if filter.is_some_and(|filter| !filter.context.dead) {
+                        self.broken(position, Broken::Trap(trap));
+                    }
+                }
             }
         }
     }

@@ -13,6 +13,10 @@ use bytes::Bytes;
 use super::{VmId, lock};
 use crate::vm::RootId;
 
+/// Most VMs that are remembered to have registered for one queue: more than there are
+/// workers, so that what is forgotten is certainly gone.
+const MAX_TARGETS: usize = 1_024;
+
 /// Carries the news of an item to the worker that registered for it.
 pub trait QueueNotifier: Send + Sync {
     /// An item has come. Called on the thread that enqueued it, in the middle of a guest's
@@ -43,7 +47,9 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     items: VecDeque<Bytes>,
-    target: Option<Target>,
+    /// Those who have registered, the newest last: it is told, and where it is gone the one
+    /// before it.
+    targets: Vec<Target>,
     /// Notifications on their way.
     pending: usize,
 }
@@ -89,7 +95,37 @@ impl Queue {
     pub(super) fn set_target(&self, target: Option<Target>) {
         // What is on its way to the one before still counts: a guest that registers again
         // and again must not have more on its way than there can be items.
-        lock(&self.inner).target = target;
+        let targets = &mut lock(&self.inner).targets;
+        let Some(target) = target else {
+            targets.clear();
+            return;
+        };
+        targets.retain(|other| other.vm != target.vm);
+        if targets.len() == MAX_TARGETS {
+            targets.remove(0);
+        }
+        targets.push(target);
+    }
+
+    /// Whether somebody else has registered since `vm` did.
+    pub(super) fn has_newer(&self, vm: VmId) -> bool {
+        let inner = lock(&self.inner);
+        inner.targets.last().is_some_and(|target| target.vm != vm)
+    }
+
+    /// A notification has come to where nobody hears it: it goes to whoever is told now.
+    pub(super) fn missed(&self, ready: QueueReady, gone: bool) {
+        let mut inner = lock(&self.inner);
+        if gone {
+            inner.targets.retain(|target| target.vm != ready.vm);
+        }
+        let target = inner.targets.last().cloned();
+        let Some(target) = target.filter(|target| target.vm != ready.vm) else {
+            inner.pending = inner.pending.saturating_sub(1);
+            return;
+        };
+        drop(inner);
+        target.tell(self.id);
     }
 
     /// Whether there was room for `item`. Its target is told, once for each item.
@@ -102,14 +138,10 @@ impl Queue {
         // With one for every item there can be on its way, one more would say nothing new.
         let told = inner.pending < self.usage.most_items;
         inner.pending += usize::from(told);
-        let target = inner.target.clone().filter(|_| told);
+        let target = inner.targets.last().filter(|_| told).cloned();
         drop(inner);
         if let Some(target) = target {
-            target.notifier.ready(QueueReady {
-                vm: target.vm,
-                root: target.root,
-                queue: self.id,
-            });
+            target.tell(self.id);
         }
         true
     }
@@ -124,6 +156,18 @@ impl Queue {
     pub(crate) fn told(&self) {
         let mut inner = lock(&self.inner);
         inner.pending = inner.pending.saturating_sub(1);
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    fn tell(&self, queue: u32) {
+        self.notifier.ready(QueueReady {
+            vm: self.vm,
+            root: self.root,
+            queue,
+        });
     }
 }
 

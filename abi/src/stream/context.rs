@@ -26,6 +26,8 @@ pub(crate) struct Context {
     position: usize,
     /// Its VM is gone for it: no callback of any kind any more.
     pub(crate) dead: bool,
+    /// The VM counts it among those that wait for their guest.
+    held: bool,
 }
 
 /// See [`Context::asked`].
@@ -58,6 +60,7 @@ impl Context {
             exchange,
             position,
             dead: false,
+            held: false,
         })
     }
 
@@ -81,7 +84,16 @@ impl Context {
     /// The host's side of the context goes, without a word to the guest.
     pub(crate) fn forget(&mut self) {
         self.dead = true;
-        self.vm.borrow_mut().state().streams.remove(&self.id.0);
+        self.set_held(false);
+        self.vm.borrow_mut().forget_stream(self.id);
+    }
+
+    /// Whether the guest holds any of it back: a VM that has been replaced goes on ticking
+    /// for such streams.
+    pub(crate) fn set_held(&mut self, held: bool) {
+        if std::mem::replace(&mut self.held, held) != held {
+            self.vm.borrow_mut().count_held(held);
+        }
     }
 
     /// The guest has answered or closed the stream itself: its return value does not count

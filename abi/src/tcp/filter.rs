@@ -40,6 +40,7 @@ impl Filter {
     pub(super) fn open(&mut self) -> Result<(), Trap> {
         let value = self.context.call(Callback::NewConnection, [0; 2])?;
         self.holds_connection = value != 0;
+        self.context.set_held(self.holds_connection);
         Ok(())
     }
 
@@ -52,11 +53,19 @@ impl Filter {
         if self.holds_connection {
             return Ok(None);
         }
-        self.show(way)
+        let shown = self.show(way);
+        self.context.set_held(self.holds());
+        shown
     }
 
     /// `proxy_continue_stream`; there is no such thing for what the upstream sends.
     pub(super) fn resume(&mut self) -> Result<Option<Chunk>, Trap> {
+        let resumed = self.let_go();
+        self.context.set_held(self.holds());
+        resumed
+    }
+
+    fn let_go(&mut self) -> Result<Option<Chunk>, Trap> {
         let way = Way::Request;
         if std::mem::take(&mut self.holds_connection) {
             // What came meanwhile it has not seen yet.

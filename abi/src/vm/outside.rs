@@ -1,7 +1,7 @@
 //! Contexts outside of any chain: one to see whether a guest makes them, and a root that
 //! looks at an exchange when it is over.
 
-use super::{RootId, Vm};
+use super::{RootId, StreamId, Vm};
 use crate::callbacks::Callback;
 use crate::error::Trap;
 use crate::exchange::SharedExchange;
@@ -22,7 +22,7 @@ impl Vm {
             // What comes of the end is another matter.
             let _ = self.call(callback, id, [id, 0, 0, 0, 0]);
         }
-        self.instance.state().streams.remove(&id);
+        self.forget_stream(StreamId(id));
         Ok(())
     }
 
@@ -41,7 +41,7 @@ impl Vm {
         stream.access = [Access::Read, Access::None, Access::Read, Access::Read];
         state.streams.insert(root.0, stream);
         let logged = self.call(Callback::Log, root.0, [root.0, 0, 0, 0, 0]);
-        self.instance.state().streams.remove(&root.0);
+        self.forget_stream(StreamId(root.0));
         logged.map(drop)
     }
 }

@@ -103,7 +103,10 @@ mod work {
                 let config = config::load(path).map_err(|problems| {
                     Refused::unusable(problems.iter().map(ToString::to_string))
                 })?;
-                let tasks = config.plugins.iter().map(|plugin| Task::of_filter(plugin));
+                let tasks = config
+                    .plugins
+                    .iter()
+                    .map(|plugin| Task::of_filter(plugin, config.compact_memory));
                 let tasks: Vec<Task> = tasks.collect();
                 (artifacts, limits) = (config.artifacts, config.compiler);
                 tasks
@@ -190,11 +193,11 @@ mod work {
     // === impl Task ===
 
     impl Task {
-        fn of_filter(plugin: &config::PluginConfig) -> Self {
+        fn of_filter(plugin: &config::PluginConfig, compact: bool) -> Self {
             Self {
                 name: format!("filter {}: {}", plugin.name, plugin.file.display()),
                 wasm: plugin.wasm.clone(),
-                config: modules::native_config(plugin),
+                config: modules::native_config(&plugin.limits, compact),
                 given: plugin.precompiled.clone(),
             }
         }

@@ -14,7 +14,7 @@ mod clusters;
 mod compat;
 pub mod fields;
 mod files;
-mod filters;
+pub(crate) mod filters;
 mod headers;
 mod host;
 mod listeners;
@@ -91,6 +91,14 @@ pub fn load_str(text: &str, file_name: &str, folder: &Path) -> Result<Config, Ve
     check(text, file_name, folder, host::system).map_err(|unusable| unusable.problems)
 }
 
+/// A file that a configuration has named before, as it is now.
+///
+/// # Errors
+/// Why it could not be read.
+pub(crate) fn read_again(path: &Path) -> Result<bytes::Bytes, String> {
+    files::read(path).map_err(|error| files::reason(&error))
+}
+
 /// What the steps of the walk share.
 struct Context<'t> {
     files: Files<'t>,
@@ -152,6 +160,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let plugins = chains.into_plugins();
     let callouts = callouts::read(&root, &plugins, context);
     let admin = shared::admin(&root, &listeners);
+    let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
         plugins,
@@ -170,6 +179,10 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         admin,
         artifacts,
         compiler: native::compiler(&root),
+        ready_needs,
+        filter_drain_time: root.duration("filter_drain_time"),
+        no_exec_memory: root.boolean("no_exec_memory"),
+        compact_memory: root.choice("memory") == "compact",
     })
 }
 

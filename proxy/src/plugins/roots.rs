@@ -1,70 +1,26 @@
-//! What root contexts do outside of streams: services, which nobody's request would find
-//! crashed, and access loggers, which are told of every exchange when it is over.
+//! What root contexts do outside of streams: access loggers, which are told of every
+//! exchange when it is over, and the end of all roots.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cofferdam_abi::{RootId, SharedExchange, Trap, Vm};
+use cofferdam_abi::SharedExchange;
 
-use super::{Plugins, RETRY, Slot, State};
+use super::Plugins;
 use crate::reports;
 use crate::worker::Worker;
 
 impl Plugins {
-    /// Tells that a root crashed in a callback of its own, and sees to it that a service
-    /// runs again.
-    pub(crate) fn root_crashed(
-        &self,
-        worker: &Rc<Worker>,
-        vm: &Rc<RefCell<Vm>>,
-        root: RootId,
-        trap: &Trap,
-    ) {
-        reports::crash(&vm.borrow_mut().plugin_name(root), trap, "-");
-        self.root_gone.notify_one();
-        self.revive(worker);
-    }
-
-    /// Starts services that do not run, each after a pause.
-    pub(super) fn revive(&self, worker: &Rc<Worker>) {
-        if self.ending.get() {
-            return;
-        }
-        for (index, slot) in self.slots.iter().enumerate() {
-            if slot.loaded.config.uses.service
-                && slot.runs
-                && slot.has_stopped()
-                && !slot.reviving.replace(true)
-            {
-                let worker = Rc::downgrade(worker);
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(RETRY).await;
-                    let Some(worker) = worker.upgrade() else {
-                        return;
-                    };
-                    let plugins = &worker.plugins;
-                    if let Some(slot) = plugins.slots.get(index) {
-                        slot.reviving.set(false);
-                        let _ = plugins.running(slot);
-                    }
-                    plugins.after_calls(&worker);
-                    plugins.revive(&worker);
-                });
-            }
-        }
-    }
-
     /// `proxy_on_log` of each of these plugins' roots.
     pub(crate) fn log(&self, worker: &Rc<Worker>, loggers: &[usize], exchange: &SharedExchange) {
-        for slot in loggers.iter().filter_map(|index| self.slots.get(*index)) {
-            let Some((vm, root)) = self.running(slot) else {
+        for index in loggers {
+            let Some((vm, root)) = self.running(worker, *index) else {
                 // Told when it could not be started.
                 continue;
             };
             let logged = vm.borrow_mut().log(root, exchange.clone());
             if let Err(trap) = logged {
-                reports::crash(&slot.plugin.name, &trap, "-");
+                reports::crash(&self.slots[*index].plugin.name, &trap, "-");
             }
         }
         self.after_calls(worker);
@@ -91,29 +47,12 @@ impl Plugins {
     /// Whether any root is still about; each is told once.
     pub(super) fn end_roots(&self) -> bool {
         self.ending.set(true);
-        let mut pending = false;
-        for slot in &self.slots {
-            if let State::Running(vm, root) = &*slot.state.borrow() {
-                let ended = vm.borrow_mut().end_root(*root);
-                match ended {
-                    Ok(gone) => pending |= !gone,
-                    Err(trap) => reports::crash(&slot.plugin.name, &trap, "-"),
-                }
-            }
-        }
-        pending
-    }
-}
-
-// === impl Slot ===
-
-impl Slot {
-    /// It ran, or should, and does not; but it may run again.
-    fn has_stopped(&self) -> bool {
-        match &*self.state.borrow() {
-            State::Running(vm, _) => vm.borrow().is_failed(),
-            State::Down(_) => true,
-            State::Cold | State::Dead => false,
-        }
+        let mut generations: Vec<_> = self.generations.borrow().values().cloned().collect();
+        // In the order of the configuration.
+        generations.sort_by_key(|generation| generation.slots().first().copied());
+        let gone = generations
+            .iter()
+            .map(|generation| self.end_roots_of(generation));
+        !gone.fold(true, |all, gone| all & gone)
     }
 }

@@ -207,7 +207,7 @@ fn a_rust_guest_that_fails_in_any_way_is_stopped() {
         let upstream = Upstream::start();
         let filter =
             Filter::file("panic", &module).with("limits: { callback: 50ms, memory: 16MiB }");
-        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+        let config = Config::new(upstream.address).filter(filter);
         let kinds = [
             ("panic", "asked to panic in"),
             ("loop", "time limit exceeded"),
@@ -216,8 +216,10 @@ fn a_rust_guest_that_fails_in_any_way_is_stopped() {
             ("stack", ""),
             ("trap", "guest aborted"),
         ];
-        let mut client = proxy.client(Http::Two).await;
         for (kind, words) in kinds {
+            // A proxy for each: a filter that crashes more often is held back.
+            let proxy = Proxy::start(&config).await;
+            let mut client = proxy.client(Http::Two).await;
             for callback in ["request_headers", "response_headers"] {
                 let mut request = get("/a");
                 let plan = format!("{callback}:{kind}").parse().expect("a value");
@@ -367,10 +369,12 @@ fn crashes_past_a_limit_are_counted_by_filter_limit_and_callback() {
 #[test]
 fn a_filter_that_keeps_crashing_does_not_fill_the_log() {
     run(async {
-        let filter = Filter::wasm("f", terse("on request_headers\n unreachable"));
-        let mut proxy = proxy_after(filter, &[503; 40]).await;
+        // At the end of a stream, where a crash costs no VM: it would be held back. (The
+        // next stream finds a VM that has to show first that it still opens contexts.)
+        let filter = Filter::wasm("f", terse("on done\n unreachable"));
+        let mut proxy = proxy_after(filter, &[200; 40]).await;
         proxy
-            .measured("cofferdam_filter_traps_total{filter=\"f\",callback=\"proxy_on_request_headers\",kind=\"unreachable\"} 40")
+            .measured("cofferdam_filter_traps_total{filter=\"f\",callback=\"proxy_on_done\",kind=\"unreachable\"} 79")
             .await;
         proxy.terminate();
         assert!(proxy.ended().await.success());
@@ -387,6 +391,7 @@ fn a_filter_that_keeps_crashing_does_not_fill_the_log() {
             .iter()
             .filter_map(left_out)
             .sum();
-        assert_eq!(told.len() + in_lines + at_the_end, 40, "{told:#?}");
+        // Each stream, and the root.
+        assert_eq!(told.len() + in_lines + at_the_end, 41, "{told:#?}");
     });
 }

@@ -47,7 +47,7 @@ pub static ROOT: Table = Table {
             "services",
             CHAIN_KIND,
             Means("none"),
-            "Filters that run for themselves: one VM in the whole process, with timers, callouts and queues, and no streams. One that crashes is started again after a second.",
+            "Filters that run for themselves: one VM in the whole process, with timers, callouts and queues, and no streams. One that crashes is started again, at once unless it keeps crashing.",
         ),
         field(
             "clusters",
@@ -98,6 +98,24 @@ pub static ROOT: Table = Table {
             "How long requests in flight may go on after SIGTERM or SIGINT.",
         ),
         field(
+            "filter_drain_time",
+            duration(ZERO, DAY),
+            Default("10m"),
+            "How long streams and callouts may go on in a filter's VM in whose place another has been put. What is left then fails like a stream whose filter crashed.",
+        ),
+        field(
+            "no_exec_memory",
+            Kind::Boolean,
+            Default("false"),
+            "Whether the process must not map memory for execution: every filter is interpreted then.",
+        ),
+        field(
+            "memory",
+            Kind::Choice(&["default", "compact"]),
+            Default("default"),
+            "`compact` is for processes whose address space is limited: a native filter's VM takes 64 MiB of it instead of 4 GiB, and its code compares every address with the end of its memory, which costs about a sixth more CPU.",
+        ),
+        field(
             "access_log",
             Kind::Other("`stdout`, or a table", &[&ACCESS_LOG]),
             Means("no access log"),
@@ -120,6 +138,12 @@ pub static ROOT: Table = Table {
             Kind::Table(&COMPILER),
             Means("the defaults"),
             "What making native code may cost.",
+        ),
+        field(
+            "ready_needs",
+            Kind::Other("list of names of filters", &[]),
+            Means("no filters"),
+            "While one of these filters has no VM on some worker, `/ready` of `admin` answers 503 and names it.",
         ),
     ],
 };

@@ -55,7 +55,7 @@ impl<'t> Files<'t> {
     }
 }
 
-fn read(path: &Path) -> Result<Bytes, Error> {
+pub(super) fn read(path: &Path) -> Result<Bytes, Error> {
     // Asked first: opening a pipe would wait for whoever writes to it.
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {

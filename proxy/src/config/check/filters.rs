@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 use sha2::{Digest as _, Sha256};
 
 use super::{Context, Names, capabilities, compat, fields, headers, native};
 use crate::config::yaml::{Node, Object, quote};
-use crate::config::{OnFailure, PluginConfig, Uses};
+use crate::config::{Isolation, OnFailure, PluginConfig, TierUp, Uses};
 
 /// Every filter of the file.
 pub(super) struct Filters {
@@ -50,8 +51,8 @@ fn plugin(
 ) -> Option<PluginConfig> {
     let module = filter.table("module").map(|module| {
         let precompiled = native::precompiled(&module, context);
-        let (file, wasm) = module_file(&module, context)?;
-        Some((file, wasm, precompiled?))
+        let (file, wasm, sha256) = module_file(&module, context)?;
+        Some((file, wasm, sha256, precompiled?))
     });
     let bytes = |key| match filter.get(key) {
         Some(node) => node.configuration().map(Bytes::from),
@@ -77,9 +78,25 @@ fn plugin(
         "reload" => OnFailure::Reload,
         _ => OnFailure::Closed,
     };
+    let engine = match filter.choice("engine") {
+        "interpreter" => Choice::Interpreter,
+        "aot" => Choice::Aot,
+        _ => Choice::Auto,
+    };
+    let tier_up = match filter.choice("tier_up") {
+        "on_reload" => TierUp::OnReload,
+        _ => TierUp::Auto,
+    };
+    let isolation = match filter.choice("isolation") {
+        "request" => Isolation::Request,
+        _ => Isolation::Worker,
+    };
+    let recycle = filter
+        .get("recycle_memory")
+        .map(|_| filter.size("recycle_memory"));
     let stop_iteration = filter.boolean("allow_on_headers_stop_iteration");
     let trailers = headers::names(&filter.list("trailers"));
-    let (file, wasm, precompiled) = module??;
+    let (file, wasm, sha256, precompiled) = module??;
     let (limits, body_limit) = limits?;
     Some(PluginConfig {
         name: name?.to_owned(),
@@ -101,6 +118,11 @@ fn plugin(
         allow_on_headers_stop_iteration: stop_iteration,
         trailers,
         uses: Uses::default(),
+        sha256,
+        engine,
+        tier_up,
+        isolation,
+        recycle,
     })
 }
 
@@ -123,12 +145,15 @@ fn limits(table: &Object<'_>) -> (Limits, usize) {
     (limits, table.size("body"))
 }
 
-fn module_file(module: &Object<'_>, context: &Context<'_>) -> Option<(std::path::PathBuf, Bytes)> {
+/// A module's file, what is in it, and the digest it must have, where one is written.
+type ModuleFile = (std::path::PathBuf, Bytes, Option<String>);
+
+fn module_file(module: &Object<'_>, context: &Context<'_>) -> Option<ModuleFile> {
     let read = module
         .get("file")
         .and_then(|node| context.files.read(&node));
     let Some(node) = module.get("sha256") else {
-        return read;
+        return read.map(|(file, wasm)| (file, wasm, None));
     };
     // A digest of digits only is a number to YAML.
     let expected = node.scalar()?.to_ascii_lowercase();
@@ -150,10 +175,10 @@ fn module_file(module: &Object<'_>, context: &Context<'_>) -> Option<(std::path:
         );
         return None;
     }
-    Some((file, wasm))
+    Some((file, wasm, Some(expected)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -178,4 +203,13 @@ fn environment(node: Option<&Node<'_>>) -> Vec<(String, String)> {
         }
     }
     variables
+}
+
+/// Filters that are named; those that are not there are noted.
+pub(super) fn names(nodes: &[Node<'_>], names: &Names) -> Vec<String> {
+    let known = |node: &Node<'_>| {
+        let name = node.filled()?;
+        names.find(name, node).map(|_| name.to_owned())
+    };
+    nodes.iter().filter_map(known).collect()
 }

@@ -50,7 +50,34 @@ pub static FILTER: Table = Table {
             "on_failure",
             Kind::Choice(&["closed", "open", "reload"]),
             Default("closed"),
-            "What requests get while no VM is usable because the guest keeps crashing: 503, no filter, or a new try at most once a second. The stream that crashed gets 503 in every case.",
+            "What requests get while no VM is usable because the guest keeps crashing: 503, no filter, or 503 with a new try once a second. The stream that crashed gets 503 in every case. A VM that crashed is replaced at once; five crashes within ten seconds hold the filter back for 1 s, the next five for 2 s, and so on up to 60 s, until a minute has been quiet.",
+        ),
+        field(
+            "engine",
+            Kind::Choice(&["auto", "interpreter", "aot"]),
+            Default("auto"),
+            "What runs the module. `auto`: native code from the first request if it has been made before, else the interpreter until what it costs there has earned the compiler. `interpreter`: never native code. `aot`: native code from the first request, compiled before anything is served if need be; where that cannot be done it is interpreted, and the log says so.",
+        ),
+        field(
+            "tier_up",
+            Kind::Choice(&["auto", "on_reload"]),
+            Default("auto"),
+            "When it moves to native code that was made while it ran. Moving starts a new VM, so what the root context had in memory begins anew: with `on_reload` that waits for the next SIGHUP.",
+        ),
+        field(
+            "isolation",
+            Kind::Choice(&["worker", "request"]),
+            Default("worker"),
+            "Who shares a VM: all streams of a worker, or none. With `request` every stream starts a VM, with its root context configured, and ends it; access loggers and services are as with `worker`.",
+        ),
+        field(
+            "recycle_memory",
+            Kind::Size {
+                min: 64 << 10,
+                max: 4 << 30,
+            },
+            Means("half of what lies between its size after start and `limits.memory`"),
+            "A VM whose memory has grown to this is replaced by a fresh one, and finishes the streams it has. Never less than one and a half times its size after start.",
         ),
         field(
             "limits",

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cofferdam_abi::shared::{Bounds, Eviction};
+use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Callback, Capabilities, Compat, Limits, Target};
 
 use super::super::filters::DEFAULT_BODY;
@@ -12,7 +13,8 @@ use crate::config::yaml::{
     Absent, Kind, asked, duration_text, parse_duration, parse_rate, parse_size, size_text,
 };
 use crate::config::{
-    Action, Address, HostMatch, OnFailure, PathMatch, Protocol, ServerHeader, ValueMatch, reference,
+    Action, Address, HostMatch, Isolation, OnFailure, PathMatch, Protocol, ServerHeader, TierUp,
+    ValueMatch, reference,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -143,6 +145,10 @@ fn a_filter_and_a_cluster_have_the_documented_defaults() {
     assert_eq!(plugin.body_limit, DEFAULT_BODY);
     assert_eq!(plugin.compat, Compat::SUPERSET);
     assert_eq!(plugin.on_failure, OnFailure::Closed);
+    assert_eq!(plugin.engine, Choice::Auto);
+    assert_eq!(plugin.tier_up, TierUp::Auto);
+    assert_eq!(plugin.isolation, Isolation::Worker);
+    assert_eq!(plugin.recycle, None);
     assert!(plugin.configuration.is_empty() && plugin.vm_configuration.is_empty());
     let cluster = &config.clusters[0];
     assert_eq!(cluster.connect_timeout, 5 * SECOND);
@@ -294,6 +300,13 @@ fn filters_mean_what_they_say() {
     );
     assert_eq!(add.environment[1], ("PORT".to_owned(), "8080".to_owned()));
     assert_eq!(add.on_failure, OnFailure::Open);
+    assert_eq!(add.engine, Choice::Aot);
+    assert_eq!(add.tier_up, TierUp::OnReload);
+    assert_eq!(add.isolation, Isolation::Request);
+    assert_eq!(add.recycle, Some(8 << 20));
+    assert_eq!(config.ready_needs, ["add-header", "audit"]);
+    assert_eq!(config.filter_drain_time, 90 * SECOND);
+    assert!(config.no_exec_memory && config.compact_memory);
     assert_eq!(add.limits.callback, Duration::from_millis(50));
     assert_eq!(
         (add.limits.memory, add.limits.table, add.limits.stack),

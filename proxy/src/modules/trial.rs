@@ -1,0 +1,124 @@
+//! A start of every plugin before it counts, on a host that shares nothing: what a guest
+//! refuses or crashes on is said with the place in the configuration that it comes from.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use cofferdam_abi::{Attributes, Exchange, Headers, LoadError, SharedExchange, Value, Vm};
+
+use super::{Loaded, Loader};
+use crate::config::{Diagnostic, PluginConfig};
+use crate::host::WorkerHost;
+
+impl Loader {
+    /// Starts a plugin once; what keeps it from running.
+    pub(super) fn try_start(&self, loaded: &Loaded) -> Option<Diagnostic> {
+        let host = Rc::new(WorkerHost::capturing(
+            self.clusters.clone(),
+            self.node.clone(),
+        ));
+        let started = Vm::start(
+            &*loaded.code,
+            loaded.program.version(),
+            Rc::new(loaded.settings()),
+            host.clone(),
+        )
+        .and_then(|mut vm| {
+            let root = vm.create_root(Rc::new(loaded.plugin()))?;
+            if loaded.config.uses.streams {
+                vm.try_stream(root, trial()).map_err(LoadError::NoStreams)?;
+            }
+            Ok(())
+        });
+        let error = started.err()?;
+        let said = host.captured();
+        let said = if said.is_empty() {
+            "it logged nothing".to_owned()
+        } else {
+            format!("it logged: {}", said.join(" | "))
+        };
+        let (field, what) = match &error {
+            LoadError::ConfigurationRefused => ("configuration", error.to_string()),
+            LoadError::VmStartRefused => ("vm_configuration", error.to_string()),
+            _ => ("module", error.to_string()),
+        };
+        Some(diagnostic(
+            &loaded.config,
+            field,
+            &format!("{what} ({said})"),
+            hint(&error),
+        ))
+    }
+}
+
+/// An exchange for a guest to be tried with: a request such as there are.
+fn trial() -> SharedExchange {
+    #[derive(Debug)]
+    struct Loopback;
+    impl Attributes for Loopback {
+        fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
+            Some(match path {
+                [b"source" | b"destination", b"address"] => Value::text("127.0.0.1:80"),
+                [b"source" | b"destination", b"port"] => Value::Int(80),
+                [b"connection", b"id"] => Value::Uint(0),
+                [b"request", b"protocol"] => Value::text("HTTP/1.1"),
+                _ => return None,
+            })
+        }
+    }
+    let pairs = [
+        (":authority", "localhost"),
+        (":path", "/"),
+        (":method", "GET"),
+        (":scheme", "http"),
+    ];
+    let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let entries = pairs.map(|(name, value)| (bytes(name), bytes(value)));
+    Exchange::new(Headers::from_entries(entries.into()), Box::new(Loopback)).share()
+}
+
+pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
+    let mut position = plugin.position.rsplitn(3, ':');
+    let column = position
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(1);
+    let line = position
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(1);
+    let path = if plugin.yaml_path.ends_with("configuration") {
+        plugin.yaml_path.clone()
+    } else {
+        format!("{}.{field}", plugin.yaml_path)
+    };
+    Diagnostic {
+        file: position.next().unwrap_or_default().to_owned(),
+        line,
+        column,
+        path,
+        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display())
+            .replace('\n', " "),
+        help: help.to_owned(),
+    }
+}
+
+pub(super) fn hint(error: &LoadError) -> &'static str {
+    match error {
+        LoadError::Module(_) => {
+            "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`"
+        }
+        LoadError::Import { .. } => {
+            "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it"
+        }
+        LoadError::Export { .. } => {
+            "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports"
+        }
+        LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
+        LoadError::NoStreams(_) => {
+            "run it as a service (`services:`) instead of in a chain, or mend the filter"
+        }
+        LoadError::VmStartRefused => "give it the vm_configuration it expects",
+        LoadError::ConfigurationRefused => "give it the configuration it expects",
+    }
+}

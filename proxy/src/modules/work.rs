@@ -1,0 +1,188 @@
+//! The thread on which native code is taken in, tried, and files are read again, so that no
+//! worker is kept waiting. It sleeps while there is nothing to do, and ends with the process.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use cofferdam_abi::engine::Code;
+use cofferdam_abi::engine::artifact::Artifact;
+use cofferdam_abi::tier::Decision;
+
+use super::{Board, Loaded, Loader, Modules, Program};
+use crate::compile::{Compilers, Job};
+use crate::plugins::Why;
+
+/// What it is told.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A program has earned its native code.
+    Compile(Arc<Program>),
+    /// The compiler is done with one; what was wrong has been said.
+    Compiled(Arc<Program>, Option<Box<Artifact>>),
+    /// SIGHUP.
+    Reload,
+}
+
+/// The thread's own.
+pub(super) struct Worker {
+    pub(super) loader: Loader,
+    pub(super) compilers: Arc<Compilers>,
+    modules: Weak<Modules>,
+}
+
+/// It plays guests' starts, as a worker does: as much stack.
+const STACK: usize = 4 << 20;
+
+pub(super) fn start(
+    loader: Loader,
+    compilers: Arc<Compilers>,
+    loaded: Vec<Arc<Loaded>>,
+) -> io::Result<Arc<Modules>> {
+    let (work, receiver) = channel();
+    let mut worker = Worker {
+        loader,
+        compilers,
+        modules: Weak::new(),
+    };
+    let board = Board::new(worker.compile_ahead(loaded));
+    let modules = Arc::new(Modules { board, work });
+    worker.modules = Arc::downgrade(&modules);
+    thread::Builder::new()
+        .name("modules".to_owned())
+        .stack_size(STACK)
+        .spawn(move || worker.run(&receiver))?;
+    Ok(modules)
+}
+
+// === impl Worker ===
+
+impl Worker {
+    fn run(&self, receiver: &Receiver<Work>) {
+        while let Ok(work) = receiver.recv() {
+            // Nobody is left to publish to.
+            let Some(modules) = self.modules.upgrade() else {
+                return;
+            };
+            match work {
+                Work::Compile(program) => self.compile(program, modules.work.clone()),
+                Work::Compiled(program, made) => self.promote(&modules.board, &program, made),
+                Work::Reload => self.reload(&modules.board),
+            }
+        }
+    }
+
+    /// Has native code made; `to` is told.
+    fn compile(&self, program: Arc<Program>, to: Sender<Work>) {
+        let native = match self.loader.engines.native(program.native) {
+            Ok(native) => native,
+            Err(error) => {
+                tracing::warn!(filter = %program.name, "{error}");
+                program.refuse();
+                return;
+            }
+        };
+        self.compilers.submit(Job {
+            name: format!("filter {}", program.name),
+            module: program.module.clone(),
+            native,
+            config: program.native,
+            done: Box::new(move |made| {
+                // Whoever has gone wants nothing any more.
+                let _ = to.send(Work::Compiled(program, made.ok().map(Box::new)));
+            }),
+        });
+    }
+
+    /// There is native code of a program now: where every plugin that runs it can be
+    /// started with it, it is theirs.
+    fn promote(&self, board: &Board, program: &Arc<Program>, made: Option<Box<Artifact>>) {
+        let Some(code) = self.native(program, made) else {
+            program.refuse();
+            return;
+        };
+        let mut plugins = Vec::new();
+        for (index, loaded) in board.loaded().iter().enumerate() {
+            if Arc::ptr_eq(&loaded.program, program) {
+                let Some(native) = self.tried(loaded, &code) else {
+                    program.refuse();
+                    return;
+                };
+                plugins.push((index, Arc::new(native)));
+            }
+        }
+        if !plugins.is_empty() {
+            tracing::info!(filter = %program.name, "there is native code now");
+        }
+        board.publish(Why::Native, plugins);
+    }
+
+    fn native(&self, program: &Program, made: Option<Box<Artifact>>) -> Option<Arc<dyn Code>> {
+        match self.loader.engines.load(program, &*made?) {
+            Ok(code) => Some(code),
+            Err(error) => {
+                tracing::warn!(filter = %program.name, "native code is not used: {error}");
+                None
+            }
+        }
+    }
+
+    /// A plugin on native code, if it can be started with it.
+    fn tried(&self, loaded: &Loaded, code: &Arc<dyn Code>) -> Option<Loaded> {
+        let native = Loaded::new(&loaded.config, &loaded.program, code.clone());
+        let problem = self.loader.try_start(&native);
+        if let Some(problem) = &problem {
+            tracing::warn!(
+                filter = %loaded.config.name,
+                "cannot be started as native code, stays on the interpreter: {}", problem.what
+            );
+        }
+        problem.is_none().then_some(native)
+    }
+
+    /// What must be native code from its first request on (`engine: aot`) and is not yet is
+    /// compiled now, and waited for: each for as long as the compiler may take.
+    pub(super) fn compile_ahead(&self, loaded: Vec<Arc<Loaded>>) -> Vec<Arc<Loaded>> {
+        let (to, made) = channel();
+        let mut waiting = 0;
+        let mut uncompiled = None;
+        for loaded in &loaded {
+            let program = &loaded.program;
+            if loaded.is_native() || !program.may_be_native() {
+                continue;
+            }
+            if program.starts_with() == Decision::Compile {
+                if program.ask() {
+                    waiting += 1;
+                    self.compile(program.clone(), to.clone());
+                }
+            } else if !program.has_compiler() {
+                uncompiled.get_or_insert(program);
+            }
+        }
+        if let Some(program) = uncompiled {
+            // Says once that there is no compiler.
+            self.compile(program.clone(), to.clone());
+        }
+        drop(to);
+        let mut loaded = loaded;
+        while waiting > 0
+            && let Ok(Work::Compiled(program, made)) = made.recv()
+        {
+            waiting -= 1;
+            let Some(code) = self.native(&program, made) else {
+                program.refuse();
+                continue;
+            };
+            for loaded in &mut loaded {
+                if Arc::ptr_eq(&loaded.program, &program)
+                    && let Some(native) = self.tried(loaded, &code)
+                {
+                    *loaded = Arc::new(native);
+                }
+            }
+        }
+        loaded
+    }
+}

@@ -1,0 +1,204 @@
+//! Starting VMs, and handing their plugins over to them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_abi::{LoadError, RootId, Vm};
+
+use super::generation::{Generation, Phase};
+use super::slot::{Slot, State, VmKey};
+use super::{Plugins, RETRY};
+use crate::config::OnFailure;
+use crate::modules::Loaded;
+use crate::worker::Worker;
+
+/// Plugins of one VM, with what each will run.
+pub(super) type Members = Vec<(usize, Arc<Loaded>)>;
+
+/// A VM that could not be had, and whose doing that was.
+pub(super) struct Unstarted {
+    pub(super) slot: usize,
+    pub(super) error: LoadError,
+}
+
+impl Plugins {
+    /// A VM with a root of each of `members`, which must be of one key and not be empty.
+    /// Nobody uses it yet.
+    pub(super) fn launch(
+        &self,
+        members: &[(usize, Arc<Loaded>)],
+        lone: bool,
+    ) -> Result<Rc<Generation>, Unstarted> {
+        let fault = |slot: usize| move |error| Unstarted { slot, error };
+        let (first, loaded) = &members[0];
+        let slot = &self.slots[*first];
+        let vm = Vm::start(
+            &*loaded.code,
+            loaded.program.version(),
+            slot.settings.clone(),
+            self.host.clone(),
+        )
+        .map_err(fault(*first))?;
+        let generation = Generation::new(vm, slot.key(loaded), loaded, lone);
+        self.callouts.attach(&generation.vm);
+        for (index, _) in members {
+            self.add_root(&generation, *index).map_err(fault(*index))?;
+        }
+        generation.watch(loaded);
+        Ok(Rc::new(generation))
+    }
+
+    fn add_root(&self, generation: &Generation, index: usize) -> Result<RootId, LoadError> {
+        let plugin = self.slots[index].plugin.clone();
+        let root = generation.vm.borrow_mut().create_root(plugin)?;
+        generation.add_root(index, root);
+        Ok(root)
+    }
+
+    /// From here on all its plugins' new streams go to this VM. What they ran in before
+    /// drains.
+    pub(super) fn take_over(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        let id = generation.vm.borrow().id();
+        self.generations.borrow_mut().insert(id, generation.clone());
+        // Whatever its roots asked for while they were configured.
+        self.host.attend(id);
+        let mut before: Vec<Rc<Generation>> = Vec::new();
+        for (index, root) in generation.roots() {
+            let slot = &self.slots[index];
+            slot.started.set(Some(Instant::now()));
+            self.set_down(slot, false);
+            let running = State::Running(generation.clone(), root);
+            if let State::Running(old, _) = slot.state.replace(running)
+                && !before.iter().any(|other| Rc::ptr_eq(other, &old))
+            {
+                before.push(old);
+            }
+        }
+        for old in before {
+            self.retire(worker, &old);
+        }
+    }
+
+    /// Starts every one of these plugins that has no VM and may have one, those of equal key
+    /// in one VM. One that keeps the others from starting is left out.
+    pub(super) fn start(&self, worker: &Rc<Worker>, indexes: &[usize]) {
+        if self.ending.get() {
+            return;
+        }
+        let now = Instant::now();
+        let mut waiting: Vec<usize> = indexes
+            .iter()
+            .copied()
+            .filter(|index| self.slots[*index].may_start(now))
+            .collect();
+        while let Some(first) = waiting.first() {
+            let loaded = self.slots[*first].loaded.borrow().clone();
+            let key = self.slots[*first].key(&loaded);
+            let of_key = |index: &mut usize| {
+                let slot = &self.slots[*index];
+                slot.key(&slot.loaded.borrow()) == key
+            };
+            let group: Vec<usize> = waiting.extract_if(.., of_key).collect();
+            match self.serving(&key) {
+                Some(generation) => self.join(worker, &generation, &group),
+                None => self.start_group(worker, &group),
+            }
+        }
+    }
+
+    /// The VM in which plugins of that key run now.
+    fn serving(&self, key: &VmKey) -> Option<Rc<Generation>> {
+        let generations = self.generations.borrow();
+        let serves = |other: &&Rc<Generation>| {
+            other.phase() == Phase::Serving
+                && !other.lone
+                && other.key == *key
+                && !other.vm.borrow().is_failed()
+        };
+        generations.values().find(serves).cloned()
+    }
+
+    fn start_group(&self, worker: &Rc<Worker>, group: &[usize]) {
+        let mut members = self.members(group);
+        while !members.is_empty() {
+            match self.launch(&members, false) {
+                Ok(generation) => return self.take_over(worker, &generation),
+                Err(Unstarted { slot, error }) => {
+                    members.retain(|(index, _)| *index != slot);
+                    self.not_started(worker, slot, &error);
+                }
+            }
+        }
+    }
+
+    /// Plugins that come (back) to a VM others run in.
+    fn join(&self, worker: &Rc<Worker>, generation: &Rc<Generation>, group: &[usize]) {
+        for index in group {
+            let slot = &self.slots[*index];
+            match self.add_root(generation, *index) {
+                Ok(root) => {
+                    slot.started.set(Some(Instant::now()));
+                    self.set_down(slot, false);
+                    *slot.state.borrow_mut() = State::Running(generation.clone(), root);
+                }
+                Err(error) => self.not_started(worker, *index, &error),
+            }
+        }
+    }
+
+    /// Plugins as they are to be started.
+    pub(super) fn members(&self, indexes: &[usize]) -> Members {
+        let loaded = |index: &usize| (*index, self.slots[*index].loaded.borrow().clone());
+        indexes.iter().map(loaded).collect()
+    }
+
+    /// A plugin without a VM, and none to be had: it is tried again later.
+    pub(super) fn not_started(&self, worker: &Rc<Worker>, index: usize, error: &LoadError) {
+        let slot = &self.slots[index];
+        let now = Instant::now();
+        let wait = slot.backoff.borrow_mut().not_started(now);
+        let wait = held_for(slot, wait);
+        tracing::error!(
+            filter = &*slot.plugin.name,
+            "filter could not be started, next try in {wait:?}: {error}"
+        );
+        self.hold(worker, index, wait);
+    }
+
+    /// Keeps a plugin from being started for so long.
+    pub(super) fn hold(&self, worker: &Rc<Worker>, index: usize, wait: Duration) {
+        let slot = &self.slots[index];
+        *slot.state.borrow_mut() = State::Down(Instant::now() + wait);
+        self.set_down(slot, true);
+        if !slot.settings.compat.recover_after_trap {
+            return;
+        }
+        let weak = Rc::downgrade(worker);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            let Some(worker) = weak.upgrade() else {
+                return;
+            };
+            let plugins = &worker.plugins;
+            let slot = &plugins.slots[index];
+            if slot.runs {
+                plugins.start(&worker, &[index]);
+            } else if slot.may_start(Instant::now()) {
+                // Its next stream starts it.
+                *slot.state.borrow_mut() = State::Cold;
+                plugins.set_down(slot, false);
+            }
+            plugins.after_calls(&worker);
+        });
+    }
+}
+
+/// How long a filter that should be held back for `wait` really is: with `on_failure: reload`
+/// it is tried once a second.
+pub(super) fn held_for(slot: &Slot, wait: Duration) -> Duration {
+    match slot.loaded.borrow().config.on_failure {
+        OnFailure::Reload => wait.min(RETRY),
+        OnFailure::Closed | OnFailure::Open => wait,
+    }
+}

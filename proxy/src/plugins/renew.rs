@@ -1,0 +1,341 @@
+//! Replacing VMs: one mechanism for native code, changed modules, crashes, and memory that
+//! has grown too large.
+//!
+//! The new VM is started by a task of the worker's own, between requests; a request starts
+//! one only where there is none at all. Then all plugins of the old one are handed over at
+//! once, new streams go to the new one, and the old one drains (see [`Generation`]).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cofferdam_abi::RootId;
+
+use super::generation::{Generation, Phase, Task};
+use super::launch::{Members, Unstarted, held_for};
+use super::slot::{Slot, State};
+use super::{Plugins, RETRY};
+use crate::config::OnFailure;
+use crate::modules::{Loaded, Publication};
+use crate::reports;
+use crate::worker::Worker;
+
+/// Why a VM is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its module has native code now.
+    Native,
+    /// Its module's file has changed.
+    Changed,
+    /// Its memory has grown too large.
+    Grown,
+    /// Its guest has crashed.
+    Crashed,
+}
+
+impl Plugins {
+    /// A guest has crashed: its VM takes no more streams, and the next is on its way.
+    pub(super) fn lost(
+        &self,
+        worker: &Rc<Worker>,
+        generation: &Rc<Generation>,
+        culprit: Option<RootId>,
+    ) {
+        let slots = generation.slots();
+        // One that crashed while it was started has no root: it has been told already.
+        let is_culprit =
+            |index: usize| culprit.is_none_or(|root| generation.slot_of(root) == Some(index));
+        for index in &slots {
+            let slot = &self.slots[*index];
+            self.count_replaced(slot, Why::Crashed);
+            if !is_culprit(*index) {
+                tracing::warn!(
+                    filter = &*slot.plugin.name,
+                    "restarted: the VM that it shares was lost to another filter"
+                );
+            }
+            if !slot.settings.compat.recover_after_trap {
+                let after = envoy_after_trap(slot);
+                self.set_down(slot, true);
+                *slot.state.borrow_mut() = after;
+                continue;
+            }
+            *slot.state.borrow_mut() = State::Cold;
+            let held =
+                is_culprit(*index).then(|| slot.backoff.borrow_mut().crashed(Instant::now()));
+            if let Some(wait) = held.flatten() {
+                let wait = held_for(slot, wait);
+                tracing::error!(
+                    filter = &*slot.plugin.name,
+                    "filter keeps crashing, it is held back for {wait:?}"
+                );
+                self.count_held_back(slot);
+                self.hold(worker, *index, wait);
+            }
+        }
+        self.retire(worker, generation);
+        if !generation.lone {
+            self.start_soon(worker, slots);
+        }
+    }
+
+    /// A guest has grown too large: a fresh one takes over.
+    pub(super) fn outgrown(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        // Once: what it still allocates makes it no larger than too large.
+        generation.unwatch_memory();
+        let (worker, old) = (Rc::downgrade(worker), Rc::downgrade(generation));
+        tokio::task::spawn_local(async move {
+            let (Some(worker), Some(old)) = (worker.upgrade(), old.upgrade()) else {
+                return;
+            };
+            if old.phase() == Phase::Serving && !old.vm.borrow().is_failed() {
+                let plugins = &worker.plugins;
+                let members = plugins.members(&old.slots());
+                plugins.renew(&worker, &[members], Why::Grown);
+                plugins.after_calls(&worker);
+            }
+        });
+    }
+
+    /// New code for some plugins: one VM after the other, other work in between.
+    pub(crate) async fn publish(&self, worker: &Rc<Worker>, publication: Publication) {
+        let Publication { why, mut plugins } = publication;
+        while let Some((first, _)) = plugins.first() {
+            let affected = self.affected(*first, &plugins);
+            let is_affected = |(index, _): &mut (usize, _)| affected.contains(index);
+            let changed: HashMap<usize, Arc<Loaded>> =
+                plugins.extract_if(.., is_affected).collect();
+            self.change(worker, &affected, &changed, why);
+            self.after_calls(worker);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Plugins that move when `first` does: those it shares its VM with, and those that the
+    /// others in `plugins` among them do.
+    fn affected(&self, first: usize, plugins: &[(usize, Arc<Loaded>)]) -> Vec<usize> {
+        let mut affected = vec![first];
+        let mut next = 0;
+        while let Some(index) = affected.get(next).copied() {
+            next += 1;
+            let shared = self.slots.get(index).and_then(|slot| slot.generation());
+            for other in shared.iter().flat_map(|generation| generation.slots()) {
+                if !affected.contains(&other) {
+                    affected.push(other);
+                }
+            }
+            // Equal code and settings from now on: they will share one.
+            let of_key =
+                |loaded: &Loaded, index: usize| self.slots.get(index).map(|slot| slot.key(loaded));
+            let key = plugins
+                .iter()
+                .find(|(other, _)| *other == index)
+                .and_then(|(_, loaded)| of_key(loaded, index));
+            for (other, loaded) in plugins {
+                if key.is_some() && of_key(loaded, *other) == key && !affected.contains(other) {
+                    affected.push(*other);
+                }
+            }
+        }
+        affected
+    }
+
+    fn change(
+        &self,
+        worker: &Rc<Worker>,
+        affected: &[usize],
+        changed: &HashMap<usize, Arc<Loaded>>,
+        why: Why,
+    ) {
+        let mut running: Vec<Members> = Vec::new();
+        let mut resting = Vec::new();
+        for index in affected {
+            let Some(slot) = self.slots.get(*index) else {
+                continue;
+            };
+            let new = changed.get(index);
+            let loaded = new.cloned().unwrap_or_else(|| slot.loaded.borrow().clone());
+            if slot.generation().is_none() {
+                resting.extend(new.map(|_| *index));
+                *slot.loaded.borrow_mut() = loaded;
+                continue;
+            }
+            let key = slot.key(&loaded);
+            let group = running.iter_mut().find(|group| {
+                let (other, loaded) = &group[0];
+                self.slots[*other].key(loaded) == key
+            });
+            match group {
+                Some(group) => group.push((*index, loaded)),
+                None => running.push(vec![(*index, loaded)]),
+            }
+        }
+        if !running.is_empty() {
+            self.renew(worker, &running, why);
+        }
+        // Other code than what has crashed deserves another chance at once.
+        for index in resting {
+            let slot = &self.slots[index];
+            if why == Why::Changed && !matches!(&*slot.state.borrow(), State::Cold) {
+                *slot.backoff.borrow_mut() = super::backoff::Backoff::default();
+                *slot.state.borrow_mut() = State::Cold;
+                self.set_down(slot, false);
+            }
+            if slot.runs {
+                self.start(worker, &[index]);
+            }
+        }
+    }
+
+    /// Starts a VM for each of these groups, and if all of them start, hands their plugins
+    /// over; if not, everything stays as it is.
+    pub(super) fn renew(&self, worker: &Rc<Worker>, groups: &[Members], why: Why) {
+        if self.ending.get() {
+            return;
+        }
+        let mut started = Vec::with_capacity(groups.len());
+        for members in groups {
+            match self.launch(members, false) {
+                Ok(generation) => started.push(generation),
+                Err(Unstarted { slot, error }) => {
+                    tracing::error!(
+                        filter = &*self.slots[slot].plugin.name,
+                        "filter could not be started anew ({why}), its VM stays as it is: {error}"
+                    );
+                    return;
+                }
+            }
+        }
+        for (members, generation) in groups.iter().zip(&started) {
+            for (index, loaded) in members {
+                let slot = &self.slots[*index];
+                *slot.loaded.borrow_mut() = loaded.clone();
+                self.count_replaced(slot, why);
+                tracing::debug!(filter = &*slot.plugin.name, "a new VM takes over: {why}");
+            }
+            self.take_over(worker, generation);
+        }
+    }
+
+    /// Starts plugins that have no VM, once the running task is done.
+    fn start_soon(&self, worker: &Rc<Worker>, slots: Vec<usize>) {
+        let worker = Rc::downgrade(worker);
+        tokio::task::spawn_local(async move {
+            if let Some(worker) = worker.upgrade() {
+                worker.plugins.start(&worker, &slots);
+                worker.plugins.after_calls(&worker);
+            }
+        });
+    }
+
+    /// Another has taken its place: it drains.
+    pub(super) fn retire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        if generation.phase() != Phase::Serving {
+            return;
+        }
+        generation.enter(Phase::Draining);
+        // Looked at after this stretch of guest code, and ended if nothing is left.
+        self.host.attend(generation.vm.borrow().id());
+        self.limit(worker, generation);
+    }
+
+    fn limit(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        let (limit, worker, old) = (
+            self.drain_limit,
+            Rc::downgrade(worker),
+            Rc::downgrade(generation),
+        );
+        let task = tokio::task::spawn_local(async move {
+            tokio::time::sleep(limit).await;
+            if let (Some(worker), Some(old)) = (worker.upgrade(), old.upgrade()) {
+                worker.plugins.expire(&worker, &old);
+            }
+        });
+        *generation.limit.borrow_mut() = Some(Task(task.abort_handle()));
+    }
+
+    /// Ends a VM that drains if there is nothing left to wait for.
+    pub(super) fn end_if_idle(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        let (streams, callouts) = {
+            let mut vm = generation.vm.borrow_mut();
+            (vm.streams(), vm.callouts())
+        };
+        if streams > 0 {
+            return;
+        }
+        if callouts > 0 && generation.phase() != Phase::Ending {
+            if generation.limit.borrow().is_none() {
+                // A VM that has had but one stream: from here on it is like any other.
+                self.limit(worker, generation);
+            }
+            return;
+        }
+        generation.enter(Phase::Ending);
+        if self.end_roots_of(generation) {
+            self.forget(generation);
+        }
+    }
+
+    /// The time of a VM that drains is over.
+    fn expire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        let streams = generation.vm.borrow_mut().streams();
+        for (index, _) in generation.roots() {
+            tracing::warn!(
+                filter = &*self.slots[index].plugin.name,
+                streams,
+                "filter_drain_time is over: what still ran in a VM that was replaced ends now"
+            );
+        }
+        generation.enter(Phase::Ending);
+        generation
+            .vm
+            .borrow_mut()
+            .fail_streams("filter_drain_time is over");
+        self.end_roots_of(generation);
+        self.forget(generation);
+        self.after_calls(worker);
+    }
+
+    /// Tells its roots that it is over; whether all of them are gone.
+    pub(super) fn end_roots_of(&self, generation: &Generation) -> bool {
+        let mut gone = true;
+        for (index, root) in generation.roots() {
+            let ended = generation.vm.borrow_mut().end_root(root);
+            match ended {
+                Ok(ended) => gone &= ended,
+                Err(trap) => reports::crash(&self.slots[index].plugin.name, &trap, "-"),
+            }
+        }
+        gone
+    }
+
+    fn forget(&self, generation: &Generation) {
+        let id = generation.vm.borrow().id();
+        let gone = self.generations.borrow_mut().remove(&id);
+        // What its roots asked for last has been seen to, or has nobody to hear of it.
+        drop(gone);
+    }
+}
+
+/// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the
+/// next request gets a new one, at most once in a back-off.
+fn envoy_after_trap(slot: &Slot) -> State {
+    match (slot.loaded.borrow().config.on_failure, slot.started.get()) {
+        (OnFailure::Reload, Some(started)) => State::Down(started + RETRY),
+        (OnFailure::Reload, None) => State::Down(Instant::now()),
+        (OnFailure::Closed | OnFailure::Open, _) => State::Dead,
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native code",
+            Self::Changed => "its module has changed",
+            Self::Grown => "its memory had grown too large",
+            Self::Crashed => "its guest had crashed",
+        })
+    }
+}

@@ -1,0 +1,41 @@
+//! What the operator is told of filters: counters, readiness.
+
+use cofferdam_abi::Host as _;
+
+use super::slot::Slot;
+use super::{Plugins, Why};
+
+impl Plugins {
+    /// Another VM has taken, or will take, the place of a filter's.
+    pub(super) fn count_replaced(&self, slot: &Slot, why: Why) {
+        let reason = match why {
+            Why::Native => "native_code",
+            Why::Changed => "changed_module",
+            Why::Grown => "memory",
+            Why::Crashed => "crash",
+        };
+        let counter = self.host.shared().metrics().counter(
+            "cofferdam_filter_vm_replacements",
+            "VMs of a filter in whose place another was put, by why.",
+            &[("filter", &slot.plugin.name), ("reason", reason)],
+        );
+        counter.add(1);
+    }
+
+    /// A filter that keeps crashing is left alone for a while.
+    pub(super) fn count_held_back(&self, slot: &Slot) {
+        let counter = self.host.shared().metrics().counter(
+            "cofferdam_filter_held_back",
+            "How often a filter was held back because it kept crashing, on all workers.",
+            &[("filter", &slot.plugin.name)],
+        );
+        counter.add(1);
+    }
+
+    /// A filter has no VM and gets none for now, or has one again.
+    pub(super) fn set_down(&self, slot: &Slot, down: bool) {
+        if slot.down.replace(down) != down {
+            self.readiness.set(&slot.plugin.name, down);
+        }
+    }
+}
