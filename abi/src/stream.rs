@@ -248,7 +248,7 @@ impl StreamContext {
             };
             stream.windows[slot].open = true;
             stream.may_create_trailers[slot] = end;
-            (stream.windows[slot].visible().len(), exported)
+            (stream.windows[slot].visible_len(), exported)
         };
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let value = if exported {

@@ -4,11 +4,16 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes of one way, held by one filter of one stream.
 ///
-/// Most chunks go through untouched, so a lone chunk is kept as it came; only a second
-/// one, or an edit, makes a buffer of our own, which then grows in place.
+/// Chunks are kept as they came: a guest that reads all of them has them copied straight
+/// into its memory, and one that replaces them has nothing copied but what it puts there.
+/// They become one buffer when something else wants them whole.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     bytes: Bytes,
+    /// What came after it.
+    more: Vec<Bytes>,
+    /// Of all of them.
+    length: usize,
     /// Bytes before this were answered with StopIterationAndWatermark: still to be sent,
     /// not to be shown again.
     hidden: usize,
@@ -18,12 +23,16 @@ pub(crate) struct Window {
     pub(crate) changed: bool,
 }
 
+/// Smaller chunks are copied together: each would keep the whole buffer it was read into.
+const PIECE: usize = 2048;
+
 // === impl Window ===
 
 impl Window {
     /// One with a whole message in it, during the callback that tells of it.
     pub(crate) fn opened(bytes: Bytes) -> Self {
         Self {
+            length: bytes.len(),
             bytes,
             open: true,
             ..Self::default()
@@ -31,52 +40,102 @@ impl Window {
     }
 
     /// How many bytes are held, hidden ones included.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.length
     }
 
-    /// What the guest may see: the news during its body callback, everything that is held
-    /// while it is paused.
-    pub(crate) fn visible(&self) -> &[u8] {
+    /// How much the guest may see: the news during its body callback, everything that is
+    /// held while it is paused.
+    pub(crate) fn visible_len(&self) -> usize {
+        self.length - self.first_visible()
+    }
+
+    /// Copies what the guest may see from `start` on into `place`; whether there was so
+    /// much.
+    pub(crate) fn copy_visible(&self, start: usize, mut place: &mut [u8]) -> bool {
+        let mut skip = self.first_visible().saturating_add(start);
+        for piece in std::iter::once(&self.bytes).chain(&self.more) {
+            let Some(rest) = piece.get(skip..) else {
+                skip -= piece.len();
+                continue;
+            };
+            skip = 0;
+            let count = rest.len().min(place.len());
+            let (filled, empty) = place.split_at_mut(count);
+            filled.copy_from_slice(&rest[..count]);
+            place = empty;
+        }
+        place.is_empty()
+    }
+
+    fn first_visible(&self) -> usize {
         let from = if self.open { self.hidden } else { 0 };
-        self.bytes.get(from..).unwrap_or_default()
+        from.min(self.length)
     }
 
-    /// All that is held.
+    /// All of a window that nothing has been appended to.
     pub(crate) const fn held(&self) -> &Bytes {
         &self.bytes
     }
 
     /// Whether the guest may edit.
-    pub(crate) fn is_editable(&self) -> bool {
-        self.open || !self.bytes.is_empty()
+    pub(crate) const fn is_editable(&self) -> bool {
+        self.open || self.length != 0
     }
 
     /// Appends what has just arrived.
     pub(crate) fn append(&mut self, chunk: Bytes) {
-        if self.bytes.is_empty() {
+        if self.length == 0 {
+            self.length = chunk.len();
             self.bytes = chunk;
-        } else if !chunk.is_empty() {
-            let mut whole = self.take_mut(chunk.len());
-            whole.extend_from_slice(&chunk);
-            self.bytes = whole.freeze();
+            return;
+        }
+        self.length += chunk.len();
+        if chunk.len() >= PIECE {
+            return self.more.push(chunk);
+        }
+        let last = self.more.last_mut().unwrap_or(&mut self.bytes);
+        if last.len() < PIECE {
+            extend(last, &chunk);
+        } else {
+            self.more.push(Bytes::copy_from_slice(&chunk));
         }
     }
 
     /// Everything, to be passed on.
     pub(crate) fn take(&mut self) -> Bytes {
+        self.join();
         self.hidden = 0;
+        self.length = 0;
         std::mem::take(&mut self.bytes)
     }
 
     /// What is here now is kept but not shown again.
-    pub(crate) fn hide(&mut self) {
-        self.hidden = self.bytes.len();
+    pub(crate) const fn hide(&mut self) {
+        self.hidden = self.length;
     }
 
     /// Forgets what was not hidden before.
     pub(crate) fn drop_visible(&mut self) {
+        if self.hidden == 0 {
+            self.more.clear();
+        } else {
+            self.join();
+        }
         self.bytes.truncate(self.hidden);
+        self.length = self.bytes.len();
+    }
+
+    /// Makes one buffer of all of it.
+    fn join(&mut self) {
+        if !self.more.is_empty() {
+            let mut whole = BytesMut::with_capacity(self.length);
+            whole.extend_from_slice(&self.bytes);
+            for piece in self.more.drain(..) {
+                whole.extend_from_slice(&piece);
+            }
+            self.bytes = whole.freeze();
+        }
     }
 
     /// Replaces `size` bytes at `start` by `data` (section 2.3). `start` at or past the end
@@ -88,8 +147,8 @@ impl Window {
         data: &[u8],
         splice: bool,
     ) -> Result<(), ()> {
-        let hidden = if self.open { self.hidden } else { 0 };
-        let length = self.bytes.len().saturating_sub(hidden);
+        let hidden = self.first_visible();
+        let length = self.visible_len();
         let (start, end) = if start >= length {
             (length, length)
         } else if start == 0 || splice {
@@ -105,32 +164,37 @@ impl Window {
             let kept = self.hidden.saturating_sub(end.max(start));
             self.hidden = start + data.len() + kept;
         }
-        if start == 0 && end == self.bytes.len() {
+        if start == 0 && end == self.length {
+            self.more.clear();
             self.bytes = Bytes::copy_from_slice(data);
-        } else if start == self.bytes.len() {
-            let mut whole = self.take_mut(data.len());
-            whole.extend_from_slice(data);
-            self.bytes = whole.freeze();
+        } else if start == self.length {
+            self.join();
+            extend(&mut self.bytes, data);
         } else {
-            let mut whole = BytesMut::with_capacity(self.bytes.len() - (end - start) + data.len());
+            self.join();
+            let mut whole = BytesMut::with_capacity(self.length - (end - start) + data.len());
             whole.extend_from_slice(&self.bytes[..start]);
             whole.extend_from_slice(data);
             whole.extend_from_slice(&self.bytes[end..]);
             self.bytes = whole.freeze();
         }
+        self.length = self.bytes.len();
         Ok(())
     }
+}
 
-    fn take_mut(&mut self, more: usize) -> BytesMut {
-        match std::mem::take(&mut self.bytes).try_into_mut() {
-            Ok(owned) => owned,
-            Err(shared) => {
-                let mut owned = BytesMut::with_capacity((shared.len() + more) * 2);
-                owned.extend_from_slice(&shared);
-                owned
-            }
+/// Appends to a buffer: in place if it is ours alone.
+fn extend(bytes: &mut Bytes, more: &[u8]) {
+    let mut whole = match std::mem::take(bytes).try_into_mut() {
+        Ok(owned) => owned,
+        Err(shared) => {
+            let mut owned = BytesMut::with_capacity((shared.len() + more.len()) * 2);
+            owned.extend_from_slice(&shared);
+            owned
         }
-    }
+    };
+    whole.extend_from_slice(more);
+    *bytes = whole.freeze();
 }
 
 #[cfg(test)]
@@ -138,13 +202,15 @@ mod tests {
     use super::*;
 
     fn edited(start: usize, size: usize, data: &str, splice: bool) -> Result<String, ()> {
-        let mut window = Window {
-            bytes: Bytes::from_static(b"hello"),
-            open: true,
-            ..Window::default()
-        };
+        let mut window = Window::opened(Bytes::from_static(b"hello"));
         window.edit(start, size, data.as_bytes(), splice)?;
-        Ok(String::from_utf8_lossy(window.visible()).into_owned())
+        Ok(String::from_utf8_lossy(&visible(&window)).into_owned())
+    }
+
+    fn visible(window: &Window) -> Vec<u8> {
+        let mut all = vec![0; window.visible_len()];
+        assert!(window.copy_visible(0, &mut all));
+        all
     }
 
     #[test]
@@ -170,12 +236,12 @@ mod tests {
         window.append(Bytes::from_static(b"ab"));
         window.hide();
         window.append(Bytes::from_static(b"cd"));
-        assert_eq!(window.visible(), b"cd");
+        assert_eq!(visible(&window), b"cd");
         window
             .edit(0, 2, b"X", false)
             .expect("replace all that is shown");
         window.open = false;
-        assert_eq!(window.visible(), b"abX");
+        assert_eq!(visible(&window), b"abX");
         assert_eq!(window.take(), &b"abX"[..]);
         assert_eq!(window.len(), 0);
     }
@@ -200,6 +266,49 @@ mod tests {
             window.append(Bytes::copy_from_slice(&[byte; 3]));
         }
         assert_eq!(window.len(), 768);
-        assert_eq!(window.visible()[765..], [255; 3]);
+        assert_eq!(visible(&window)[765..], [255; 3]);
+    }
+
+    #[test]
+    fn pieces_read_and_change_as_one_buffer_would() {
+        let sizes = [1, 5000, 3, 4, 2048, 2047, 9000, 1, 8192];
+        let whole: Vec<u8> = (0..sizes.iter().sum())
+            .map(|at: usize| u8::try_from(at % 251).unwrap_or(0))
+            .collect();
+        let filled = |open: bool| {
+            let mut window = Window {
+                open,
+                ..Window::default()
+            };
+            let mut rest = Bytes::copy_from_slice(&whole);
+            for size in sizes {
+                window.append(rest.split_to(size));
+            }
+            window
+        };
+        assert!(filled(true).more.len() > 3, "it is in pieces");
+        assert_eq!(visible(&filled(true)), whole);
+        assert_eq!(filled(false).take(), whole);
+        for start in [0, 1, 4999, 5001, 5008, 20_000, whole.len()] {
+            for length in [0, 1, 3000, whole.len() - start] {
+                let length = length.min(whole.len() - start);
+                let mut part = vec![0; length];
+                assert!(filled(true).copy_visible(start, &mut part));
+                assert_eq!(part, whole[start..start + length]);
+                let mut window = filled(true);
+                window.edit(start, length, b"new", true).expect("may");
+                let mut wanted = whole.clone();
+                wanted.splice(start..start + length, *b"new");
+                assert_eq!(visible(&window), wanted, "{start} {length}");
+                assert_eq!(window.take(), wanted);
+            }
+        }
+        assert!(!filled(true).copy_visible(1, &mut vec![0; whole.len()]));
+        let mut window = filled(true);
+        window.hide();
+        window.append(Bytes::from_static(&[7; 3000]));
+        assert_eq!(visible(&window), [7; 3000]);
+        window.drop_visible();
+        assert_eq!(window.take(), whole);
     }
 }

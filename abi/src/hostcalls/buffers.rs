@@ -18,10 +18,9 @@ pub(crate) fn get_buffer_bytes<C: GuestCaller>(
     value_len: u32,
 ) -> Outcome {
     let buffer = buffer_type(caller.state(), buffer)?;
-    let range = |bytes: &[u8]| {
-        let start = (start as usize).min(bytes.len());
-        let end = start.saturating_add(max as usize).min(bytes.len());
-        start..end
+    let range = |length: usize| {
+        let start = (start as usize).min(length);
+        start..start.saturating_add(max as usize).min(length)
     };
     // A body is copied from its window straight into the guest.
     if let Some((way, tcp)) = body(buffer) {
@@ -29,20 +28,16 @@ pub(crate) fn get_buffer_bytes<C: GuestCaller>(
         let Some(stream) = stream.filter(|stream| stream.tcp == tcp) else {
             return guest::give(caller, value, value_len, &[]);
         };
-        let length = range(stream.window(way).visible()).len();
-        return guest::give_with(caller, value, value_len, length, |state, place| {
+        let range = range(stream.window(way).visible_len());
+        return guest::give_with(caller, value, value_len, range.len(), |state, place| {
+            // The guest's allocator has run meanwhile.
             let stream = state.stream().ok_or(Status::InternalFailure)?;
-            let visible = stream.window(way).visible();
-            let part = visible.get(range(visible)).ok_or(Status::InternalFailure)?;
-            if part.len() != place.len() {
-                return Err(Status::InternalFailure);
-            }
-            place.copy_from_slice(part);
-            Ok(())
+            let copied = stream.window(way).copy_visible(range.start, place);
+            copied.then_some(()).ok_or(Status::InternalFailure)
         });
     }
     let bytes = fixed(caller.state(), buffer).ok_or(Status::NotFound)?;
-    guest::give(caller, value, value_len, &bytes[range(&bytes)])
+    guest::give(caller, value, value_len, &bytes[range(bytes.len())])
 }
 
 pub(crate) fn get_buffer_status<C: GuestCaller>(
@@ -58,7 +53,7 @@ pub(crate) fn get_buffer_status<C: GuestCaller>(
         Some((way, tcp)) => state
             .stream()
             .filter(|stream| stream.tcp == tcp)
-            .map_or(0, |stream| stream.window(way).visible().len()),
+            .map_or(0, |stream| stream.window(way).visible_len()),
         None => fixed(state, buffer).ok_or(Status::NotFound)?.len(),
     };
     let (memory, _) = caller.split();

@@ -115,7 +115,7 @@ impl Filter {
         let end = self.way(way).ended;
         let size = self.context.with_window(way, |window| {
             window.open = true;
-            window.visible().len()
+            window.visible_len()
         });
         let size = u32::try_from(size.unwrap_or(0)).unwrap_or(u32::MAX);
         let shown = self
