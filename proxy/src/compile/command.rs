@@ -122,7 +122,7 @@ mod work {
                 let artifacts = Artifacts::new(&artifacts);
                 let mut done = HashSet::new();
                 for task in &tasks {
-                    task.into_cache(&artifacts, limits, &mut done, &mut refused, &mut said);
+                    task.to_cache(&artifacts, limits, &mut done, &mut refused, &mut said);
                 }
             }
         }
@@ -240,7 +240,7 @@ mod work {
         }
 
         /// Finds its code or makes it. `done` knows what has been seen to.
-        fn into_cache(
+        fn to_cache(
             &self,
             artifacts: &Artifacts,
             limits: Compiler,

@@ -155,7 +155,7 @@ fn what_crashed_writers_left_goes_and_what_is_being_written_stays() {
     directory.write("kept", b"kept").expect("written");
     Directory::create(&path).expect("opened");
     assert_ne!(part, left);
-    assert_eq!(names(&path), [part.clone(), "kept".to_owned()]);
+    assert_eq!(names(&path), [part, "kept".to_owned()]);
     writing.write_all(b"to the end").expect("its name is there");
     drop(writing);
     Directory::create(&path).expect("opened");
