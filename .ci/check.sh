@@ -24,6 +24,8 @@ if [[ $only != fmt ]]; then
     .ci/setup.sh build
     say "clippy: workspace"
     cargo clippy --locked --workspace --all-targets -- -D warnings
+    say "clippy: a proxy without the compiler"
+    cargo clippy --locked --workspace --no-default-features -- -D warnings
     # Guests are looked at as host code: that needs no wasm target, and nothing is linked.
     for workspace in "${outside[@]}"; do
         say "clippy: $workspace"

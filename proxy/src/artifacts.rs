@@ -72,7 +72,15 @@ impl Artifacts {
         compat: &Compat,
         given: Option<&Precompiled>,
     ) -> Option<Box<dyn Code>> {
-        let artifact = self.find(module, native, given)?;
+        if let Some(given) = given
+            && let Some(artifact) = self.signed(module, native, given)
+        {
+            match native.load(module, compat, &artifact) {
+                Ok(code) => return Some(code),
+                Err(error) => self.refuse_given(given, &error),
+            }
+        }
+        let artifact = self.kept(module, native)?;
         match native.load(module, compat, &artifact) {
             Ok(code) => Some(code),
             // Whole, and ours, and the engine will not have it.
@@ -123,16 +131,14 @@ impl Artifacts {
             &module.digest,
             native.fingerprint(),
         );
-        match artifact {
-            Ok(artifact) => Some(artifact),
-            Err(error) => {
-                self.say(&format!(
-                    "precompiled code is not used: {}: {error}",
-                    given.file.display()
-                ));
-                None
-            }
-        }
+        artifact
+            .map_err(|error| self.refuse_given(given, &error))
+            .ok()
+    }
+
+    fn refuse_given(&self, given: &Precompiled, why: &dyn Display) {
+        let file = given.file.display();
+        self.say(&format!("precompiled code is not used: {file}: {why}"));
     }
 
     fn kept(&self, module: &Module, native: &Native) -> Option<Artifact> {

@@ -29,7 +29,9 @@ use crate::host::ClusterNames;
 use trial::{diagnostic, hint};
 
 pub(crate) use board::{Board, Publication};
-pub(crate) use engines::{Engines, STACK, native_config};
+pub(crate) use engines::Engines;
+#[cfg(feature = "compiler")]
+pub(crate) use engines::native_config;
 pub(crate) use program::Program;
 
 pub(crate) use cofferdam_abi::engine::wasmi::Wasmi;

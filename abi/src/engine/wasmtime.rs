@@ -28,7 +28,7 @@ use crate::state::HostState;
 // What `exports` and `link` are written for.
 use ::wasmtime as backend;
 use backend::{
-    Config, Engine, FuncType, InstancePre, Linker, ModuleVersionStrategy, OptLevel, ValType,
+    Config, Engine, FuncType, InstancePre, Linker, ModuleVersionStrategy, ValType,
     WasmBacktraceDetails,
 };
 
@@ -156,7 +156,7 @@ fn settings(native: NativeConfig) -> Config {
     // Fails for texts of more than 255 bytes only.
     let _ = config.module_version(version);
     #[cfg(feature = "compiler")]
-    config.cranelift_opt_level(OptLevel::Speed);
+    config.cranelift_opt_level(backend::OptLevel::Speed);
     if native.compact {
         config
             .memory_reservation(64 << 20)

@@ -1,6 +1,8 @@
 //! The engines, as tests run guests on them.
 
+#[cfg(feature = "compiler")]
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "compiler")]
 use std::time::Duration;
 
 use crate::engine::Code;

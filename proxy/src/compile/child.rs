@@ -9,11 +9,11 @@ use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Args;
-use cofferdam_abi::Module;
+use cofferdam_abi::{Limits, Module};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::{MODULE, idle_ticks};
-use crate::modules::{Native, NativeConfig, STACK};
+use crate::modules::{Native, NativeConfig};
 
 /// What the parent asks for, on the command line.
 #[derive(Debug, Clone, Args)]
@@ -48,7 +48,8 @@ pub fn run(task: &Task) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let config = NativeConfig {
-        stack: STACK,
+        // Of no consequence for the code.
+        stack: Limits::default().stack,
         fuel: task.fuel,
         compact: task.compact,
     };
@@ -72,6 +73,9 @@ fn restrict(task: &Task) -> io::Result<()> {
         return Err(io::Error::other("the parent has gone"));
     }
     rustix::thread::set_no_new_privs(true)?;
+    // In a small container the system may run out of memory before this does: then it is
+    // this that ends, not the proxy.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // Address space is what can be bounded; what the program maps at start is its own affair.
     limit(Resource::As, task.memory.saturating_add(mapped()?), 0)?;
     // At the second limit it would be killed by a signal that says nothing.

@@ -70,8 +70,8 @@ mod work {
     use std::path::{Path, PathBuf};
 
     use bytes::Bytes;
-    use cofferdam_abi::Module;
     use cofferdam_abi::engine::artifact::Artifact;
+    use cofferdam_abi::{Limits, Module};
     use ring::signature::Ed25519KeyPair;
     use rustls::pki_types::PrivatePkcs8KeyDer;
     use rustls::pki_types::pem::PemObject as _;
@@ -204,7 +204,7 @@ mod work {
 
         fn of_files(options: &Options, refused: &mut Refused) -> Vec<Self> {
             let config = NativeConfig {
-                stack: modules::STACK,
+                stack: Limits::default().stack,
                 fuel: options.fuel,
                 compact: options.compact,
             };

@@ -144,6 +144,9 @@ fn verdict(
         return Err(Failure::Memory(limits.memory));
     }
     let how = match one_line(words) {
+        words if words.is_empty() && status.signal() == Some(Signal::KILL.as_raw()) => {
+            "something killed it; the system does that where memory is short".to_owned()
+        }
         words if words.is_empty() => status.to_string(),
         words => format!("{words} ({status})"),
     };
@@ -200,3 +203,6 @@ impl Write for Timed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ fn fail(job: Job, failure: Failure) {
     }
     (job.done)(Err(failure));
 }
+
+#[cfg(test)]
+mod tests;

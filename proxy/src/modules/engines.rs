@@ -17,9 +17,6 @@ use crate::config::Config;
 use crate::host::thread_time;
 use crate::ticker;
 
-/// Native stack of a guest where no filter's limits are at hand, in bytes.
-pub(crate) const STACK: usize = 512 << 10;
-
 /// What runs modules.
 #[derive(Debug, Default)]
 pub(crate) struct Engines {

@@ -6,6 +6,7 @@ mod support;
 mod bodies;
 mod certificates;
 mod command;
+#[cfg(feature = "compiler")]
 mod compile;
 mod configuration;
 mod drain;
@@ -14,6 +15,8 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+#[cfg(not(feature = "compiler"))]
+mod no_compiler;
 mod peers;
 mod routing;
 mod smuggling;
