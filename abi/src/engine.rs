@@ -16,6 +16,8 @@ pub mod wasmi;
 #[cfg(feature = "wasmtime")]
 pub mod wasmtime;
 
+use std::time::Duration;
+
 use crate::callbacks::Callback;
 use crate::error::{LoadError, Trap};
 use crate::state::HostState;
@@ -36,6 +38,9 @@ pub struct Spent {
     pub fuel: u64,
     /// Ticks of the engine's clock that fell into the call; 0 on the interpreter.
     pub ticks: u32,
+    /// Time, in the unit that [`Instance::units`] counts it in: fuel on the interpreter; on
+    /// the hot tier nanoseconds, 0 if no tick fell into the call, and right in the mean.
+    pub time: u64,
 }
 
 /// A compiled module, ready to be instantiated on any worker.
@@ -69,6 +74,13 @@ pub trait Instance {
 
     /// What the last call took.
     fn spent(&self) -> Spent;
+
+    /// What that much time is in [`Spent::time`].
+    fn units(&self, time: Duration) -> u64;
+
+    /// The next call may take that much time at most, in [`Spent::time`], where that is less
+    /// than its limit.
+    fn shorten(&mut self, time: u64);
 
     /// Whether the module exports it.
     fn exports(&self, callback: Callback) -> bool;

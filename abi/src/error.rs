@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::engine::Tier;
 use crate::limits::Limit;
 
 /// A module that cannot be used, or a VM that could not be started.
@@ -42,6 +43,8 @@ pub struct Trap {
     pub callback: &'static str,
     /// What the engine or the host said.
     pub message: String,
+    /// How the guest was run.
+    pub tier: Tier,
     /// Functions of the guest that were running, innermost first, by the names the module
     /// gives them and, where it carries DWARF, file and line. Empty on an engine that does
     /// not keep them.

@@ -11,6 +11,7 @@ use crate::limits::Limit;
 use crate::property::Node;
 use crate::shared::{QueueNotifier, Shared, VmId};
 use crate::types::LogLevel;
+use crate::usage::Usage;
 
 /// The embedder, as seen by every VM of one worker.
 pub trait Host {
@@ -80,6 +81,12 @@ pub trait Host {
     /// Shared data has lost entries to its bounds: [`Shared::take_evictions`] knows how
     /// many. Worth one line a minute.
     fn evicted(&self) {}
+
+    /// Where a plugin's calls on this thread are counted; nobody looks, by default. Asked
+    /// when one of its roots is created.
+    fn usage(&self, _plugin: &str) -> Arc<Usage> {
+        Arc::default()
+    }
 
     /// A guest has come up against one of its limits in `callback`, the export that runs.
     /// Comes each time: with [`Limit::Log`] for every record that is dropped.

@@ -64,6 +64,7 @@ pub mod tcp;
 pub mod testing;
 pub mod tier;
 pub mod types;
+pub mod usage;
 pub mod version;
 mod vm;
 mod window;

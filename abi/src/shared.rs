@@ -14,7 +14,7 @@ mod queue;
 mod space;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub(crate) use space::Room;
 pub use space::Space;
 pub(crate) use store::SetError;
 
+use crate::usage::{Usage, Used};
+
 /// Everything that VMs of different workers share. Workers hold it in an [`Arc`].
 #[derive(Debug)]
 pub struct Shared {
@@ -38,6 +40,7 @@ pub struct Shared {
     cas: Arc<AtomicU32>,
     next_vm: AtomicU64,
     metrics: Metrics,
+    usages: Mutex<Vec<(String, Arc<Usage>)>>,
 }
 
 /// How much the VMs of one VM id may keep, all of them together.
@@ -76,6 +79,13 @@ pub enum Eviction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VmId(u64);
 
+impl VmId {
+    /// A number that is most likely another for another VM.
+    pub(crate) const fn seed(self) -> u32 {
+        (self.0 ^ self.0 >> 32) as u32
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -90,6 +100,7 @@ impl Shared {
             cas: Arc::new(AtomicU32::new(1)),
             next_vm: AtomicU64::new(1),
             metrics: Metrics::default(),
+            usages: Mutex::default(),
         }
     }
 
@@ -150,6 +161,37 @@ impl Shared {
     #[must_use]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Where one thread counts what the plugin of that name uses. For the thread to keep and
+    /// to ask for once: it is kept here for ever.
+    #[must_use]
+    pub fn new_usage(&self, plugin: &str) -> Arc<Usage> {
+        let usage = Arc::<Usage>::default();
+        lock(&self.usages).push((plugin.to_owned(), usage.clone()));
+        usage
+    }
+
+    /// What all threads together have used, by plugin, in the order of names, tiers and
+    /// callbacks.
+    #[must_use]
+    pub fn used(&self) -> Vec<(String, Used)> {
+        let mut sums = BTreeMap::new();
+        for (plugin, usage) in &*lock(&self.usages) {
+            for used in usage.read() {
+                let sum = sums
+                    .entry((plugin.clone(), used.tier, used.callback as usize))
+                    .or_insert(Used {
+                        calls: 0,
+                        cost: 0,
+                        ..used
+                    });
+                sum.calls += used.calls;
+                sum.cost = sum.cost.saturating_add(used.cost);
+            }
+        }
+        let names = sums.into_iter();
+        names.map(|((plugin, ..), used)| (plugin, used)).collect()
     }
 
     /// A number for a new VM.

@@ -26,6 +26,7 @@ use crate::output::Output;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::{Defined, Space, VmId};
 use crate::types::{BufferType, MapType, Way};
+use crate::usage::{Tally, Usage};
 use crate::version::AbiVersion;
 use crate::vm::RootId;
 use crate::window::Window;
@@ -90,6 +91,8 @@ pub(crate) struct Root {
     pub(crate) prototypes: Prototypes,
     /// What it and its streams have written to the log.
     written: Written,
+    /// What they have used. Counting who holds it must be cheap: each stream does.
+    tally: Rc<Tally>,
     /// Expressions it and its streams have created.
     #[cfg(feature = "foreign")]
     pub(crate) expressions: Expressions,
@@ -329,6 +332,11 @@ impl HostState {
         }
     }
 
+    /// Where calls of a context are counted; those of none are not.
+    pub(crate) fn tally_of(&self, id: u32) -> Option<Rc<Tally>> {
+        self.root_of(id).map(|root| root.tally.clone())
+    }
+
     /// The root a context belongs to; contexts of the VM itself have none.
     fn root_of(&self, id: u32) -> Option<&Root> {
         let id = self.streams.get(&id).map_or(id, |stream| stream.root);
@@ -415,7 +423,7 @@ impl std::fmt::Debug for HostState {
 
 impl Root {
     /// A root that is about to be configured.
-    pub(crate) fn new(plugin: Rc<Plugin>) -> Self {
+    pub(crate) fn new(plugin: Rc<Plugin>, usage: Arc<Usage>) -> Self {
         Self {
             plugin,
             configuring: true,
@@ -426,6 +434,7 @@ impl Root {
             redis: Vec::new(),
             prototypes: Prototypes::default(),
             written: Written::default(),
+            tally: Rc::new(Tally::new(usage)),
             #[cfg(feature = "foreign")]
             expressions: Expressions::default(),
         }

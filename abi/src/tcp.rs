@@ -265,7 +265,7 @@ impl TcpChain {
 
     fn broken(&mut self, position: usize, trap: Trap) {
         let context = &mut self.filters[position].context;
-        context.forget();
+        context.give_up();
         let plugin = context.plugin.clone();
         let reason = FailureReason::Trap(trap);
         self.failure.get_or_insert(Failure { plugin, reason });

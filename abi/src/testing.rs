@@ -25,6 +25,7 @@ use crate::property::Node;
 use crate::shared::{QueueNotifier, QueueReady, Shared};
 use crate::stream::Part;
 use crate::types::{LogLevel, Way};
+use crate::usage::Usage;
 use crate::vm::{RootId, Vm};
 
 /// A host that writes everything down, with time that stands still until it is moved.
@@ -179,6 +180,10 @@ impl Host for RecordingHost {
 
     fn evicted(&self) {
         self.evicted.set(self.evicted.get() + 1);
+    }
+
+    fn usage(&self, plugin: &str) -> Arc<Usage> {
+        self.shared.new_usage(plugin)
     }
 
     fn limited(&self, origin: &Origin<'_>, limit: Limit, callback: &'static str) {

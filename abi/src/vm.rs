@@ -1,37 +1,46 @@
 //! One guest instance and its contexts.
 //!
-//! Everything that enters guest code goes through [`Vm::call`], which sets whose turn it
+//! Everything that enters guest code goes through [`Vm::enter`], which sets whose turn it
 //! is before and cleans up after. A VM in which a call trapped is marked; whoever owns it
 //! puts a new one in its place, and streams that began on it may finish on it.
 
+mod account;
 mod deliver;
 mod life;
 mod outside;
 
 use std::any::Any;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::callbacks::Callback;
 use crate::capabilities::Callbacks;
-use crate::engine::{Code, Instance};
-use crate::error::{LoadError, Trap};
+use crate::engine::{Code, Instance, Spent, Tier};
+use crate::error::{LoadError, Trap, TrapKind};
 use crate::exchange::{Effect, Exchange, SharedExchange};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
 use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream};
+use crate::usage::{Sampler, Tally};
 use crate::version::AbiVersion;
+pub(crate) use account::Account;
 use life::Life;
 pub use life::{Condition, Watch};
 
 /// A running guest, owned by one worker.
 pub struct Vm {
     instance: Box<dyn Instance>,
+    tier: Tier,
     /// What it exports and may be called: anything else costs one look at this.
     callbacks: Callbacks,
+    time: Time,
+    sampler: Sampler,
+    /// What the last call took.
+    last: Spent,
     id: VmId,
     failed: bool,
     /// A stream's end has crashed since it was last seen to work.
@@ -41,6 +50,15 @@ pub struct Vm {
     life: Life,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
+}
+
+/// How long things may take, in the engine's units.
+#[derive(Debug)]
+struct Time {
+    callback: u64,
+    stream: u64,
+    /// No call is begun for a stream that has less.
+    least: u64,
 }
 
 /// A root context of a VM.
@@ -69,12 +87,24 @@ impl Vm {
         let state = HostState::new(host, settings, version);
         let id = state.vm;
         let mut instance = code.instantiate(state, &limits)?;
+        let stream = limits
+            .stream_cpu
+            .map_or(u64::MAX, |time| instance.units(time));
+        let time = Time {
+            callback: instance.units(limits.callback),
+            stream,
+            least: instance.units(Duration::from_millis(1)).min(stream / 2),
+        };
         instance.state().starting = false;
         instance.state().flush_output();
         let callbacks = allowed.and(|callback| instance.exports(callback));
         Ok(Self {
             instance,
+            tier: code.tier(),
             callbacks,
+            time,
+            sampler: Sampler::new(id.seed()),
+            last: Spent::default(),
             id,
             failed: false,
             shaken: false,
@@ -94,7 +124,8 @@ impl Vm {
         let state = self.instance.state();
         let vm_size = length(&state.settings.configuration);
         let plugin_size = length(&plugin.configuration);
-        state.roots.insert(id, Root::new(plugin));
+        let usage = state.host.usage(&plugin.name);
+        state.roots.insert(id, Root::new(plugin, usage));
         let created = self.configure_root(id, vm_size, plugin_size);
         let state = self.instance.state();
         match created {
@@ -141,14 +172,16 @@ impl Vm {
         root: RootId,
         exchange: SharedExchange,
         position: usize,
-    ) -> Result<StreamId, Trap> {
+    ) -> Result<(StreamId, Account), Trap> {
         let id = self.new_id("proxy_on_context_create")?;
-        self.instance
-            .state()
+        let state = self.instance.state();
+        let account = Account::new(state.tally_of(root.0).unwrap_or_default());
+        state
             .streams
             .insert(id, Stream::new(root.0, exchange, position));
-        match self.call(Callback::ContextCreate, id, [id, root.0, 0, 0, 0]) {
-            Ok(_) => Ok(StreamId(id)),
+        let args = [id, root.0, 0, 0, 0];
+        match self.call_stream(Callback::ContextCreate, id, args, &account) {
+            Ok(_) => Ok((StreamId(id), account)),
             Err(trap) => {
                 self.forget_stream(StreamId(id));
                 Err(trap)
@@ -156,25 +189,33 @@ impl Vm {
         }
     }
 
-    /// Calls `callback` on behalf of context `id`. Exports that are missing, or that it has
-    /// no capability for, answer 0.
-    pub(crate) fn call(
+    /// Enters the guest, on behalf of context `id`. A call that runs out of time has run out
+    /// of what `over` says.
+    fn enter(
         &mut self,
         callback: Callback,
         id: u32,
         args: [u32; 5],
+        tally: Option<&Tally>,
+        over: TrapKind,
     ) -> Result<u32, Trap> {
-        if !self.callbacks.contains(callback) {
-            return Ok(0);
-        }
         let state = self.instance.state();
         state.current = id;
         state.effective = 0;
         state.callback = Some(callback);
-        let result = self.instance.call(callback, args);
+        let timed = self.tier == Tier::Native && self.sampler.next();
+        let begun = timed.then(|| state.host.monotonic());
+        let mut result = self.instance.call(callback, args);
+        self.last = self.instance.spent();
+        if let Some(tally) = tally {
+            self.count(callback, tally, begun);
+        }
         let state = self.instance.state();
         state.flush_output();
-        if let Err(trap) = &result {
+        if let Err(trap) = &mut result {
+            if trap.kind == TrapKind::Deadline {
+                trap.kind = over;
+            }
             state.trapped(trap);
         }
         state.current = 0;
@@ -189,7 +230,7 @@ impl Vm {
                 self.fail(id);
             }
         }
-        self.account();
+        self.account(self.last.fuel);
         result
     }
 
@@ -258,21 +299,31 @@ impl Vm {
         if !self.instance.state().roots.contains_key(&root.0) {
             return Ok(());
         }
-        let called = self.call_foreign(root.0, function, args);
+        let called = self.call_foreign(root.0, function, args, None);
         if let Err(trap) = &called {
             self.fail_held_streams(root, trap);
         }
         called
     }
 
-    /// Likewise on behalf of any context.
-    pub(crate) fn call_foreign(&mut self, id: u32, function: u32, args: Bytes) -> Result<(), Trap> {
+    /// Likewise on behalf of any context; a stream's has an account.
+    pub(crate) fn call_foreign(
+        &mut self,
+        id: u32,
+        function: u32,
+        args: Bytes,
+        account: Option<&Account>,
+    ) -> Result<(), Trap> {
         let size = length(&args);
         let state = self.instance.state();
         let root = state.streams.get(&id).map_or(id, |stream| stream.root);
         let content = Content::Arguments(args);
         state.delivery = Some(Delivery { root, content });
-        let called = self.call(Callback::ForeignFunction, id, [id, function, size, 0, 0]);
+        let args = [id, function, size, 0, 0];
+        let called = match account {
+            Some(account) => self.call_stream(Callback::ForeignFunction, id, args, account),
+            None => self.call(Callback::ForeignFunction, id, args),
+        };
         self.instance.state().delivery = None;
         called.map(drop)
     }
@@ -417,9 +468,10 @@ impl Vm {
             self.fail(0);
         }
         id.ok_or_else(|| Trap {
-            kind: crate::error::TrapKind::Fault,
+            kind: TrapKind::Fault,
             callback,
             message: "all context ids are used up".to_owned(),
+            tier: self.tier,
             frames: Vec::new(),
         })
     }

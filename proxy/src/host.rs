@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cofferdam_abi::engine::ticks::Pulse;
 use cofferdam_abi::property::Node;
 use cofferdam_abi::shared::{Counter, QueueNotifier, VmId};
+use cofferdam_abi::usage::Usage;
 use cofferdam_abi::{Host, Limit, LogLevel, Origin, Shared, Trap};
 
 use crate::config::Cluster;
@@ -38,6 +39,8 @@ pub(crate) struct WorkerHost {
     /// While a configuration is being verified, records are kept for its error message.
     captured: Option<RefCell<Vec<String>>>,
     refusals: RefCell<Refusals>,
+    /// What each filter uses on this worker.
+    usages: RefCell<HashMap<String, Arc<Usage>>>,
     /// Of each filter, how often it was refused something.
     refused: RefCell<HashMap<String, Arc<Counter>>>,
     shared: Arc<Shared>,
@@ -84,6 +87,7 @@ impl WorkerHost {
             attention: RefCell::default(),
             captured: None,
             refusals: RefCell::default(),
+            usages: RefCell::default(),
             refused: RefCell::default(),
             shared,
             notifier,
@@ -234,6 +238,16 @@ impl Host for WorkerHost {
     fn evicted(&self) {
         self.evicted.set(true);
         self.effects.set(true);
+    }
+
+    fn usage(&self, plugin: &str) -> Arc<Usage> {
+        let mut usages = self.usages.borrow_mut();
+        if let Some(usage) = usages.get(plugin) {
+            return usage.clone();
+        }
+        let usage = self.shared.new_usage(plugin);
+        usages.insert(plugin.to_owned(), usage.clone());
+        usage
     }
 
     fn limited(&self, origin: &Origin<'_>, limit: Limit, callback: &'static str) {

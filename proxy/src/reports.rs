@@ -79,17 +79,37 @@ pub(crate) fn crash(filter: &str, trap: &Trap, request: &str) {
         return;
     };
     let limit = trap.kind.limit().map(Limit::as_str);
+    let backtrace = (!trap.frames.is_empty()).then(|| backtrace(&trap.frames));
     let left_out = (left_out > 0).then_some(left_out);
     tracing::error!(
         filter,
         callback = trap.callback,
         request,
+        engine = trap.tier.as_str(),
         limit,
         left_out,
+        backtrace,
         "filter crashed: {}: {}",
         trap.kind,
         printable(trap.message.as_bytes())
     );
+}
+
+/// Functions of a guest, innermost first: its author's names, and so a guest's words.
+fn backtrace(frames: &[String]) -> String {
+    /// Most of them in one line, and most bytes of each.
+    const FRAMES: usize = 16;
+    const LENGTH: usize = 200;
+    let shown = frames.iter().take(FRAMES).map(|frame| {
+        let end = frame.floor_char_boundary(LENGTH);
+        let cut = if end < frame.len() { "…" } else { "" };
+        format!("{}{cut}", printable(&frame.as_bytes()[..end]))
+    });
+    let mut line = shown.collect::<Vec<_>>().join(" < ");
+    if frames.len() > FRAMES {
+        line.push_str(" < …");
+    }
+    line
 }
 
 /// Counts that a guest has come up against a limit, and tells of it now and then: at most

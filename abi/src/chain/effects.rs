@@ -15,7 +15,7 @@ impl Chain {
         let plugin = filter.context.plugin.clone();
         let (reason, answer) = match broken {
             Broken::Trap(trap) => {
-                filter.context.forget();
+                filter.context.give_up();
                 // What it asked for before it crashed is void.
                 self.exchange
                     .borrow_mut()

@@ -1,8 +1,8 @@
 //! The exports of a module in the shapes callbacks have. A module of each engine's, as
 //! [`super::link`] is.
 
-use super::Data;
 use super::backend::{Error, Func, Store, TypedFunc};
+use super::{Data, enter};
 use crate::module::Entry;
 
 /// An exported callback by its shape.
@@ -43,14 +43,14 @@ impl Export {
         [a, b, c, d, e]: [u32; 5],
     ) -> Result<u32, Error> {
         match self {
-            Self::P1(func) => func.call(store, a).map(|()| 0),
-            Self::P2(func) => func.call(store, (a, b)).map(|()| 0),
-            Self::P3(func) => func.call(store, (a, b, c)).map(|()| 0),
-            Self::P4(func) => func.call(store, (a, b, c, d)).map(|()| 0),
-            Self::P5(func) => func.call(store, (a, b, c, d, e)).map(|()| 0),
-            Self::R1(func) => func.call(store, a),
-            Self::R2(func) => func.call(store, (a, b)),
-            Self::R3(func) => func.call(store, (a, b, c)),
+            Self::P1(func) => enter(func, store, a).map(|()| 0),
+            Self::P2(func) => enter(func, store, (a, b)).map(|()| 0),
+            Self::P3(func) => enter(func, store, (a, b, c)).map(|()| 0),
+            Self::P4(func) => enter(func, store, (a, b, c, d)).map(|()| 0),
+            Self::P5(func) => enter(func, store, (a, b, c, d, e)).map(|()| 0),
+            Self::R1(func) => enter(func, store, a),
+            Self::R2(func) => enter(func, store, (a, b)),
+            Self::R3(func) => enter(func, store, (a, b, c)),
         }
     }
 }

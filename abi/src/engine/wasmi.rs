@@ -1,9 +1,8 @@
 //! The interpreter (wasmi): starts in a millisecond, needs no executable memory.
 //!
-//! Time is bounded by fuel: an engine is calibrated once ([`Wasmi::calibrate`]), a call
-//! gets as much fuel as its time buys. Fuel is the same for the same call on every
-//! machine, so a limit that is far off is far off everywhere. There is no backtrace: wasmi
-//! does not keep one.
+//! Time is bounded by fuel and by the thread's clock ([`meter`]): an engine is calibrated
+//! once ([`Wasmi::calibrate`]), a call gets as much fuel as its time buys, and when that is
+//! gone the clock is asked. There is no backtrace: wasmi does not keep one.
 
 mod calibrate;
 #[path = "exports.rs"]
@@ -12,6 +11,7 @@ mod exports;
 #[path = "link.rs"]
 #[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod link;
+mod meter;
 
 use std::time::Duration;
 
@@ -19,10 +19,12 @@ use std::time::Duration;
 use ::wasmi as backend;
 use backend::errors::{MemoryError, TableError};
 use backend::{
-    Caller, CompilationMode, Config, Engine, FuncType, Linker, Memory, Module as Compiled,
-    ResourceLimiter, Store, TrapCode, TypedFunc, Val, ValType,
+    Caller, CompilationMode, Config, CustomFuelCosts, Engine, FuncType, Linker, Memory,
+    Module as Compiled, ResourceLimiter, Store, TrapCode, TypedFunc, TypedResumableCall, Val,
+    ValType, WasmParams, WasmResults,
 };
 use exports::{Export, entry_functions};
+use meter::Meter;
 use wasmi_core::LimiterError;
 
 use crate::callbacks::Callback;
@@ -38,6 +40,8 @@ use crate::state::HostState;
 pub struct Wasmi {
     engine: Engine,
     fuel_per_ms: u64,
+    /// Whether the host's clock is asked how long a call has taken.
+    clocked: bool,
 }
 
 /// A module translated for [`Wasmi`].
@@ -47,12 +51,15 @@ struct WasmiCode {
     imports: Vec<Import>,
     shape: Shape,
     fuel_per_ms: u64,
+    clocked: bool,
 }
 
 /// What wasmi keeps for us in its store.
 struct Data {
     state: HostState,
     bounds: Bounds,
+    meter: Meter,
+    clocked: bool,
     memory: Option<Memory>,
     allocator: Option<TypedFunc<u32, u32>>,
 }
@@ -68,10 +75,6 @@ struct Bounds {
 struct WasmiInstance {
     store: Store<Data>,
     exports: [Option<Export>; Callback::COUNT],
-    /// For each call.
-    fuel: u64,
-    /// What the last call was given of it.
-    given: u64,
 }
 
 // === impl Wasmi ===
@@ -93,22 +96,32 @@ impl Wasmi {
             .wasm_wide_arithmetic(false)
             .set_max_recursion_depth(Limits::frames(stack))
             .set_max_stack_height(Limits::values(stack))
+            // A slice must not end where wasmi cannot go on: in the midst of a function's
+            // translation. The clock sees the time that takes.
+            .fuel_cost(CustomFuelCosts {
+                bytes_copied_per_fuel: 64,
+                fuel_per_bytes_translated: 0,
+                fuel_per_bytes_validated: 0,
+            })
             // Every nested entry (the guest's allocator) takes another stack.
             .set_max_cached_stacks(8);
         Self {
             engine: Engine::new(&config),
             fuel_per_ms: FUEL_PER_MS,
+            clocked: false,
         }
     }
 
     /// Measures how much fuel this machine burns in a millisecond, by a loop such as
     /// guests run. Takes a few milliseconds. `clock` should be the thread's CPU time, so
-    /// that a busy machine does not look like a slow one.
+    /// that a busy machine does not look like a slow one. From then on long calls are judged
+    /// by [`crate::Host::cpu_time`].
     #[must_use]
     pub fn calibrate(mut self, clock: impl Fn() -> Duration) -> Self {
         if let Some(rate) = calibrate::measure(&self.engine, clock) {
             self.fuel_per_ms = rate;
         }
+        self.clocked = true;
         self
     }
 
@@ -116,6 +129,7 @@ impl Wasmi {
     #[must_use]
     pub const fn with_fuel_per_ms(mut self, fuel: u64) -> Self {
         self.fuel_per_ms = fuel;
+        self.clocked = false;
         self
     }
 
@@ -143,6 +157,7 @@ impl Wasmi {
             imports: module.imports.clone(),
             shape: module.shape(compat),
             fuel_per_ms: self.fuel_per_ms,
+            clocked: self.clocked,
         }))
     }
 }
@@ -163,6 +178,8 @@ impl Code for WasmiCode {
                 table: limits.table,
                 passed: None,
             },
+            meter: Meter::new(limits, self.fuel_per_ms),
+            clocked: self.clocked,
             memory: None,
             allocator: None,
         };
@@ -172,7 +189,7 @@ impl Code for WasmiCode {
         for import in &self.imports {
             link::define(&mut linker, import)?;
         }
-        let fuel = limits.fuel(self.fuel_per_ms);
+        let fuel = store.data_mut().meter.begin_whole();
         refuel(&mut store, fuel);
         let instance = linker
             .instantiate_and_start(&mut store, &self.compiled)
@@ -191,12 +208,7 @@ impl Code for WasmiCode {
             exports[*callback as usize] =
                 func.and_then(|func| Export::new(func, &store, *params, callback.returns()));
         }
-        let mut running = WasmiInstance {
-            store,
-            exports,
-            fuel,
-            given: 0,
-        };
+        let mut running = WasmiInstance { store, exports };
         running.start(&instance, self.shape.entry)?;
         Ok(Box::new(running))
     }
@@ -226,7 +238,8 @@ impl WasmiInstance {
             };
             let mut results = [Val::I32(0)];
             let results = &mut results[..func.ty(&self.store).results().len().min(1)];
-            refuel(&mut self.store, self.fuel);
+            let fuel = self.store.data_mut().meter.begin_whole();
+            refuel(&mut self.store, fuel);
             self.store.data_mut().state.exit_code = None;
             if let Err(error) = func.call(&mut self.store, arguments, results) {
                 let trap = to_trap(&error, name, &self.store.data().bounds);
@@ -242,11 +255,11 @@ impl WasmiInstance {
 impl Instance for WasmiInstance {
     fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
         let Some(export) = &self.exports[callback as usize] else {
-            self.given = 0;
+            self.store.data_mut().meter.nothing();
             return Ok(0);
         };
-        self.given = self.fuel;
-        refuel(&mut self.store, self.fuel);
+        let fuel = self.store.data_mut().meter.begin();
+        refuel(&mut self.store, fuel);
         export
             .call(&mut self.store, args)
             .map_err(|error| to_trap(&error, callback.name(), &self.store.data().bounds))
@@ -254,10 +267,20 @@ impl Instance for WasmiInstance {
 
     fn spent(&self) -> Spent {
         let left = self.store.get_fuel().unwrap_or(0);
+        let fuel = self.store.data().meter.used(left);
         Spent {
-            fuel: self.given.saturating_sub(left),
+            fuel,
             ticks: 0,
+            time: fuel,
         }
+    }
+
+    fn units(&self, time: Duration) -> u64 {
+        self.store.data().meter.fuel_of(time)
+    }
+
+    fn shorten(&mut self, time: u64) {
+        self.store.data_mut().meter.shorten(time);
     }
 
     fn exports(&self, callback: Callback) -> bool {
@@ -381,7 +404,14 @@ impl GuestCaller for Caller<'_, Data> {
             return Ok(0);
         };
         let before = self.data_mut().state.enter_allocator();
+        let slice = self.get_fuel().unwrap_or(0);
+        let whole = self.data_mut().meter.whole(slice);
+        // Fails only on engines without fuel; ours have it.
+        let _ = self.set_fuel(whole);
         let pointer = allocator.call(&mut *self, size);
+        let left = self.get_fuel().unwrap_or(0);
+        let slice = self.data_mut().meter.back(whole, left, slice);
+        let _ = self.set_fuel(slice);
         self.data_mut().state.leave_allocator(before);
         pointer.map_err(|error| {
             let trap = to_trap(&error, "its allocator", &self.data().bounds);
@@ -393,23 +423,66 @@ impl GuestCaller for Caller<'_, Data> {
     }
 
     fn charge(&mut self, instructions: u64) -> Result<(), HostTrap> {
-        let left = self
-            .get_fuel()
-            .unwrap_or(u64::MAX)
-            .checked_sub(instructions);
+        let left = self.get_fuel().unwrap_or(0);
+        let Data {
+            state,
+            meter,
+            clocked,
+            ..
+        } = self.data_mut();
+        let clock = || clocked.then(|| state.host.cpu_time()).flatten();
+        let charged = meter.charge(left, instructions, clock);
         // Fails only on engines without fuel; ours have it.
-        let _ = self.set_fuel(left.unwrap_or(0));
-        match left {
-            Some(_) => Ok(()),
-            None => Err(HostTrap {
-                kind: TrapKind::Deadline,
-                message: "in a hostcall".to_owned(),
-            }),
-        }
+        let _ = self.set_fuel(charged.unwrap_or(0));
+        charged.map(drop).map_err(|kind| HostTrap {
+            kind,
+            message: "in a hostcall".to_owned(),
+        })
     }
 }
 
 impl backend::errors::HostError for HostTrap {}
+
+/// Calls a function of the guest's, a slice at a time.
+fn enter<P: WasmParams, R: WasmResults>(
+    func: &TypedFunc<P, R>,
+    store: &mut Store<Data>,
+    params: P,
+) -> Result<R, backend::Error> {
+    let mut call = func.call_resumable(&mut *store, params)?;
+    loop {
+        call = match call {
+            TypedResumableCall::Finished(results) => return Ok(results),
+            TypedResumableCall::OutOfFuel(stopped) => {
+                next_slice(store, stopped.required_fuel())?;
+                stopped.resume(&mut *store)?
+            }
+            TypedResumableCall::HostTrap(ended) => {
+                let error = ended.host_error();
+                return Err(match error.downcast_ref::<HostTrap>() {
+                    Some(trap) => fail(trap.clone()),
+                    None => backend::Error::new(error.to_string()),
+                });
+            }
+        }
+    }
+}
+
+#[cold]
+fn next_slice(store: &mut Store<Data>, needed: u64) -> Result<(), backend::Error> {
+    let left = store.get_fuel().unwrap_or(0);
+    let data = store.data_mut();
+    let clock = data.clocked.then(|| data.state.host.cpu_time()).flatten();
+    let next = data.meter.next_slice(left, needed, clock);
+    let fuel = next.map_err(|kind| {
+        fail(HostTrap {
+            kind,
+            message: "in its own code".to_owned(),
+        })
+    })?;
+    refuel(store, fuel);
+    Ok(())
+}
 
 fn fail(trap: HostTrap) -> backend::Error {
     backend::Error::host(trap)
@@ -442,6 +515,7 @@ fn to_trap(error: &backend::Error, callback: &'static str, bounds: &Bounds) -> T
             kind: trap.kind,
             callback,
             message: trap.message.clone(),
+            tier: Tier::Interpreter,
             frames: Vec::new(),
         };
     }
@@ -456,6 +530,7 @@ fn to_trap(error: &backend::Error, callback: &'static str, bounds: &Bounds) -> T
         kind,
         callback,
         message: error.to_string(),
+        tier: Tier::Interpreter,
         frames: Vec::new(),
     }
 }

@@ -28,8 +28,8 @@ use crate::state::HostState;
 // What `exports` and `link` are written for.
 use ::wasmtime as backend;
 use backend::{
-    Config, Engine, FuncType, InstancePre, Linker, ModuleVersionStrategy, ValType,
-    WasmBacktraceDetails,
+    Config, Engine, FuncType, InstancePre, Linker, ModuleVersionStrategy, Store, TypedFunc,
+    ValType, WasmBacktraceDetails, WasmParams, WasmResults,
 };
 
 /// What all code of one engine has in common. Code of another cannot run on it.
@@ -194,6 +194,14 @@ impl std::fmt::Debug for NativeCode {
             .field("native", &self.native)
             .finish_non_exhaustive()
     }
+}
+
+fn enter<P: WasmParams, R: WasmResults>(
+    func: &TypedFunc<P, R>,
+    store: &mut Store<Data>,
+    params: P,
+) -> Result<R, backend::Error> {
+    func.call(store, params)
 }
 
 fn fail(trap: HostTrap) -> backend::Error {

@@ -13,7 +13,7 @@ use crate::headers::Headers;
 use crate::plugin::Plugin;
 use crate::state::{Access, Stream};
 use crate::types::{MapType, Way};
-use crate::vm::{RootId, StreamId, Vm};
+use crate::vm::{Account, RootId, StreamId, Vm};
 use crate::window::Window;
 
 /// A stream context of a guest, as the host holds it.
@@ -22,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) vm: Rc<RefCell<Vm>>,
     pub(crate) plugin: Rc<Plugin>,
     pub(super) id: StreamId,
+    account: Account,
     pub(crate) exchange: SharedExchange,
     position: usize,
     /// Its VM is gone for it: no callback of any kind any more.
@@ -50,13 +51,14 @@ impl Context {
         exchange: SharedExchange,
         position: usize,
     ) -> Result<Self, Trap> {
-        let id = vm
+        let (id, account) = vm
             .borrow_mut()
             .create_stream(root, exchange.clone(), position)?;
         Ok(Self {
             vm,
             plugin,
             id,
+            account,
             exchange,
             position,
             dead: false,
@@ -79,6 +81,17 @@ impl Context {
         let result = self.call(Callback::Delete, [0; 2]).map(drop);
         self.forget();
         result
+    }
+
+    /// It broke and is to be heard of no more. A guest that can be called is told that it has
+    /// ended: it was stopped before a call, not in the midst of one.
+    pub(crate) fn give_up(&mut self) {
+        if !self.vm.borrow().is_failed() {
+            // A crash on the way marks the VM, and there is nothing else to be done.
+            let _ = self.done();
+            let _ = self.delete();
+        }
+        self.forget();
     }
 
     /// The host's side of the context goes, without a word to the guest.
@@ -120,9 +133,10 @@ impl Context {
             return Ok(0);
         }
         let id = self.id.0;
+        let args = [id, args[0], args[1], 0, 0];
         self.vm
             .borrow_mut()
-            .call(callback, id, [id, args[0], args[1], 0, 0])
+            .call_stream(callback, id, args, &self.account)
     }
 
     /// `proxy_on_foreign_function`.
@@ -131,7 +145,10 @@ impl Context {
             return Ok(());
         }
         let id = self.id.0;
-        self.vm.borrow_mut().call_foreign(id, function, args)
+        let account = Some(&self.account);
+        self.vm
+            .borrow_mut()
+            .call_foreign(id, function, args, account)
     }
 
     /// Largest body that may be held that way, in bytes.

@@ -125,6 +125,7 @@ impl Vm {
             kind: TrapKind::Replaced,
             callback: "no callback",
             message: why.to_owned(),
+            tier: self.tier,
             frames: Vec::new(),
         };
         for stream in self.instance.state().streams.values() {
@@ -144,9 +145,9 @@ impl Vm {
     }
 
     /// After each call.
-    pub(super) fn account(&mut self) {
+    pub(super) fn account(&mut self, fuel: u64) {
         let spent = &mut self.life.spent;
-        *spent = spent.saturating_add(self.instance.spent().fuel);
+        *spent = spent.saturating_add(fuel);
         if *spent >= self.life.watch.fuel {
             self.instance.state().host.attention(self.id);
         }

@@ -17,10 +17,10 @@ impl Vm {
     /// # Errors
     /// When the guest traps before it has one.
     pub fn try_stream(&mut self, root: RootId, exchange: SharedExchange) -> Result<(), Trap> {
-        let id = self.create_stream(root, exchange, NOWHERE)?.0;
+        let (StreamId(id), account) = self.create_stream(root, exchange, NOWHERE)?;
         for callback in [Callback::Done, Callback::Delete] {
             // What comes of the end is another matter.
-            let _ = self.call(callback, id, [id, 0, 0, 0, 0]);
+            let _ = self.call_stream(callback, id, [id, 0, 0, 0, 0], &account);
         }
         self.forget_stream(StreamId(id));
         Ok(())

@@ -1,14 +1,21 @@
 //! Limits that are not of one call alone: what a plugin may write and keep, and that the
 //! embedder is told of every limit by its name.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_abi::engine::Tier;
+use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::shared::{Bounds, Eviction};
-use cofferdam_abi::testing::Guest;
-use cofferdam_abi::{Limits, Shared, VmSettings, Way};
+use cofferdam_abi::testing::{Guest, RecordingHost};
+use cofferdam_abi::{
+    Callback, FailureReason, Limits, Module, Shared, TrapKind, Vm, VmSettings, Way,
+};
 
-use crate::world::{Drive, Look, Setup};
+use crate::guest::{self, Shape};
+use crate::world::{Drive, Engine, Look, Setup};
 
 fn limited(limits: Limits) -> Setup {
     let settings = VmSettings {
@@ -26,6 +33,18 @@ fn limited(limits: Limits) -> Setup {
 /// What the embedder has been told of limits, and forgets it.
 fn told(guest: &Guest) -> Vec<String> {
     guest.host.limited.take()
+}
+
+/// A loop that takes a share of 10 ms and more on that engine, as it is in these tests.
+fn busy(engine: Engine, share: f64) -> String {
+    let turns = match engine {
+        // At 20,000 units of fuel a millisecond.
+        Engine::Wasmi => 40_000.0,
+        Engine::Wasmtime => 10_000_000.0,
+    };
+    let turns = turns * share;
+    format!("(global.set $h #0)
+        (loop $busy (global.set $h (i32.add (global.get $h) #1)) (br_if $busy (i32.lt_u (global.get $h) #{turns:.0})))")
 }
 
 each_engine! {
@@ -159,4 +178,244 @@ each_engine! {
             assert!(guest.host.trapped.borrow().is_empty());
         }
     }
+
+    fn a_stream_has_so_much_time_for_all_its_callbacks(engine) {
+        let busy = busy(engine, 1.0);
+        // Each call takes some 10 ms of the 100 it may; the stream has 50.
+        let limits = Limits { stream_cpu: Some(Duration::from_millis(50)), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), &format!("on request_body
+            (!text {{\"body\"}}) {busy}
+            on done\n (!text {{\"done\"}})
+            on delete\n (!text {{\"delete\"}})"));
+        for _ in 0..2 {
+            let mut chain = guest.chain();
+            chain.headers(Way::Request, false);
+            let mut calls = 0;
+            while chain.failure().is_none() && calls < 1_000 {
+                chain.data(Way::Request, "x", false);
+                calls += 1;
+            }
+            let Some(FailureReason::Trap(trap)) = chain.failure().map(|failure| &failure.reason) else {
+                panic!("a trap, not {:?} after {calls}", chain.failure());
+            };
+            assert_eq!((trap.kind, trap.callback), (TrapKind::StreamCpu, "proxy_on_request_body"));
+            assert!((2..1_000).contains(&calls), "{calls}");
+            assert_eq!(chain.response()[0], ":status: 503");
+            assert_eq!(told(&guest), ["f: stream_cpu in proxy_on_request_body"]);
+            chain.end();
+            let logs = guest.logs();
+            // Cut in the midst of a call, nothing is said to it; between two, it is told.
+            let last = logs.last().expect("a record");
+            assert_eq!(last == "body", guest.vm.borrow().is_failed(), "{logs:?}");
+            if guest.vm.borrow().is_failed() {
+                break;
+            }
+        }
+    }
+
+    fn a_stream_that_is_past_its_time_between_calls_leaves_its_vm_whole(engine) {
+        let limits = Limits { stream_cpu: Some(Duration::from_millis(20)), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), &format!("on request_body
+            {}
+            on log\n (!text {{\"log\"}})
+            on done\n (!text {{\"done\"}})
+            on delete\n (!text {{\"delete\"}})", busy(engine, 0.02)));
+        for _ in 0..2 {
+            let mut chain = guest.chain();
+            chain.headers(Way::Request, false);
+            let mut calls = 0;
+            while chain.failure().is_none() && calls < 100_000 {
+                chain.data(Way::Request, "x", false);
+                calls += 1;
+            }
+            assert!((20..100_000).contains(&calls), "{calls}");
+            assert_eq!(told(&guest), ["f: stream_cpu in proxy_on_request_body"]);
+            assert_eq!(guest.logs(), ["done", "delete"], "so that it forgets the stream");
+            chain.end();
+            assert!(guest.logs().is_empty());
+            assert!(!guest.vm.borrow().is_failed());
+        }
+    }
+
+    fn one_call_may_not_take_more_than_its_stream_may(engine) {
+        let limits = Limits {
+            stream_cpu: Some(Duration::from_millis(5)),
+            callback: Duration::from_secs(3_600),
+            ..Limits::default()
+        };
+        let guest = engine.guest_of(limited(limits), "on request_headers\n (loop $again (br $again))");
+        let mut chain = guest.chain();
+        chain.headers(Way::Request, true);
+        assert!(chain.failure().is_some());
+        assert_eq!(told(&guest), ["f: stream_cpu in proxy_on_request_headers"]);
+        assert!(guest.vm.borrow().is_failed(), "cut in the midst of a call");
+    }
+
+    fn the_end_of_a_stream_is_not_held_against_it(engine) {
+        let busy = busy(engine, 1.0);
+        let limits = Limits { stream_cpu: Some(Duration::from_millis(20)), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), &format!("
+            on log\n {busy} {busy} {busy} (!text {{\"log\"}})
+            on done\n {busy} {busy} (!text {{\"done\"}})
+            on delete\n {busy} (!text {{\"delete\"}})"));
+        assert_eq!(guest.get(), ["log", "done", "delete"]);
+        assert!(told(&guest).is_empty());
+    }
+
+    fn roots_have_no_stream_to_use_up(engine) {
+        let busy = busy(engine, 1.0);
+        let limits = Limits { stream_cpu: Some(Duration::from_millis(5)), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), &format!("on tick\n {busy} (!say #1)"));
+        for _ in 0..5 {
+            assert_eq!(guest.tick(), ["1"]);
+        }
+    }
+
+    fn a_quota_of_fuel_ends_the_same_call_at_the_same_place(engine) {
+        let limits = Limits { fuel: Some(50_000), ..Limits::default() };
+        let turns = |limits: &Limits| {
+            let guest = engine.guest_of(limited(limits.clone()), "on tick
+                (global.set $h #0)
+                (loop $again (global.set $h (i32.add (global.get $h) #1)) (br $again))
+                on foreign_function\n (!say (global.get $h))");
+            let mut places = Vec::new();
+            for _ in 0..3 {
+                let trap = guest.vm.borrow_mut().tick(guest.root).expect_err("a trap");
+                assert_eq!(trap.kind, TrapKind::Fuel);
+                assert_eq!(told(&guest), ["f: fuel in proxy_on_tick"]);
+                guest.vm.borrow_mut().foreign_function(guest.root, 1, bytes::Bytes::new()).expect("called");
+                places.push(guest.logs().remove(0));
+            }
+            places
+        };
+        let places = turns(&limits);
+        assert!(places.iter().all(|place| *place == places[0]), "{places:?}");
+        let turned: u32 = places[0].parse().expect("a number");
+        assert!((5_000..25_000).contains(&turned), "{turned}");
+        assert_eq!(turns(&limits), places, "in another VM too");
+        let double = turns(&Limits { fuel: Some(100_000), ..Limits::default() });
+        let double: u32 = double[0].parse().expect("a number");
+        assert!(double.abs_diff(2 * turned) < 20, "{turned} {double}");
+    }
+
+    fn a_quota_of_fuel_is_for_each_call(engine) {
+        let limits = Limits { fuel: Some(20_000), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), "on tick
+            (local $n i32)
+            (loop $again (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #1000)))
+            (!say #1)");
+        for _ in 0..50 {
+            assert_eq!(guest.tick(), ["1"]);
+        }
+    }
+
+    fn what_the_host_does_is_taken_from_the_quota(engine) {
+        let limits = Limits { fuel: Some(20_000), ..Limits::default() };
+        let guest = engine.guest_of(limited(limits), "on tick
+            (loop $again (drop (!sched_yield)) (global.set $g (i32.add (global.get $g) #1)) (br $again))
+            on foreign_function\n (!say (global.get $g))");
+        let trap = guest.vm.borrow_mut().tick(guest.root).expect_err("a trap");
+        assert_eq!(trap.kind, TrapKind::Fuel);
+        guest.vm.borrow_mut().foreign_function(guest.root, 1, bytes::Bytes::new()).expect("called");
+        let calls: u32 = guest.logs()[0].parse().expect("a number");
+        assert!((100..=1_000).contains(&calls), "no hostcall costs less than 20: {calls}");
+    }
+
+    fn what_a_plugin_uses_is_counted_by_callback(engine) {
+        let busy = busy(engine, 1.0);
+        let guest = engine.guest_of(limited(Limits::default()), &format!("on request_headers\n {busy}
+            on log\n nop
+            on tick\n nop"));
+        let used = |callback: Callback| {
+            let used = guest.host.shared.used();
+            let mut of = used.iter().filter(|(name, used)| name == "f" && used.callback == callback);
+            of.next().map_or((0, 0), |(_, used)| (used.calls, used.cost))
+        };
+        guest.tick();
+        let mut calls = 0;
+        // How many ticks of native code's clock fall into one of them, nobody knows.
+        while calls < 3 || (used(Callback::RequestHeaders).1 == 0 && calls < 1_000) {
+            guest.get();
+            calls += 1;
+        }
+        assert_eq!(used(Callback::Tick).0, 1);
+        assert_eq!(used(Callback::Log).0, calls);
+        assert_eq!(used(Callback::RequestHeaders).0, calls);
+        assert_eq!(used(Callback::Done), (0, 0), "it has none");
+        let (busy, idle) = (used(Callback::RequestHeaders).1, used(Callback::Log).1);
+        assert!(busy > 1_000 * idle.max(1), "{busy} {idle}");
+        let used = guest.host.shared.used();
+        let tier = match engine {
+            Engine::Wasmi => Tier::Interpreter,
+            Engine::Wasmtime => Tier::Native,
+        };
+        assert!(used.iter().all(|(_, used)| used.tier == tier));
+    }
+}
+
+#[test]
+fn a_long_call_on_the_interpreter_goes_on_as_if_nothing_had_been() {
+    // This clock makes the machine look so slow that a call gets fuel for a third of this;
+    // but in truth there is time for all of it, and the thread's own clock says so.
+    let readings = Cell::new(0);
+    let engine = Wasmi::new(512 << 10).calibrate(|| {
+        readings.set(readings.get() + 1);
+        Duration::from_millis(100) * readings.get()
+    });
+    assert_eq!(engine.fuel_per_ms(), 4_000);
+    let source = "raw
+        (table $t 1 1000 funcref)
+        on tick
+        (local $n i32) (local $sum i64) (local $size i32)
+        (loop $again
+            (local.set $sum (i64.add (i64.mul (local.get $sum) (i64.const 31)) (i64.extend_i32_u (local.get $n))))
+            (if (i32.eqz (i32.rem_u (local.get $n) #5000)) (then
+                (memory.fill #8192 (local.get $n) #8192)
+                (memory.copy #16384 #8192 #8192)
+                (drop (memory.grow #1))
+                (drop (table.grow $t (ref.null func) #1))
+                (drop (!get_property {\"plugin_root_id\"} @out))
+                (local.set $sum (i64.add (local.get $sum) (i64.load8_u #20000)))))
+            (local.set $n (i32.add (local.get $n) #1))
+            (br_if $again (i32.lt_u (local.get $n) #1000000)))
+        (!say (i32.wrap_i64 (i64.shr_u (local.get $sum) (i64.const 33))))
+        (!say (memory.size)) (!say (table.size $t))";
+    let mut sum = 0_u64;
+    for n in 0..1_000_000_u64 {
+        sum = sum.wrapping_mul(31).wrapping_add(n);
+        if n % 5000 == 0 {
+            sum = sum.wrapping_add(n % 256);
+        }
+    }
+    let limits = Limits {
+        callback: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let mut setup = limited(limits);
+    "a root id to allocate for".clone_into(&mut setup.plugin.root_id);
+    let wat = guest::module(source, Shape::default());
+    let module = Module::parse(wat::parse_str(&wat).expect("WAT").into()).expect("a module");
+    let code = engine
+        .compile(&module, &setup.settings.compat)
+        .expect("code");
+    let host = Rc::new(RecordingHost::default());
+    let settings = Rc::new(setup.settings);
+    let mut vm = Vm::start(&*code, module.version, settings, host.clone()).expect("starts");
+    let root = vm.create_root(Rc::new(setup.plugin)).expect("a root");
+    vm.tick(root).expect("there is time");
+    let said: Vec<String> = host.take_logs();
+    let wanted = format!("Info f: {}", sum >> 33);
+    assert_eq!(
+        said,
+        [wanted, "Info f: 202".to_owned(), "Info f: 201".to_owned()]
+    );
+    let used = host.shared.used();
+    let tick = used
+        .iter()
+        .find(|(_, used)| used.callback == Callback::Tick);
+    let fuel = tick.expect("counted").1.cost;
+    assert!(
+        fuel > 3 * 500 * 4_000,
+        "{fuel}: more than it was given at first"
+    );
 }

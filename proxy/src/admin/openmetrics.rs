@@ -5,6 +5,8 @@
 //! made `_`. What would make two families one is told apart: see [`Families::add`]. Our own
 //! begin with [`OWN`], and no guest's do.
 
+mod usage;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -48,7 +50,7 @@ pub(super) fn render(shared: &Shared) -> String {
     out
 }
 
-/// The host's own: its counters, then what spaces hold.
+/// The host's own: its counters, what filters have used, then what spaces hold.
 fn own(out: &mut String, shared: &Shared) {
     let mut last = "";
     for counter in shared.metrics().host() {
@@ -62,6 +64,7 @@ fn own(out: &mut String, shared: &Shared) {
         write_labels(out, labels.iter().map(|(label, value)| (*label, &**value)));
         let _ = writeln!(out, " {}", counter.value());
     }
+    usage::write(out, shared);
     let mut spaces = shared.spaces();
     spaces.sort_by(|a, b| a.vm_id().cmp(b.vm_id()));
     gauge(

@@ -3,7 +3,8 @@
 use cofferdam_abi::testing::guest::{self, Shape};
 
 use crate::support::{
-    Answer, Config, Filter, Guest, Http, Proxy, Upstream, built_guest, get, run, text, within,
+    Answer, Body, Config, Filter, Guest, Http, Proxy, Upstream, built_guest, get, post, run, text,
+    within,
 };
 
 /// Does `code` when the request carries `x-crash`.
@@ -393,5 +394,106 @@ fn a_filter_that_keeps_crashing_does_not_fill_the_log() {
             .sum();
         // Each stream, and the root.
         assert_eq!(told.len() + in_lines + at_the_end, 41, "{told:#?}");
+    });
+}
+
+#[test]
+fn a_stream_has_so_much_time_for_all_its_callbacks_and_its_vm_stays() {
+    run(async {
+        // A little at each piece of the body, of which there is no end.
+        let source = "on request_body
+            (local $n i32)
+            (loop $again
+                (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #20000)))
+            on vm_start\n (!text {\"a new vm\"})";
+        let upstream = Upstream::start();
+        let filter = Filter::wasm("f", terse(source)).with("limits: { stream_cpu: 20ms }");
+        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter).with(ADMIN)).await;
+        for round in 1..=2 {
+            let mut client = proxy.client(Http::One).await;
+            let (feeder, body) = Body::fed();
+            let sent = tokio::spawn(client.start(post("/echo", body)));
+            let page = loop {
+                feeder.feed("a piece of the body");
+                let page = proxy.admin("/metrics").await.text().to_owned();
+                if page.contains(&format!(
+                    "callback=\"proxy_on_request_body\",kind=\"stream_cpu\"}} {round}\n"
+                )) {
+                    break page;
+                }
+            };
+            assert!(page.contains(&format!(
+                "cofferdam_filter_limit_hits_total{{filter=\"f\",limit=\"stream_cpu\",callback=\"proxy_on_request_body\"}} {round}\n"
+            )), "{page}");
+            drop(sent);
+        }
+        let line = proxy
+            .logged(&["filter crashed", "limit=\"stream_cpu\""])
+            .await;
+        assert!(
+            line.contains("callback=\"proxy_on_request_body\""),
+            "{line}"
+        );
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            200
+        );
+        assert_eq!(
+            proxy.lines(&["a new vm"]).len(),
+            1,
+            "nobody else lost anything"
+        );
+    });
+}
+
+#[test]
+fn a_quota_of_fuel_is_kept_and_what_is_burnt_is_counted() {
+    run(async {
+        let source = "on request_headers
+            (local $n i32)
+            (if (i32.eqz (!get_header_map_value #0 {\"x-crash\"} @out)) (then
+                (loop $again
+                    (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #100000)))))";
+        let upstream = Upstream::start();
+        let filter = Filter::wasm("f", terse(source))
+            .with("engine: interpreter")
+            .with("limits: { fuel: 100000 }");
+        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter).with(ADMIN)).await;
+        let mut client = proxy.client(Http::One).await;
+        assert_eq!(client.send(get("/a")).await.status, 200);
+        let mut request = get("/a");
+        request
+            .headers_mut()
+            .insert("x-crash", "1".parse().expect("a value"));
+        assert_eq!(client.send(request).await.status, 503);
+        assert_eq!(client.send(get("/a")).await.status, 200);
+        let line = proxy.logged(&["filter crashed: fuel quota used up"]).await;
+        for part in [
+            "filter=\"f\"",
+            "limit=\"fuel\"",
+            "callback=\"proxy_on_request_headers\"",
+            "engine=\"interpreter\"",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+        let callback = "callback=\"proxy_on_request_headers\"";
+        let page = proxy
+            .measured(&format!(
+                "cofferdam_filter_calls_total{{filter=\"f\",{callback},engine=\"interpreter\"}} 3"
+            ))
+            .await;
+        assert!(
+            page.contains(&format!(
+                "\ncofferdam_filter_limit_hits_total{{filter=\"f\",limit=\"fuel\",{callback}}} 1\n"
+            )),
+            "{page}"
+        );
+        let burnt = page.lines().find_map(|line| {
+            line.strip_prefix(&format!(
+                "cofferdam_filter_fuel_total{{filter=\"f\",{callback},engine=\"interpreter\"}} "
+            ))
+        });
+        let burnt: u64 = burnt.expect("fuel").parse().expect("a number");
+        assert!((100_000..105_000).contains(&burnt), "{burnt}");
     });
 }

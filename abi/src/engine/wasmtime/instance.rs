@@ -12,7 +12,7 @@ use super::Native;
 use super::exports::{Export, entry_functions};
 use crate::callbacks::Callback;
 use crate::engine::ticks::Pulse;
-use crate::engine::{Instance, Spent};
+use crate::engine::{Instance, Spent, Tier};
 use crate::error::{LoadError, Trap, TrapKind};
 use crate::guest::{GuestCaller, HostTrap};
 use crate::limits::Limits;
@@ -39,6 +39,10 @@ struct Bounds {
 
 /// The end of the running call.
 struct Deadline {
+    /// Of each call.
+    time: Duration,
+    /// Of the next one, where it is shorter.
+    shortened: Option<Duration>,
     limit: Duration,
     period: Duration,
     /// Ticks that have fallen into the call.
@@ -84,6 +88,8 @@ pub(super) fn start(
         memory: None,
         allocator: None,
         deadline: Deadline {
+            time: limits.callback,
+            shortened: None,
             limit: limits.callback,
             period: native.ticks.period(),
             seen: 0,
@@ -191,10 +197,24 @@ impl Instance for NativeInstance {
         let fuel = self.allowance.fuel.map_or(0, |given| {
             given.saturating_sub(self.store.get_fuel().unwrap_or(0))
         });
+        let Data {
+            deadline, state, ..
+        } = self.store.data();
+        let time = deadline.took(|| state.host.cpu_time());
         Spent {
             fuel,
-            ticks: self.store.data().deadline.seen,
+            ticks: deadline.seen,
+            time: nanos(time),
         }
+    }
+
+    fn units(&self, time: Duration) -> u64 {
+        nanos(time)
+    }
+
+    fn shorten(&mut self, time: u64) {
+        let time = Duration::from_nanos(time);
+        self.store.data_mut().deadline.shortened = Some(time);
     }
 
     fn exports(&self, callback: Callback) -> bool {
@@ -216,9 +236,27 @@ impl Instance for NativeInstance {
 // === impl Deadline ===
 
 impl Deadline {
-    const fn begin(&mut self) {
+    fn begin(&mut self) {
         self.seen = 0;
         self.since = None;
+        self.limit = self.time;
+        if let Some(time) = self.shortened.take() {
+            self.limit = time.min(self.time);
+        }
+    }
+
+    /// How long the call that is over took: as many periods as ticks have fallen into it,
+    /// which is right in the mean; but for what the thread did not run since the first.
+    fn took(&self, cpu_time: impl FnOnce() -> Option<Duration>) -> Duration {
+        let ticks = self.period.saturating_mul(self.seen);
+        match (self.since, self.seen) {
+            (_, 0) => Duration::ZERO,
+            (Some(since), _) => match cpu_time() {
+                Some(now) => ticks.min(now.saturating_sub(since) + self.period),
+                None => ticks,
+            },
+            (None, _) => ticks,
+        }
     }
 
     /// Another tick has fallen into the call: whether it has had its time. The first may
@@ -239,6 +277,10 @@ impl Deadline {
             _ => true,
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 // === impl ResourceLimiter for Bounds ===
@@ -380,6 +422,7 @@ fn to_trap(error: &wasmtime::Error, callback: &'static str) -> Trap {
         kind,
         callback,
         message,
+        tier: Tier::Native,
         frames,
     }
 }

@@ -1,5 +1,8 @@
 //! The text, line by line.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use cofferdam_abi::testing::{Guest, RecordingHost};
 use cofferdam_abi::{Plugin, VmSettings};
 
@@ -33,7 +36,7 @@ fn page(metrics: &[(MetricKind, &str)]) -> String {
     let page = render(&guest.host.shared);
     let guests = page
         .lines()
-        .filter(|line| !line.contains("cofferdam_shared"));
+        .filter(|line| !line.contains("cofferdam_shared") && !line.contains("cofferdam_filter"));
     guests.map(|line| format!("{line}\n")).collect()
 }
 
@@ -109,7 +112,7 @@ fn a_histogram_counts_up_to_everything() {
 
 #[test]
 fn what_a_vm_id_holds_is_shown_with_its_label_escaped() {
-    let host = std::rc::Rc::new(RecordingHost::default());
+    let host = Rc::new(RecordingHost::default());
     let settings = VmSettings {
         vm_id: "a\"b\\\n".to_owned(),
         ..VmSettings::default()
@@ -130,4 +133,59 @@ fn what_a_vm_id_holds_is_shown_with_its_label_escaped() {
     ] {
         assert!(page.lines().any(|other| other == line), "{line}\n{page}");
     }
+}
+
+#[test]
+fn what_filters_use_is_told_by_filter_callback_and_engine() {
+    let shared = Shared::default();
+    let host = Rc::new(RecordingHost {
+        shared: Arc::new(shared),
+        ..RecordingHost::default()
+    });
+    let wat = r#"(module
+        (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 0))
+        (func (export "proxy_on_vm_start") (param i32 i32) (result i32) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)))"#;
+    let wasm = wat::parse_str(wat).expect("WAT");
+    // Two workers: each has a VM, and they add up.
+    for _ in 0..2 {
+        let plugin = Plugin {
+            name: "a \"filter\"".to_owned(),
+            ..Plugin::default()
+        };
+        let guest = Guest::load(
+            wasm.clone().into(),
+            plugin,
+            VmSettings::default(),
+            host.clone(),
+        );
+        let guest = guest.expect("loads");
+        for _ in 0..5 {
+            guest.vm.borrow_mut().tick(guest.root).expect("no trap");
+        }
+    }
+    let page = render(&host.shared);
+    let labels = |callback| {
+        format!("{{filter=\"a \\\"filter\\\"\",callback=\"{callback}\",engine=\"interpreter\"}}")
+    };
+    for line in [
+        "# TYPE cofferdam_filter_calls counter".to_owned(),
+        format!(
+            "cofferdam_filter_calls_total{} 2",
+            labels("proxy_on_vm_start")
+        ),
+        format!("cofferdam_filter_calls_total{} 10", labels("proxy_on_tick")),
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line}\n{page}");
+    }
+    let fuel = format!("cofferdam_filter_fuel_total{} ", labels("proxy_on_tick"));
+    let fuel = page.lines().find_map(|line| line.strip_prefix(&fuel));
+    let fuel: u64 = fuel.expect("fuel").parse().expect("a number");
+    assert!(
+        fuel > 0 && fuel.is_multiple_of(10),
+        "ten times the same: {fuel}"
+    );
+    assert!(!page.contains("cpu_seconds"), "nothing ran as native code");
 }

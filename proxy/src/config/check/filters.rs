@@ -132,8 +132,8 @@ pub(super) const DEFAULT_BODY: usize = 1 << 20;
 fn limits(table: &Object<'_>) -> (Limits, usize) {
     let limits = Limits {
         callback: table.duration("callback"),
-        stream_cpu: None,
-        fuel: None,
+        stream_cpu: table.duration_or_none("stream_cpu"),
+        fuel: table.quota("fuel"),
         memory: table.size("memory"),
         table: table.count("table"),
         stack: table.size("stack"),

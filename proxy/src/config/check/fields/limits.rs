@@ -1,19 +1,34 @@
 //! The keys of a filter's limits.
 
-use super::{HOUR, MILLI, duration, field};
+use super::{HOUR, MILLI, bound, duration, field};
 use crate::config::yaml::Absent::Default;
 use crate::config::yaml::{Kind, Table};
 
 /// `filters[].limits`.
 pub static LIMITS: Table = Table {
     name: "filters[].limits",
-    doc: "What one guest may use, on each worker. Past `callback`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it.",
+    doc: "What one guest may use, on each worker. Past `callback`, `stream_cpu`, `fuel`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it.",
     fields: &[
         field(
             "callback",
             duration(MILLI, HOUR),
             Default("100ms"),
             "Longest one callback may run, in CPU time, with all that the host does for it.",
+        ),
+        field(
+            "stream_cpu",
+            bound(MILLI, HOUR),
+            Default("1s"),
+            "Longest all callbacks of one stream may run, taken together. Its last ones (`proxy_on_log`, `proxy_on_done`, `proxy_on_delete`) are not held against it.",
+        ),
+        field(
+            "fuel",
+            Kind::Quota {
+                min: 1,
+                max: 1_000_000_000_000,
+            },
+            Default("none"),
+            "Most fuel one callback may burn, in the units of the engine that runs it: about one for each instruction. Unlike time it is the same for the same call on every machine, and it makes native code slower.",
         ),
         field(
             "memory",

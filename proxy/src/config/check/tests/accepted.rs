@@ -135,13 +135,7 @@ fn a_filter_and_a_cluster_have_the_documented_defaults() {
          clusters: [{ name: c, endpoints: [], health_check: {} }]",
     ));
     let plugin = &config.plugins[0];
-    assert_eq!(
-        plugin.limits,
-        Limits {
-            stream_cpu: None,
-            ..Limits::default()
-        }
-    );
+    assert_eq!(plugin.limits, Limits::default());
     assert_eq!(plugin.body_limit, DEFAULT_BODY);
     assert_eq!(plugin.compat, Compat::SUPERSET);
     assert_eq!(plugin.on_failure, OnFailure::Closed);
@@ -313,7 +307,8 @@ fn filters_mean_what_they_say() {
         (16 << 20, 500, 600 << 10)
     );
     assert_eq!((add.limits.callouts, add.limits.metrics), (70, 80));
-    assert_eq!(add.limits.log, Some(2048));
+    assert_eq!(add.limits.stream_cpu, Some(Duration::from_secs(3)));
+    assert_eq!((add.limits.fuel, add.limits.log), (Some(1_000), Some(2048)));
     assert_eq!(add.limits.shared_entries, 90);
     assert_eq!(add.body_limit, 10_000_000);
     let mut compat = Compat::ENVOY;

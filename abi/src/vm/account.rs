@@ -1,0 +1,121 @@
+//! On whose account a call goes: its plugin's ([`Tally`]), and its stream's, which has only so
+//! much time ([`crate::Limits::stream_cpu`]).
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::Vm;
+use crate::callbacks::Callback;
+use crate::engine::Tier;
+use crate::error::{Trap, TrapKind};
+use crate::usage::{EVERY, Tally};
+
+/// What all callbacks of one stream context together have used.
+#[derive(Debug)]
+pub(crate) struct Account {
+    tally: Rc<Tally>,
+    /// In the engine's units of time.
+    spent: Cell<u64>,
+}
+
+// === impl Account ===
+
+impl Account {
+    pub(super) const fn new(tally: Rc<Tally>) -> Self {
+        Self {
+            tally,
+            spent: Cell::new(0),
+        }
+    }
+}
+
+// === impl Vm ===
+
+impl Vm {
+    /// Calls `callback` on behalf of context `id`, a root or whatever belongs to one. Exports
+    /// that are missing, or that it has no capability for, answer 0.
+    pub(crate) fn call(
+        &mut self,
+        callback: Callback,
+        id: u32,
+        args: [u32; 5],
+    ) -> Result<u32, Trap> {
+        if !self.callbacks.contains(callback) {
+            return Ok(0);
+        }
+        let tally = self.instance.state().tally_of(id);
+        self.enter(callback, id, args, tally.as_deref(), TrapKind::Deadline)
+    }
+
+    /// Likewise on behalf of a stream context. Once its time is used up, but for less than a
+    /// millisecond, it is not called any more except for its end, and the VM is none the worse
+    /// for it; a call that is under way then ends as one that is past any other limit.
+    pub(crate) fn call_stream(
+        &mut self,
+        callback: Callback,
+        id: u32,
+        args: [u32; 5],
+        account: &Account,
+    ) -> Result<u32, Trap> {
+        if !self.callbacks.contains(callback) {
+            return Ok(0);
+        }
+        let mut over = TrapKind::Deadline;
+        let left = self.time.stream.saturating_sub(account.spent.get());
+        if left < self.time.callback && !is_end(callback) {
+            if left < self.time.least {
+                return Err(self.stream_is_over(callback, id));
+            }
+            self.instance.shorten(left);
+            over = TrapKind::StreamCpu;
+        }
+        let result = self.enter(callback, id, args, Some(&account.tally), over);
+        let spent = account.spent.get().saturating_add(self.last.time);
+        account.spent.set(spent);
+        result
+    }
+
+    /// Counts the call that has just been made, which began then if it was timed.
+    pub(super) fn count(
+        &mut self,
+        callback: Callback,
+        tally: &Tally,
+        begun: Option<std::time::Duration>,
+    ) {
+        let spent = self.last;
+        let cost = match (self.tier, begun) {
+            (Tier::Interpreter, _) => spent.fuel,
+            (Tier::Native, _) if spent.ticks > 1 => spent.time,
+            (Tier::Native, None) => 0,
+            (Tier::Native, Some(begun)) => {
+                let now = self.instance.state().host.monotonic();
+                let nanos = now.saturating_sub(begun).as_nanos();
+                u64::try_from(nanos)
+                    .unwrap_or(u64::MAX)
+                    .saturating_mul(EVERY.into())
+            }
+        };
+        tally.add(self.tier, callback, cost);
+    }
+
+    #[cold]
+    fn stream_is_over(&mut self, callback: Callback, id: u32) -> Trap {
+        let trap = Trap {
+            kind: TrapKind::StreamCpu,
+            callback: callback.name(),
+            message: "before it began".to_owned(),
+            tier: self.tier,
+            frames: Vec::new(),
+        };
+        let state = self.instance.state();
+        (state.current, state.callback) = (id, Some(callback));
+        state.trapped(&trap);
+        (state.current, state.callback) = (0, None);
+        trap
+    }
+}
+
+/// What a guest must be let do to forget a stream.
+const fn is_end(callback: Callback) -> bool {
+    matches!(callback, Callback::Log | Callback::Done | Callback::Delete)
+}
