@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{LONGEST, Proxy, Upstream, client::Ended, h2, proxy};
+use crate::support::{LONGEST, Proxy, Upstream, client::Ended, guest, h2, proxy};
 
 /// An upstream that answers the head and `first` at once, and `last` when it is told to;
 /// the rest of the length it promises is nothing.
@@ -223,7 +223,34 @@ fn sleeps(pid: u32) -> u64 {
 #[test]
 fn an_idle_proxy_does_not_wake_up() {
     let upstream = Upstream::named("ok");
-    let proxy = Proxy::start(&proxy::plain(upstream.address).replace("workers: 1", "workers: 2"));
+    stays_asleep(&Proxy::start(&two_workers(&proxy::plain(upstream.address))));
+}
+
+#[cfg(feature = "compiler")]
+#[test]
+fn native_filters_do_not_wake_an_idle_proxy() {
+    let upstream = Upstream::named("ok");
+    let setup = proxy::Setup::new();
+    guest::write(&setup.dir, "f", &guest::transparent());
+    let yaml = proxy::filtered(upstream.address, "f.wasm").replace(
+        "module: { file: 'f.wasm' }",
+        "engine: aot, module: { file: 'f.wasm' }",
+    );
+    let proxy = setup.start(&two_workers(&yaml));
+    stays_asleep(&proxy);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
+    let ticks = threads.into_iter().any(|thread| {
+        let name = std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap();
+        name.trim() == "ticker"
+    });
+    assert!(ticks, "there is something that could have woken it");
+}
+
+fn two_workers(yaml: &str) -> String {
+    yaml.replace("workers: 1", "workers: 2")
+}
+
+fn stays_asleep(proxy: &Proxy) {
     let mut kept = proxy.client();
     for _ in 0..10 {
         assert_eq!(kept.get("/").status(), 200);

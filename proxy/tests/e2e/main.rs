@@ -15,6 +15,8 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+#[cfg(feature = "compiler")]
+mod native;
 #[cfg(not(feature = "compiler"))]
 mod no_compiler;
 mod peers;
