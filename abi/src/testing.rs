@@ -22,7 +22,7 @@ use crate::limits::Limit;
 use crate::module::Module;
 use crate::plugin::{Plugin, VmSettings};
 use crate::property::Node;
-use crate::shared::{QueueNotifier, QueueReady, Shared};
+use crate::shared::{QueueNotifier, QueueReady, Shared, VmId};
 use crate::stream::Part;
 use crate::types::{LogLevel, Way};
 use crate::usage::Usage;
@@ -49,6 +49,8 @@ pub struct RecordingHost {
     pub queue_news: Arc<QueueNews>,
     /// How often [`Host::evicted`] was called.
     pub evicted: Cell<usize>,
+    /// VMs that wanted to be looked at.
+    pub attention: RefCell<Vec<VmId>>,
     /// Limits that guests came up against, as `plugin: limit in callback`.
     pub limited: RefCell<Vec<String>>,
     /// Calls that ended early, as `plugin: kind in callback`.
@@ -95,6 +97,7 @@ impl Default for RecordingHost {
             shared: Arc::default(),
             queue_news: Arc::default(),
             evicted: Cell::default(),
+            attention: RefCell::default(),
             limited: RefCell::default(),
             trapped: RefCell::default(),
             node: RefCell::default(),
@@ -176,6 +179,10 @@ impl Host for RecordingHost {
 
     fn queue_notifier(&self) -> Option<Arc<dyn QueueNotifier>> {
         Some(self.queue_news.clone())
+    }
+
+    fn attention(&self, vm: VmId) {
+        self.attention.borrow_mut().push(vm);
     }
 
     fn evicted(&self) {

@@ -117,7 +117,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     for check in checks {
         server.add_service(check);
     }
-    let compilers = Arc::new(Compilers::new(artifacts.clone(), config.compiler));
+    let compilers = Arc::new(Compilers::new(artifacts, config.compiler));
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
     let modules = Modules::start(loader, compilers.clone(), loaded)
         .map_err(|error| Unavailable(vec![format!("no thread for modules: {error}")]))?;
@@ -198,6 +198,7 @@ impl ServiceWithDependents for Workers {
     ) {
         // Before anybody is served or told that they could be: a signal would still kill.
         self.watched.notified().await;
+        reload_on_signal(self.shared.modules.clone());
         for address in &self.addresses {
             tracing::info!("listening: {address}");
         }
@@ -215,7 +216,6 @@ impl ServiceWithDependents for Workers {
             let _ = ending.wait_for(|ending| *ending).await;
             compilers.close();
         });
-        reload_on_signal(self.shared.modules.clone());
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let (shared, shutdown) = (self.shared.clone(), shutdown.clone());

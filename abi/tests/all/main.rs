@@ -26,6 +26,7 @@ mod output;
 mod outside;
 mod properties;
 mod quotas;
+mod replaced;
 mod shared_data;
 mod shared_queue;
 mod start;

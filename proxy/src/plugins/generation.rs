@@ -133,16 +133,6 @@ impl Generation {
             .find(|(_, other)| *other == root)
             .map(|(slot, _)| *slot)
     }
-
-    /// Whether its timers reach the guest. Once another VM has them, ticking here too would
-    /// do twice what is done once a period; but a stream that its guest holds back may wait
-    /// for nothing else, and so may a root that has been asked to end.
-    pub(super) fn ticks(&self) -> bool {
-        match self.phase.get() {
-            Phase::Opening | Phase::Serving | Phase::Ending => true,
-            Phase::Draining => self.vm.borrow().holds_streams(),
-        }
-    }
 }
 
 impl Drop for Task {

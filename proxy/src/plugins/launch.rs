@@ -46,6 +46,9 @@ impl Plugins {
             self.add_root(&generation, *index).map_err(fault(*index))?;
         }
         generation.watch(loaded);
+        for (index, _) in members {
+            self.count_start(&self.slots[*index], loaded.code.tier());
+        }
         Ok(Rc::new(generation))
     }
 

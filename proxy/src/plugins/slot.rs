@@ -1,11 +1,11 @@
 //! One plugin on one worker: what it is made of, and where it runs.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cofferdam_abi::shared::Space;
+use cofferdam_abi::shared::{Counter, Space};
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Plugin, RootId, Shared, Vm, VmSettings};
 
@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) backoff: RefCell<Backoff>,
     /// When it was started last.
     pub(super) started: Cell<Option<Instant>>,
+    /// VMs it was started in, by their tier.
+    pub(super) starts: [OnceCell<Arc<Counter>>; 2],
     /// It counts as down where readiness is asked for.
     pub(super) down: Cell<bool>,
     /// Shared data stays while its filter is down, though no VM holds it.
@@ -74,6 +76,7 @@ impl Slot {
             state: RefCell::new(State::Cold),
             backoff: RefCell::default(),
             started: Cell::new(None),
+            starts: Default::default(),
             down: Cell::new(runs),
         }
     }

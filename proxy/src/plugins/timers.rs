@@ -6,7 +6,8 @@ use std::time::Duration;
 use cofferdam_abi::RootId;
 
 use super::Plugins;
-use super::generation::{Generation, Task};
+use super::generation::{Generation, Phase, Task};
+use super::slot::State;
 use crate::worker::Worker;
 
 impl Plugins {
@@ -29,7 +30,7 @@ impl Plugins {
                 let (Some(worker), Some(generation)) = (weak.upgrade(), of.upgrade()) else {
                     return;
                 };
-                if !generation.ticks() {
+                if !worker.plugins.ticks(&generation, root) {
                     continue;
                 }
                 let ticked = generation.vm.borrow_mut().tick(root);
@@ -44,5 +45,21 @@ impl Plugins {
         });
         let task = Task(timer.abort_handle());
         generation.timers.borrow_mut().insert(root, task);
+    }
+
+    /// Whether a root is told of its timer. In a VM that drains it is not when the VM that
+    /// has taken its place has a timer of its own, or what is done once a period would be
+    /// done twice; but a stream that its guest holds back may wait for nothing else.
+    fn ticks(&self, generation: &Generation, root: RootId) -> bool {
+        if generation.phase() != Phase::Draining || generation.vm.borrow().holds_streams() {
+            return true;
+        }
+        let slot = generation.slot_of(root);
+        let slot = slot.and_then(|index| self.slots.get(index));
+        let newer_ticks = slot.is_some_and(|slot| match &*slot.state.borrow() {
+            State::Running(newer, root) => newer.timers.borrow().contains_key(root),
+            _ => false,
+        });
+        !newer_ticks
     }
 }

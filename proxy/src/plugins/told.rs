@@ -1,11 +1,24 @@
 //! What the operator is told of filters: counters, readiness.
 
 use cofferdam_abi::Host as _;
+use cofferdam_abi::engine::Tier;
 
 use super::slot::Slot;
 use super::{Plugins, Why};
 
 impl Plugins {
+    /// A filter has been started in a VM that runs like that.
+    pub(super) fn count_start(&self, slot: &Slot, tier: Tier) {
+        let make = || {
+            self.host.shared().metrics().counter(
+                "cofferdam_filter_vm_starts",
+                "VMs that a filter was started in, by what runs them.",
+                &[("filter", &slot.plugin.name), ("engine", tier.as_str())],
+            )
+        };
+        slot.starts[tier as usize].get_or_init(make).add(1);
+    }
+
     /// Another VM has taken, or will take, the place of a filter's.
     pub(super) fn count_replaced(&self, slot: &Slot, why: Why) {
         let reason = match why {

@@ -10,6 +10,7 @@ mod crossings;
 mod drain;
 mod faults;
 mod gateway;
+mod generations;
 mod guests;
 mod http2_upstream;
 mod lifecycle;

@@ -10,6 +10,7 @@ mod guest;
 #[path = "../support/h2.rs"]
 #[expect(dead_code, reason = "tests here use a part of it")]
 pub(crate) mod h2;
+mod load;
 #[path = "../support/pki.rs"]
 #[expect(dead_code, reason = "tests here use a part of it")]
 pub(crate) mod pki;
@@ -25,6 +26,7 @@ pub(crate) use client::{Answer, BOTH, Body, Client, Feeder, Http, get, post};
 pub(crate) use dir::Dir;
 pub(crate) use grpc::Grpc;
 pub(crate) use guest::{Guest, text};
+pub(crate) use load::Load;
 pub(crate) use proxy::{Config, Filter, Proxy, check};
 pub(crate) use upstream::{Seen, Upstream};
 

@@ -15,6 +15,7 @@ use super::{Answer, Client, Http, PATIENCE, get};
 pub(crate) struct Filter {
     name: String,
     module: Module,
+    sha256: String,
     more: String,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Proxy {
     log: Lines,
     /// The access log.
     access: Lines,
-    _folder: Folder,
+    folder: Folder,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl Filter {
         Self {
             name: name.to_owned(),
             module: Module::File(module.to_owned()),
+            sha256: String::new(),
             more: String::new(),
         }
     }
@@ -70,8 +72,15 @@ impl Filter {
         Self {
             name: name.to_owned(),
             module: Module::Bytes(module),
+            sha256: String::new(),
             more: String::new(),
         }
+    }
+
+    /// The digest its module must have.
+    pub(crate) fn pinned(mut self, sha256: &str) -> Self {
+        self.sha256 = format!(", sha256: \"{sha256}\"");
+        self
     }
 
     /// Another key of the filter, as YAML on one line.
@@ -187,9 +196,9 @@ impl Config {
                     file
                 }
             };
-            let (name, more) = (&filter.name, &filter.more);
+            let (name, more, pin) = (&filter.name, &filter.more, &filter.sha256);
             yaml.push_str(&format!(
-                "  - name: {name}\n    module: {{ file: \"{}\" }}\n{more}",
+                "  - name: {name}\n    module: {{ file: \"{}\"{pin} }}\n{more}",
                 file.display()
             ));
         }
@@ -255,7 +264,7 @@ impl Proxy {
             address,
             log,
             access,
-            _folder: folder,
+            folder,
         };
         let line = proxy.logged(&["listening: web "]).await;
         let address = line
@@ -317,11 +326,32 @@ impl Proxy {
         wait(&self.access, words, 1, &self.log).await.remove(0)
     }
 
+    /// Puts another module in the place of one that the test gave as bytes.
+    pub(crate) fn replace_module(&self, filter: &str, module: &[u8]) {
+        let file = self.folder.0.join(format!("{filter}.wasm"));
+        let aside = file.with_extension("new");
+        std::fs::write(&aside, module).expect("a file");
+        std::fs::rename(aside, file).expect("in its place");
+    }
+
+    /// Has it read its modules again.
+    pub(crate) fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     /// Asks it to drain.
     pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.child.id()).expect("an id");
         let pid = rustix::process::Pid::from_raw(id).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        rustix::process::kill_process(pid, signal).expect("a signal");
     }
 
     /// Waits until it has ended.

@@ -1,0 +1,119 @@
+//! `isolation: request`: what a stream leaves in its guest, no other finds.
+
+use super::{answering, metric, terse};
+use crate::support::{BOTH, Filter, Http, Load, Proxy, Upstream, get, run};
+
+/// Says how many streams it has had before, and what becomes of it.
+const COUNTING: &str = "on vm_start (!text {\"starts\"})
+    on request_headers
+        (global.set $g (i32.add (global.get $g) #1))
+        (!say (i32.add #7000 (global.get $g)))
+    on log (!text {\"log\"})
+    on done (!text {\"done\"}) (return #1)
+    on delete (!text {\"delete\"})";
+
+#[test]
+fn every_stream_has_a_vm_of_its_own_from_its_start_to_its_end() {
+    run(async {
+        for http in BOTH {
+            let filter = Filter::wasm("f", terse(COUNTING)).with("isolation: request");
+            let proxy = Proxy::start(&answering().filter(filter)).await;
+            let mut client = proxy.client(http).await;
+            assert!(proxy.lines(&["starts"]).is_empty(), "nobody has asked");
+            for _ in 0..3 {
+                assert_eq!(client.send(get("/a")).await.status, 200);
+            }
+            // The stream's end, and then the root's.
+            proxy.logged_times(&["delete"], 6).await;
+            assert_eq!(proxy.lines(&["starts"]).len(), 3);
+            assert_eq!(proxy.lines(&[" 7001 "]).len(), 3);
+            assert_eq!(proxy.lines(&["log", "context=2"]).len(), 3);
+            assert_eq!(proxy.lines(&["delete", "context=1"]).len(), 3);
+        }
+    });
+}
+
+#[test]
+fn a_crash_costs_its_own_stream_and_too_many_hold_the_filter_back() {
+    run(async {
+        let guest = terse(
+            "on request_headers
+                (if (i32.eqz (!get_header_map_value #0 {\"x-crash\"} @out)) (then (unreachable)))",
+        );
+        let filter = Filter::wasm("f", guest).with("isolation: request");
+        let config = answering().filter(filter).with("ready_needs: [f]");
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::One).await;
+        let crashing = || {
+            let mut request = get("/crash");
+            let value = "1".parse().expect("a value");
+            request.headers_mut().insert("x-crash", value);
+            request
+        };
+        for _ in 0..4 {
+            assert_eq!(client.send(crashing()).await.status, 503);
+            assert_eq!(client.send(get("/a")).await.status, 200);
+        }
+        assert_eq!(client.send(crashing()).await.status, 503);
+        proxy.logged(&["held back for 1s", "filter=\"f\""]).await;
+        // It is ready again without anybody asking for it.
+        let began = std::time::Instant::now();
+        while proxy.admin("/ready").await.status != 200 {
+            assert!(began.elapsed().as_secs() < 5);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(client.send(get("/a")).await.status, 200);
+    });
+}
+
+#[test]
+fn an_answer_that_comes_after_the_stream_still_finds_its_vm() {
+    run(async {
+        let callee = Upstream::start();
+        let guest = terse(
+            "on log
+                (drop (!http_call {\"callee\"} {pairs \":method\" \"GET\" \":path\" \"/held\" \":authority\" \"a\"} #0 #0 #0 #0 #9000 #16))
+            on http_call_response (!text {\"answered\"})
+            on delete (!text {\"delete\"})",
+        );
+        let config = answering()
+            .filter(Filter::wasm("f", guest).with("isolation: request"))
+            .cluster(format!(
+                "{{ name: callee, endpoints: ['{}'] }}",
+                callee.address
+            ));
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::One).await;
+        for _ in 0..2 {
+            assert_eq!(client.send(get("/a")).await.status, 200);
+        }
+        proxy.logged_times(&["delete", "context=2"], 2).await;
+        assert!(proxy.lines(&["delete", "context=1"]).is_empty());
+        callee.gate.open();
+        proxy.logged_times(&["answered"], 2).await;
+        proxy.logged_times(&["delete", "context=1"], 2).await;
+    });
+}
+
+#[test]
+fn under_load_nothing_fails_and_nothing_stays() {
+    run(async {
+        let guest = terse("on request_headers (global.set $g (i32.add (global.get $g) #1))");
+        let filter = Filter::wasm("f", guest).with("isolation: request");
+        let proxy = Proxy::start(&answering().filter(filter).workers(2)).await;
+        let Some(load) = Load::on(proxy.address, 1) else {
+            return;
+        };
+        load.end();
+        let before = proxy.peak_memory();
+        let Some(load) = Load::on(proxy.address, 2) else {
+            return;
+        };
+        let outcome = load.end();
+        let grown = proxy.peak_memory() - before;
+        // One VM that stays for each would be gigabytes.
+        assert!(grown < 32 << 20, "{grown} bytes for {}", outcome.requests);
+        let interpreter = "cofferdam_filter_vm_starts_total{filter=\"f\",engine=\"interpreter\"}";
+        assert!(metric(&proxy, interpreter).await >= outcome.requests);
+    });
+}

@@ -1,0 +1,231 @@
+//! SIGHUP and changed module files.
+
+use super::{answered_by, answering, answers, terse, version};
+use crate::support::{
+    Answer, BOTH, Config, Filter, Guest, Http, Proxy, Upstream, get, run, within,
+};
+
+#[test]
+fn new_streams_go_to_the_new_module_and_those_under_way_finish_on_the_old() {
+    run(async {
+        for http in BOTH {
+            let upstream = Upstream::start();
+            let filter = Filter::wasm("f", version("one", ""));
+            let config = Config::new(upstream.address).filter(filter).workers(2);
+            let proxy = Proxy::start(&config).await;
+            let mut clients = Vec::new();
+            for _ in 0..4 {
+                let mut client = proxy.client(http).await;
+                clients.push((tokio::spawn(client.start(get("/held"))), client));
+            }
+            while upstream.seen_at("/held").len() < 4 {
+                tokio::task::yield_now().await;
+            }
+            proxy.replace_module("f", &version("two", ""));
+            proxy.reload();
+            proxy
+                .logged(&["reload: module files were read again", "f"])
+                .await;
+            // On whichever worker.
+            for _ in 0..4 {
+                answered_by(&proxy, "two").await;
+            }
+            upstream.gate.open();
+            for (held, _client) in clients {
+                let response = within("what was held", held).await.expect("a task");
+                let answer = Answer::read(response.expect("a response")).await;
+                assert_eq!(
+                    (answer.status, answer.header("x-version"), answer.cut),
+                    (200, Some("one"), false),
+                    "{http:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_reported() {
+    run(async {
+        let one = version("one", "");
+        let config = Config::new(Upstream::start().address)
+            .filter(Filter::wasm("f", one.clone()))
+            .filter(Filter::wasm("g", terse("on log")));
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::Two).await;
+        let good = version("two", "");
+        for (bad, words) in [
+            (&b"nothing of the kind"[..], "not a usable module"),
+            (b"", "it is empty"),
+            (
+                &terse("on configure (return #0)"),
+                "refused its configuration",
+            ),
+            (&terse("on context_create (unreachable)"), "guest aborted"),
+            (&one[..one.len() - 3], "not a usable module"),
+        ] {
+            // The other one is good, and does not come to run either.
+            proxy.replace_module("f", &good);
+            proxy.replace_module("g", bad);
+            let before = proxy.lines(&["reload: nothing is changed"]).len();
+            proxy.reload();
+            let refused = proxy
+                .logged_times(&["ERROR", "reload: nothing is changed"], before + 1)
+                .await;
+            assert_eq!(refused.len(), before + 1);
+            proxy.logged(&["ERROR", "reload:", "g.wasm", words]).await;
+            assert_eq!(answers(&mut client).await, "one", "{words}");
+        }
+        proxy.replace_module("g", &terse("on log (!text {\"mended\"})"));
+        proxy.reload();
+        answered_by(&proxy, "two").await;
+        proxy.logged(&["mended"]).await;
+    });
+}
+
+#[test]
+fn a_module_that_is_pinned_is_replaced_by_no_other() {
+    run(async {
+        let one = version("one", "");
+        let digest: String = {
+            use sha2::Digest as _;
+            let digest = sha2::Sha256::digest(&one);
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let upstream = Upstream::start();
+        let filter = Filter::wasm("f", one).pinned(&digest);
+        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+        proxy.replace_module("f", &version("two", ""));
+        proxy.reload();
+        proxy
+            .logged(&["ERROR", "reload: filter f", "another SHA-256"])
+            .await;
+        proxy.logged(&["reload: nothing is changed"]).await;
+        let mut client = proxy.client(Http::One).await;
+        assert_eq!(answers(&mut client).await, "one");
+    });
+}
+
+#[test]
+fn a_file_that_is_the_same_starts_nothing() {
+    run(async {
+        let upstream = Upstream::start();
+        let filter = Filter::wasm("f", Guest::new().build());
+        let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+        for times in 1..=3 {
+            proxy.reload();
+            proxy
+                .logged_times(&["reload: module files were read again"], times)
+                .await;
+        }
+        assert_eq!(
+            proxy.client(Http::One).await.send(get("/a")).await.status,
+            200
+        );
+        assert_eq!(proxy.lines(&["vm_start "]).len(), 1);
+    });
+}
+
+#[test]
+fn what_the_host_keeps_survives_and_what_the_root_kept_begins_anew() {
+    run(async {
+        // `$g` counts in the guest, the shared datum in the host.
+        let counting = |version: &str| {
+            super::version(
+                version,
+                "on request_headers
+                    (global.set $g (i32.add (global.get $g) #1))
+                    (i32.store #24 #0)
+                    (i32.store #28 #0)
+                    (if (i32.eqz (!get_shared_data {\"n\"} @out #24))
+                        (then (i32.store #28 (i32.load (i32.load #16)))))
+                    (i32.store #28 (i32.add (i32.load #28) #1))
+                    (drop (!set_shared_data {\"n\"} #28 #4 #0))
+                    (!say (i32.add (i32.mul (i32.load #28) #1000) (global.get $g)))",
+            )
+        };
+        let config = answering().filter(Filter::wasm("f", counting("one")));
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::One).await;
+        for _ in 0..3 {
+            assert_eq!(answers(&mut client).await, "one");
+        }
+        proxy.logged(&[" 3003 "]).await;
+        proxy.replace_module("f", &counting("two"));
+        proxy.reload();
+        proxy.logged(&["reload: module files"]).await;
+        answered_by(&proxy, "two").await;
+        let fresh = proxy.logged(&["001 filter=\"f\""]).await;
+        assert!(
+            fresh.contains(" 1001 "),
+            "the first there ever was: {fresh}"
+        );
+        let all = proxy.lines(&["001 filter=\"f\""]);
+        assert_eq!(all.len(), 2, "{all:#?}");
+        let shared = |line: &String| line.contains(" 1001 ");
+        assert_eq!(
+            all.iter().filter(|line| shared(line)).count(),
+            1,
+            "{all:#?}"
+        );
+    });
+}
+
+#[test]
+fn filters_that_share_a_vm_move_together_and_the_innocent_keeps_its_code() {
+    run(async {
+        // One module in two files: one VM. Then one of the files changes.
+        let guest = Guest::new().build();
+        let config = answering()
+            .filter(Filter::wasm("one", guest.clone()))
+            .filter(Filter::wasm("two", guest));
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::One).await;
+        assert_eq!(client.send(get("/a")).await.status, 200);
+        // Roots 1 and 2, so the streams are 3 and 4.
+        proxy.logged(&["request_headers 4 "]).await;
+        let changed = Guest::new()
+            .on(
+                "request_headers",
+                "(drop (call $log (i32.const 2) «changed»))",
+            )
+            .build();
+        proxy.replace_module("one", &changed);
+        proxy.reload();
+        proxy.logged_times(&["vm_start 1 "], 3).await;
+        // Each is alone now.
+        assert_eq!(client.send(get("/b")).await.status, 200);
+        proxy.logged(&["changed", "filter=\"one\""]).await;
+        let heard = proxy.logged_times(&["request_headers 2 "], 2).await;
+        assert_eq!(heard.len(), 2);
+        assert!(proxy.lines(&["changed", "filter=\"two\""]).is_empty());
+    });
+}
+
+#[test]
+fn reloads_without_end_leave_nothing_behind() {
+    run(async {
+        let config = answering().filter(Filter::wasm("f", version("0", "")));
+        let proxy = Proxy::start(&config).await;
+        let mut size = 0;
+        for round in 1..=60 {
+            proxy.replace_module("f", &version(&round.to_string(), ""));
+            proxy.reload();
+            answered_by(&proxy, &round.to_string()).await;
+            if round == 20 {
+                size = memory(proxy.id());
+            }
+        }
+        let grown = memory(proxy.id()).saturating_sub(size);
+        // Forty interpreted VMs of a mebibyte and more would not fit.
+        assert!(grown < 16 << 20, "{grown} bytes more after 40 reloads");
+    });
+}
+
+/// Resident memory of a process, in bytes.
+fn memory(id: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<usize>().ok());
+    number.expect("a number") * 1024
+}
