@@ -27,11 +27,9 @@ use crate::evictions::Evictions;
 use crate::listener::{self, Socket};
 use crate::modules::{Loaded, Loader, Modules};
 use crate::readiness::Readiness;
+use crate::stack;
 use crate::upstream::backends::Backends;
 use crate::worker::{self, Shared};
-
-/// Stack of a worker: the interpreter and the parsers recurse on it.
-const STACK: usize = 4 << 20;
 
 /// A configuration whose filters are loaded: ready to run.
 #[derive(Debug)]
@@ -155,7 +153,16 @@ impl Prepared {
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
         let artifacts = Arc::new(Artifacts::new(&config.artifacts));
         let loader = Loader::new(&config, artifacts.clone());
-        let loaded = loader.load(&config.plugins)?;
+        let loaded = stack::with(|| loader.load(&config.plugins)).map_err(|error| {
+            vec![Diagnostic {
+                file: String::new(),
+                line: 1,
+                column: 1,
+                path: "filters".to_owned(),
+                what: format!("there is no thread to load them on: {error}"),
+                help: "allow the process more threads or memory".to_owned(),
+            }]
+        })??;
         Ok(Self {
             config: Arc::new(config),
             artifacts,
@@ -221,7 +228,7 @@ impl ServiceWithDependents for Workers {
             let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
             let spawned = thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .stack_size(STACK)
+                .stack_size(stack::SIZE)
                 .spawn(move || worker::run(&shared, index, sockets, shutdown));
             match spawned {
                 Ok(thread) => threads.push(thread),

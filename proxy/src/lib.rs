@@ -30,6 +30,7 @@ mod refusals;
 mod reports;
 pub mod route;
 mod serve;
+mod stack;
 mod tcp;
 pub mod telemetry;
 mod ticker;

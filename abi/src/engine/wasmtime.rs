@@ -147,6 +147,8 @@ fn settings(native: NativeConfig) -> Config {
         .epoch_interruption(true)
         .consume_fuel(native.fuel)
         .max_wasm_stack(native.stack)
+        // There is none, but it is compared with the other.
+        .async_stack_size(native.stack)
         // What a crash tells the author of a filter.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         // Nobody unwinds guests but wasmtime, which follows frame pointers.

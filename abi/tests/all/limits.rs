@@ -140,6 +140,26 @@ each_engine! {
             on tick\n (call $down (i64.const 0))")), TrapKind::Stack);
     }
 
+    fn a_stack_is_as_deep_as_its_limit(engine) {
+        let depth = |stack: usize| {
+            let limits = Limits { stack, callback: Duration::from_secs(60), ..Limits::default() };
+            let guest = engine.load(limited(limits), "raw
+                (func $down (global.set $g (i32.add (global.get $g) #1)) (call $down))
+                on tick\n (!down)
+                on foreign_function\n (!say (global.get $g))").expect("loads");
+            assert_eq!(tick(&guest).expect_err("a trap").kind, TrapKind::Stack);
+            guest.vm.borrow_mut().foreign_function(guest.root, 1, bytes::Bytes::new()).expect("called");
+            guest.logs()[0].parse::<usize>().expect("a number")
+        };
+        // The least, the default, and the most that a configuration may ask for.
+        let run = move || [16 << 10, 512 << 10, 8 << 20].map(depth);
+        let thread = std::thread::Builder::new().stack_size(12 << 20);
+        let depths = std::thread::scope(|scope| {
+            thread.spawn_scoped(scope, run).expect("a thread").join().expect("depths")
+        });
+        assert!(depths[0] > 200 && depths[1] > 20 * depths[0] && depths[2] > 10 * depths[1], "{depths:?}");
+    }
+
     fn recursion_below_the_limit_is_fine(engine) {
         let guest = engine.guest("raw
             (func $down (param $n i32) (result i32)

@@ -13,6 +13,7 @@ use cofferdam_abi::tier::Decision;
 use super::{Board, Loaded, Loader, Modules, Program};
 use crate::compile::{Compilers, Job};
 use crate::plugins::Why;
+use crate::stack;
 
 /// What it is told.
 #[derive(Debug)]
@@ -32,9 +33,6 @@ pub(super) struct Worker {
     modules: Weak<Modules>,
 }
 
-/// It plays guests' starts, as a worker does: as much stack.
-const STACK: usize = 4 << 20;
-
 pub(super) fn start(
     loader: Loader,
     compilers: Arc<Compilers>,
@@ -46,12 +44,12 @@ pub(super) fn start(
         compilers,
         modules: Weak::new(),
     };
-    let board = Board::new(worker.compile_ahead(loaded));
+    let board = Board::new(stack::with(|| worker.compile_ahead(loaded))?);
     let modules = Arc::new(Modules { board, work });
     worker.modules = Arc::downgrade(&modules);
     thread::Builder::new()
         .name("modules".to_owned())
-        .stack_size(STACK)
+        .stack_size(stack::SIZE)
         .spawn(move || worker.run(&receiver))?;
     Ok(modules)
 }

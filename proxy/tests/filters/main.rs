@@ -16,6 +16,7 @@ mod http2_upstream;
 mod lifecycle;
 mod limits;
 mod local_reply;
+mod native_limits;
 mod pause;
 mod policies;
 mod properties;

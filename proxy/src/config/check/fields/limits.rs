@@ -7,7 +7,7 @@ use crate::config::yaml::{Kind, Table};
 /// `filters[].limits`.
 pub static LIMITS: Table = Table {
     name: "filters[].limits",
-    doc: "What one guest may use, on each worker. Past `callback`, `stream_cpu`, `fuel`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it.",
+    doc: "What one guest may use, on each worker. Past `callback`, `stream_cpu`, `fuel`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it. Lines about crashes (ten at once, then one a second for each filter and worker, with how many were left out) have filter, callback, request id and engine; of native code also the guest's functions, with file and line where the module carries DWARF. The interpreter keeps no backtrace.",
     fields: &[
         field(
             "callback",
