@@ -15,7 +15,7 @@ use pingora_core::server::{
     ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
 };
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::admin::Admin;
@@ -117,28 +117,28 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     }
     let compilers = Arc::new(Compilers::new(artifacts, config.compiler));
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
-    let modules = Modules::start(loader, compilers.clone(), loaded)
-        .map_err(|error| Unavailable(vec![format!("no thread for modules: {error}")]))?;
-    let shared = Arc::new(Shared {
-        modules,
-        readiness: Arc::new(Readiness::new(&config)),
-        config,
-        backends,
-        compilers,
-        evictions: Arc::new(Evictions::new(guests.clone())),
-        guests,
-    });
+    let compiling = compilers.clone();
+    let start = move || {
+        Ok(Shared {
+            modules: Modules::start(loader, compiling, loaded)?,
+            readiness: Arc::new(Readiness::new(&config)),
+            config,
+            backends,
+            evictions: Arc::new(Evictions::new(guests.clone())),
+            guests,
+        })
+    };
     ready(&addresses);
     let watched = Arc::new(Notify::new());
     server.add_service(Workers {
-        shared,
+        start: Some(Box::new(start)),
         sockets,
         addresses,
         admin,
         watched: watched.clone(),
     });
     server.run(RunArgs {
-        shutdown_signal: Box::new(Signals { watched }),
+        shutdown_signal: Box::new(Signals { watched, compilers }),
     });
     Ok(())
 }
@@ -182,9 +182,12 @@ fn server_conf(drain_time: Duration) -> ServerConf {
     }
 }
 
+/// Makes what workers share; waits for compilers, where filters must not be interpreted.
+type Start = Box<dyn FnOnce() -> std::io::Result<Shared> + Send + Sync>;
+
 /// Our service: all workers.
 struct Workers {
-    shared: Arc<Shared>,
+    start: Option<Start>,
     sockets: Vec<Vec<Socket>>,
     /// Of the listeners, with their names.
     addresses: Vec<String>,
@@ -205,27 +208,24 @@ impl ServiceWithDependents for Workers {
     ) {
         // Before anybody is served or told that they could be: a signal would still kill.
         self.watched.notified().await;
-        reload_on_signal(self.shared.modules.clone());
+        let hangup = signal(SignalKind::hangup());
+        let Some(shared) = self.shared().await else {
+            return;
+        };
+        reload_on(hangup, shared.modules.clone());
         for address in &self.addresses {
             tracing::info!("listening: {address}");
         }
         if let Some((address, admin)) = self.admin.take() {
-            let (guests, readiness) = (self.shared.guests.clone(), self.shared.readiness.clone());
+            let (guests, readiness) = (shared.guests.clone(), shared.readiness.clone());
             match admin.spawn(guests, readiness, shutdown.clone()) {
                 Ok(()) => tracing::info!("listening: admin {address}"),
                 Err(error) => tracing::error!("admin could not be started: {error}"),
             }
         }
-        let compilers = self.shared.compilers.clone();
-        let mut ending = shutdown.clone();
-        // Nothing that is compiled from now on would serve anybody.
-        tokio::spawn(async move {
-            let _ = ending.wait_for(|ending| *ending).await;
-            compilers.close();
-        });
         let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
-            let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
+            let (shared, shutdown) = (shared.clone(), shutdown.clone());
             let spawned = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .stack_size(stack::SIZE)
@@ -260,9 +260,27 @@ impl ServiceWithDependents for Workers {
     }
 }
 
+// === impl Workers ===
+
+impl Workers {
+    /// What all of them share. It may take as long as compilers may, so signals are watched.
+    async fn shared(&mut self) -> Option<Arc<Shared>> {
+        let started = tokio::task::spawn_blocking(self.start.take()?).await;
+        match started {
+            Ok(Ok(shared)) => Some(Arc::new(shared)),
+            Ok(Err(error)) => {
+                tracing::error!("no thread for modules, nothing is served: {error}");
+                None
+            }
+            // It panicked, and has said so.
+            Err(_) => None,
+        }
+    }
+}
+
 /// SIGHUP reads the files of modules again.
-fn reload_on_signal(modules: Arc<Modules>) {
-    let mut hangup = match signal(SignalKind::hangup()) {
+fn reload_on(hangup: std::io::Result<Signal>, modules: Arc<Modules>) {
+    let mut hangup = match hangup {
         Ok(hangup) => hangup,
         Err(error) => {
             tracing::error!("SIGHUP cannot be watched, it ends the process: {error}");
@@ -280,6 +298,7 @@ fn reload_on_signal(modules: Arc<Modules>) {
 /// only, so the second is ours to watch.)
 struct Signals {
     watched: Arc<Notify>,
+    compilers: Arc<Compilers>,
 }
 
 #[async_trait]
@@ -330,6 +349,9 @@ impl ShutdownSignalWatch for Signals {
         tracing::info!(
             "draining: no new connections, requests under way may finish; a second signal ends at once"
         );
+        // Nothing that is compiled from now on would serve anybody; and a start that waits
+        // for it must not wait on. (Tasks may never run again: Pingora ends their runtime.)
+        self.compilers.close();
         ShutdownSignal::GracefulTerminate
     }
 }

@@ -117,9 +117,12 @@ impl Artifacts {
     /// As [`Artifacts::keep`], for a process that has other things to do: it is told why not.
     pub(crate) fn keep_or_say(&self, module: &Module, native: &Native, sealed: &[u8]) {
         if let Err(error) = self.keep(module, native, sealed) {
-            self.say(&format!(
-                "native code cannot be kept: {error}; it is used all the same, and made again by the next process"
-            ));
+            let about = error.to_string();
+            self.say_of(&about, || {
+                format!(
+                    "native code cannot be kept: {error}; it is used all the same, and made again by the next process"
+                )
+            });
         }
     }
 
@@ -146,7 +149,10 @@ impl Artifacts {
         let directory = match Directory::open(path) {
             Ok(directory) => directory?,
             Err(error) => {
-                self.say(&format!("native code that is kept is not used: {error}"));
+                let about = error.to_string();
+                self.say_of(&about, || {
+                    format!("native code that is kept is not used, nor is any kept: {error}")
+                });
                 return None;
             }
         };
@@ -177,13 +183,18 @@ impl Artifacts {
         ));
     }
 
-    /// Once for each text: a folder that is refused is refused for every module.
     fn say(&self, text: &str) {
+        self.say_of(text, || text.to_owned());
+    }
+
+    /// Once for each reason: a folder that is refused is refused for every module, and
+    /// whether there is something to find in it or to keep.
+    fn say_of(&self, reason: &str, text: impl FnOnce() -> String) {
         let Ok(mut said) = self.said.lock() else {
             return;
         };
-        if said.insert(text.to_owned()) {
-            tracing::warn!("{text}");
+        if said.insert(reason.to_owned()) {
+            tracing::warn!("{}", text());
         }
     }
 }

@@ -15,7 +15,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::Sink;
-use crate::compile::Compilers;
 use crate::config::{Action, Address, Config, Listener, Route};
 use crate::evictions::Evictions;
 use crate::flow::Flow;
@@ -40,8 +39,6 @@ pub(crate) struct Shared {
     pub(crate) modules: Arc<Modules>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) backends: Vec<Arc<Backends>>,
-    /// Who makes more.
-    pub(crate) compilers: Arc<Compilers>,
     /// What guests of all workers share.
     pub(crate) guests: Arc<cofferdam_abi::Shared>,
     pub(crate) evictions: Arc<Evictions>,

@@ -5,6 +5,7 @@ mod folder;
 mod refused;
 mod signed;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::{Dir, guest, proxy};
@@ -71,6 +72,41 @@ impl Place {
         assert_eq!((status, &err[..]), (Some(0), ""));
         assert!(out.contains(": there already, "), "{out}");
     }
+}
+
+/// A module of 50 KB that takes the compiler hundreds of megabytes and more than a minute:
+/// 500 loops inside each other, over 500 variables that all live through them.
+pub(crate) fn bomb(dir: &Dir, callbacks: &str) -> PathBuf {
+    const SIZE: usize = 500;
+    let mut body = format!("(local {})", "i32 ".repeat(SIZE));
+    body.push_str(&"loop ".repeat(SIZE));
+    for at in 0..SIZE {
+        for step in 0..8 {
+            let (to, from) = (
+                1 + (at * 7 + step) % SIZE,
+                1 + (at * 13 + step * 5 + 1) % SIZE,
+            );
+            let _ = write!(
+                body,
+                "(local.set {to} (i32.add (local.get {from}) (i32.const {at})))"
+            );
+        }
+        let _ = write!(body, "(br_if 0 (i32.load (i32.const {}))) end ", at * 4);
+    }
+    for at in 0..SIZE {
+        let _ = write!(
+            body,
+            "(i32.store (i32.const {}) (local.get {}))",
+            at * 4,
+            1 + at
+        );
+    }
+    let function = format!(r#"(func (export "bomb") (param i32) {body})"#);
+    guest::write(
+        dir,
+        "bomb",
+        &guest::with("", &format!("{function}{callbacks}")),
+    )
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {

@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "compiler")]
+mod artifacts;
 mod bodies;
 mod certificates;
 mod command;
@@ -20,6 +22,8 @@ mod native;
 #[cfg(not(feature = "compiler"))]
 mod no_compiler;
 mod peers;
+#[cfg(feature = "compiler")]
+mod process;
 mod routing;
 mod smuggling;
 mod stuck;

@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     arguments: Vec<String>,
     command: &'static str,
     after: Vec<String>,
+    /// What a shell does before it becomes the binary.
+    shell: Option<&'static str>,
 }
 
 /// One listener `web`, one cluster `backend` at `address`, one worker, and on
@@ -112,6 +114,20 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A shell with the same environment, which becomes its first argument when it has done
+/// `shell`.
+fn after(shell: &str, command: Command) -> Command {
+    let mut sh = Command::new("/bin/sh");
+    sh.args(["-c", &format!("{shell}; exec \"$@\""), "sh"]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => sh.env(name, value),
+            None => sh.env_remove(name),
+        };
+    }
+    sh
+}
+
 fn ended(child: &mut Child) -> Option<ExitStatus> {
     let until = Instant::now() + LONGEST;
     loop {
@@ -134,7 +150,14 @@ impl Setup {
             arguments: Vec::new(),
             command: "run",
             after: Vec::new(),
+            shell: None,
         }
+    }
+
+    /// Started by a shell that has done this before.
+    pub(crate) fn under(mut self, shell: &'static str) -> Self {
+        self.shell = Some(shell);
+        self
     }
 
     /// More on the command line, before the command.
@@ -159,8 +182,19 @@ impl Setup {
 
     /// Starts `cofferdam run` and waits until every listener listens.
     pub(crate) fn start(self, yaml: &str) -> Proxy {
+        self.spawn(yaml).listening(yaml)
+    }
+
+    /// Starts `cofferdam run`.
+    pub(crate) fn spawn(self, yaml: &str) -> Proxy {
         let file = self.dir.write("config.yaml", yaml);
-        let mut child = command()
+        let mut command = command();
+        if let Some(shell) = self.shell {
+            let program = command.get_program().to_owned();
+            command = after(shell, command);
+            command.arg(program);
+        }
+        let mut child = command
             .args(&self.arguments)
             .args([self.command, "--config"])
             .arg(file)
@@ -175,28 +209,13 @@ impl Setup {
             Lines::of(child.stderr.take().unwrap()),
             Lines::of(child.stdout.take().unwrap()),
         );
-        let mut proxy = Proxy {
+        Proxy {
             child,
             log,
             stdout,
             dir: self.dir,
             addresses: BTreeMap::new(),
-        };
-        let wanted = yaml.matches("address: 127.0.0.1:0").count();
-        while proxy.addresses.len() < wanted {
-            let known = proxy.addresses.len();
-            let line = proxy.log.find(|line| {
-                listening(line).is_some_and(|(name, _)| !proxy.addresses.contains_key(&name))
-            });
-            let Some((name, address)) = line.as_deref().and_then(listening) else {
-                panic!(
-                    "only {known} of {wanted} listeners listen:\n{}",
-                    proxy.log.text()
-                );
-            };
-            proxy.addresses.insert(name, address);
         }
-        proxy
     }
 }
 
@@ -214,6 +233,25 @@ fn listening(line: &str) -> Option<(String, SocketAddr)> {
 impl Proxy {
     pub(crate) fn start(yaml: &str) -> Self {
         Setup::new().start(yaml)
+    }
+
+    /// Waits until every listener of the configuration listens.
+    fn listening(mut self, yaml: &str) -> Self {
+        let wanted = yaml.matches("address: 127.0.0.1:0").count();
+        while self.addresses.len() < wanted {
+            let known = self.addresses.len();
+            let line = self.log.find(|line| {
+                listening(line).is_some_and(|(name, _)| !self.addresses.contains_key(&name))
+            });
+            let Some((name, address)) = line.as_deref().and_then(listening) else {
+                panic!(
+                    "only {known} of {wanted} listeners listen:\n{}",
+                    self.log.text()
+                );
+            };
+            self.addresses.insert(name, address);
+        }
+        self
     }
 
     /// As [`plain`] says.

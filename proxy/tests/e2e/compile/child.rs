@@ -1,51 +1,19 @@
 //! The process that compiles: what it may use, and what becomes of it.
 
-use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Place, run, text};
-use crate::support::{LONGEST, guest, proxy};
-
-/// A module of 50 KB that takes the compiler hundreds of megabytes and more than a minute:
-/// 500 loops inside each other, over 500 variables that all live through them.
-fn bomb(place: &Place) -> PathBuf {
-    const SIZE: usize = 500;
-    let mut body = format!("(local {})", "i32 ".repeat(SIZE));
-    body.push_str(&"loop ".repeat(SIZE));
-    for at in 0..SIZE {
-        for step in 0..8 {
-            let (to, from) = (
-                1 + (at * 7 + step) % SIZE,
-                1 + (at * 13 + step * 5 + 1) % SIZE,
-            );
-            let _ = write!(
-                body,
-                "(local.set {to} (i32.add (local.get {from}) (i32.const {at})))"
-            );
-        }
-        let _ = write!(body, "(br_if 0 (i32.load (i32.const {}))) end ", at * 4);
-    }
-    for at in 0..SIZE {
-        let _ = write!(
-            body,
-            "(i32.store (i32.const {}) (local.get {}))",
-            at * 4,
-            1 + at
-        );
-    }
-    let function = format!(r#"(func (export "bomb") (param i32) {body})"#);
-    guest::write(&place.dir, "bomb", &guest::with("", &function))
-}
+use super::{Place, bomb, run, text};
+use crate::process::{child_of, is_gone, nice, within};
+use crate::support::proxy;
 
 /// What `cofferdam compile --config` says of a bomb beside a good filter, under `limits`.
 fn explodes(limits: &str, words: &str) {
     let place = Place::new();
-    bomb(&place);
+    bomb(&place.dir, "");
     place.module("good");
     let yaml = format!(
         "listeners: [{{ name: l, address: '127.0.0.1:0', filters: [bomb, good], routes: [{{ respond: {{}} }}] }}]\n\
@@ -92,7 +60,7 @@ struct AtWork {
 impl AtWork {
     fn new() -> Self {
         let place = Place::new();
-        let module = bomb(&place);
+        let module = bomb(&place.dir, "");
         let mut command = proxy::command();
         command
             .args(["compile", "--directory", text(&place.cache), text(&module)])
@@ -138,41 +106,6 @@ impl Drop for AtWork {
         let _ = self.compile.kill();
         let _ = self.compile.wait();
     }
-}
-
-fn within<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + LONGEST;
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// The fields of `/proc/PID/stat`; its name, which may hold anything, is one `x`.
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (before, after) = (text.split_once('(')?.0, text.rsplit_once(')')?.1);
-    let fields = format!("{before}x{after}");
-    Some(fields.split_whitespace().map(ToOwned::to_owned).collect())
-}
-
-fn nice(pid: u32) -> Option<i32> {
-    stat(pid)?.get(18)?.parse().ok()
-}
-
-fn child_of(parent: u32) -> Option<u32> {
-    let pids = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let parent = parent.to_string();
-    pids.find(|pid| stat(*pid).is_some_and(|fields| fields[3] == parent))
-}
-
-/// Whether it has ended, reaped or not: who reaps an orphan may take its time.
-fn is_gone(pid: u32) -> bool {
-    stat(pid).is_none_or(|fields| fields[2] == "Z" || fields[2] == "X")
 }
 
 #[test]
@@ -222,7 +155,7 @@ fn it_dies_with_its_parent_however_that_ends() {
 #[test]
 fn killed_itself_it_is_a_failure_that_says_so() {
     let place = Place::new();
-    let module = bomb(&place);
+    let module = bomb(&place.dir, "");
     let mut command = proxy::command();
     command.args(["compile", "--directory", text(&place.cache), text(&module)]);
     let compile = std::thread::spawn(move || super::texts(proxy::finish(&mut command)));

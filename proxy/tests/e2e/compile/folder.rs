@@ -28,7 +28,9 @@ fn not_used(words: &str, spoil: impl FnOnce(&Place)) {
     let (status, out, err) = place.compile(&[&module]);
     assert_eq!((status, &out[..]), (Some(69), ""), "{err}");
     assert!(
-        err.contains("WARN cofferdam::artifacts: native code that is kept is not used: "),
+        err.contains(
+            "WARN cofferdam::artifacts: native code that is kept is not used, nor is any kept: "
+        ),
         "{err}"
     );
     assert_eq!(err.matches(words).count(), 2, "{words}: {err}");

@@ -1,0 +1,101 @@
+//! Code that the proxy has made for itself, and the places it cannot be kept in.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::{busy_bomb, is_native, kept, serves, setup, text, warnings, yaml};
+use crate::process::{child_of, within};
+use crate::support::{Proxy, Setup};
+
+#[test]
+fn what_is_made_is_kept_for_the_next_start() {
+    let setup = setup();
+    let proxy = setup.start(&yaml("file: hello.wasm", "engine: aot", ""));
+    assert!(is_native(&proxy));
+    serves(&proxy);
+    assert_eq!(kept(&proxy.dir).len(), 1);
+    assert_eq!(warnings(&proxy), [""; 0]);
+}
+
+/// Native all the same, with one warning that has these words in it.
+fn cannot_keep(proxy: &Proxy, words: &str) {
+    assert!(is_native(proxy), "{}", proxy.log.text());
+    serves(proxy);
+    let said = warnings(proxy);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(words), "{said:?}");
+}
+
+#[test]
+fn where_it_cannot_be_kept_it_is_used_all_the_same() {
+    let setup = setup();
+    setup.dir.write("file", "no folder");
+    let rest = "artifacts: { directory: file/inside }";
+    let proxy = setup.start(&yaml("file: hello.wasm", "engine: aot", rest));
+    cannot_keep(&proxy, "file/inside is a link or no folder");
+}
+
+#[test]
+fn on_a_full_disk_it_is_used_all_the_same() {
+    let setup = setup();
+    let disk = setup.dir.join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=4k,mode=700", "none", text(&disk)])
+        .output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        // Containers rarely may. The next test shows the same of a write that fails.
+        eprintln!("SKIPPED: this user may not mount a small disk");
+        return;
+    }
+    let rest = "artifacts: { directory: disk/cache }";
+    let proxy = std::panic::catch_unwind(|| {
+        let proxy = setup.start(&yaml("file: hello.wasm", "engine: aot", rest));
+        cannot_keep(&proxy, ".cwasm: No space left on device");
+        assert_eq!(std::fs::read_dir(disk.join("cache")).unwrap().count(), 0);
+        proxy
+    });
+    let unmounted = Command::new("umount").arg(&disk).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    drop(proxy.unwrap());
+}
+
+#[test]
+fn where_files_may_not_grow_it_is_used_all_the_same() {
+    let setup = setup().under("trap '' XFSZ; ulimit -f 16");
+    let proxy = setup.start(&yaml("file: hello.wasm", "engine: aot", ""));
+    cannot_keep(&proxy, ".cwasm: File too large");
+    assert_eq!(kept(&proxy.dir).len(), 0);
+}
+
+#[test]
+fn a_compile_bomb_stays_interpreted_and_is_tried_again_after_a_reload_only() {
+    let setup = Setup::new();
+    busy_bomb(&setup.dir);
+    let (filter, rest) = (
+        "engine: aot, limits: { callback: 10s }",
+        "compiler: { memory: 48MiB }",
+    );
+    let mut proxy = setup.start(&yaml("file: bomb.wasm", filter, rest));
+    let said = |proxy: &Proxy| {
+        let lines = warnings(proxy).into_iter();
+        lines
+            .filter(|line| line.contains("filter guest stays on the interpreter: "))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said(&proxy).len(), 1);
+    assert!(said(&proxy)[0].contains("the 48MiB of `compiler.memory`"));
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+    assert!(!is_native(&proxy));
+    assert_eq!(said(&proxy).len(), 1, "not tried again");
+    proxy.signal(Signal::HUP);
+    within("another try", || {
+        assert_eq!(proxy.get("/").status(), 200);
+        (said(&proxy).len() == 2).then_some(())
+    });
+    assert_eq!(child_of(proxy.id()), None);
+    assert!(proxy.drain().success());
+}
