@@ -92,8 +92,12 @@ impl Server {
         let err = out
             .try_clone()
             .map_err(|error| Error::failed(log.display(), error))?;
+        // What it caches goes with its log, and is never what another run has left.
+        let caches = log.parent().unwrap_or(&log).join("cache");
         let child = dying_with_us(program)
             .args(arguments)
+            .env("XDG_CACHE_HOME", caches)
+            .env_remove("CACHE_DIRECTORY")
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)

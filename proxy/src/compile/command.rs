@@ -71,6 +71,7 @@ mod work {
 
     use bytes::Bytes;
     use cofferdam_abi::engine::artifact::Artifact;
+    use cofferdam_abi::tier::Choice;
     use cofferdam_abi::{Limits, Module};
     use ring::signature::Ed25519KeyPair;
     use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -103,11 +104,11 @@ mod work {
                 let config = config::load(path).map_err(|problems| {
                     Refused::unusable(problems.iter().map(ToString::to_string))
                 })?;
-                let tasks = config
-                    .plugins
-                    .iter()
-                    .map(|plugin| Task::of_filter(plugin, config.compact_memory));
-                let tasks: Vec<Task> = tasks.collect();
+                let tasks = Task::of_filters(&config);
+                if tasks.is_empty() {
+                    let file = path.display();
+                    said(format!("{file}: no filter there runs native code"));
+                }
                 (artifacts, limits) = (config.artifacts, config.compiler);
                 tasks
             }
@@ -193,13 +194,20 @@ mod work {
     // === impl Task ===
 
     impl Task {
-        fn of_filter(plugin: &config::PluginConfig, compact: bool) -> Self {
-            Self {
+        /// Of every filter that may run native code.
+        fn of_filters(config: &config::Config) -> Vec<Self> {
+            if config.no_exec_memory {
+                return Vec::new();
+            }
+            let plugins = config.plugins.iter();
+            let plugins = plugins.filter(|plugin| plugin.engine != Choice::Interpreter);
+            let tasks = plugins.map(|plugin| Self {
                 name: format!("filter {}: {}", plugin.name, plugin.file.display()),
                 wasm: plugin.wasm.clone(),
-                config: modules::native_config(&plugin.limits, compact),
+                config: modules::native_config(&plugin.limits, config.compact_memory),
                 given: plugin.precompiled.clone(),
-            }
+            });
+            tasks.collect()
         }
 
         fn of_files(options: &Options, refused: &mut Refused) -> Vec<Self> {

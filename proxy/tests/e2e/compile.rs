@@ -204,6 +204,42 @@ fn a_configuration_has_all_its_filters_compiled_where_it_will_look_for_them() {
 }
 
 #[test]
+fn filters_that_may_not_run_natively_are_left_out() {
+    let place = Place::new();
+    for name in ["one", "two"] {
+        place.module(name);
+    }
+    let compile = |engine: &str, rest: &str| {
+        let yaml = format!(
+            "listeners: [{{ name: l, address: '127.0.0.1:0', filters: [a, b], routes: [{{ respond: {{}} }}] }}]\n\
+             filters:\n\
+             - {{ name: a, module: {{ file: one.wasm }}, engine: interpreter }}\n\
+             - {{ name: b, module: {{ file: two.wasm }}, engine: {engine} }}\n\
+             artifacts: {{ directory: cache }}\n{rest}\n"
+        );
+        let config = place.dir.write("config.yaml", yaml);
+        let (status, out, err) = run(&["compile", "--config", text(&config)]);
+        assert_eq!((status, &err[..]), (Some(0), ""));
+        out
+    };
+    for out in [
+        compile("interpreter", ""),
+        compile("auto", "no_exec_memory: true"),
+    ] {
+        assert!(out.contains("no filter there runs native code"), "{out}");
+        assert_eq!(place.kept().len(), 0);
+    }
+    let out = compile("auto", "");
+    assert!(
+        out.starts_with("filter b: ") && place.kept().len() == 1,
+        "{out}"
+    );
+    // Another engine, so other code.
+    compile("aot", "memory: compact");
+    assert_eq!(place.kept().len(), 2);
+}
+
+#[test]
 fn without_a_folder_named_the_users_cache_is_used() {
     let place = Place::new();
     let module = place.module("one");

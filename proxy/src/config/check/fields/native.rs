@@ -40,7 +40,7 @@ pub static COMPILER: Table = Table {
                 max: 64 << 30,
             },
             Default("512MiB"),
-            "Most memory, beyond what the program itself takes. It counts towards what a container may have; where that is less, the system ends the compiler, not the proxy.",
+            "Most memory, beyond what the program itself takes; a filter of 150 KB takes 10 MiB. It counts towards what a container may have; where that is less, the system ends the compiler, not the proxy.",
         ),
         field(
             "cpu",
