@@ -22,6 +22,7 @@ use crate::config::{self, Precompiled};
 use crate::modules::Native;
 
 use directory::Directory;
+#[cfg(feature = "compiler")]
 pub(crate) use directory::Unusable;
 pub(crate) use location::{Surroundings, default_directory};
 
@@ -54,6 +55,7 @@ impl Artifacts {
 
     /// The native code of `module` for `native`, if there is any to be trusted: the one it
     /// was given with a signature, else what is kept. What is refused is said and removed.
+    #[cfg(feature = "compiler")]
     pub(crate) fn find(
         &self,
         module: &Module,
@@ -98,6 +100,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// When there is no folder that can be used, or no room in it.
+    #[cfg(feature = "compiler")]
     pub(crate) fn keep(
         &self,
         module: &Module,
@@ -115,6 +118,7 @@ impl Artifacts {
     }
 
     /// As [`Artifacts::keep`], for a process that has other things to do: it is told why not.
+    #[cfg(feature = "compiler")]
     pub(crate) fn keep_or_say(&self, module: &Module, native: &Native, sealed: &[u8]) {
         if let Err(error) = self.keep(module, native, sealed) {
             let about = error.to_string();

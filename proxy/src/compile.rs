@@ -28,6 +28,10 @@ use crate::modules::{Native, NativeConfig};
 pub(crate) use failure::Failure;
 
 /// A module to be compiled.
+#[cfg_attr(
+    not(feature = "compiler"),
+    expect(dead_code, reason = "without a compiler only its name is told")
+)]
 pub(crate) struct Job {
     /// Of whom the log speaks: the filter's name and the module's file.
     pub(crate) name: String,

@@ -7,6 +7,10 @@ use crate::config::yaml::{duration_text, size_text};
 
 /// Why a module was not compiled. It goes on on the interpreter.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "compiler"),
+    expect(dead_code, reason = "without a compiler there is one way to fail")
+)]
 pub(crate) enum Failure {
     /// The compiler does not take it.
     Module(String),
@@ -33,6 +37,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// Whether it is the module that was too much for a bound.
+    #[cfg(feature = "compiler")]
     pub(crate) const fn is_limit(&self) -> bool {
         matches!(self, Self::Memory(_) | Self::Cpu(_) | Self::Wall(_))
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{LONGEST, Proxy, Upstream, client::Ended, guest, h2, proxy};
+use crate::support::{LONGEST, Proxy, Upstream, client::Ended, h2, proxy};
 
 /// An upstream that answers the head and `first` at once, and `last` when it is told to;
 /// the rest of the length it promises is nothing.
@@ -231,7 +231,8 @@ fn an_idle_proxy_does_not_wake_up() {
 fn native_filters_do_not_wake_an_idle_proxy() {
     let upstream = Upstream::named("ok");
     let setup = proxy::Setup::new();
-    guest::write(&setup.dir, "f", &guest::transparent());
+    let module = crate::support::guest::transparent();
+    crate::support::guest::write(&setup.dir, "f", &module);
     let yaml = proxy::filtered(upstream.address, "f.wasm").replace(
         "module: { file: 'f.wasm' }",
         "engine: aot, module: { file: 'f.wasm' }",

@@ -2,6 +2,8 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::io::Write as _;
+
 use super::*;
 
 /// A folder for one test, gone with it.
