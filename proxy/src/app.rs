@@ -3,6 +3,7 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -208,6 +209,18 @@ impl ServiceWithDependents for Workers {
     ) {
         // Before anybody is served or told that they could be: a signal would still kill.
         self.watched.notified().await;
+        // Pingora waits for blocking tasks, so this one is what ends the process in time. It
+        // is there before anybody can know that we are: told to end, the runtime takes none.
+        let (started, threads) = std::sync::mpsc::channel::<thread::JoinHandle<io::Result<()>>>();
+        let joined = tokio::task::spawn_blocking(move || {
+            for (index, thread) in threads.into_iter().enumerate() {
+                match thread.join() {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(worker = index, "worker failed: {error}"),
+                    Err(_) => tracing::error!(worker = index, "worker panicked"),
+                }
+            }
+        });
         let hangup = signal(SignalKind::hangup());
         let Some(shared) = self.shared().await else {
             return;
@@ -223,7 +236,6 @@ impl ServiceWithDependents for Workers {
                 Err(error) => tracing::error!("admin could not be started: {error}"),
             }
         }
-        let mut threads = Vec::new();
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             let (shared, shutdown) = (shared.clone(), shutdown.clone());
             let spawned = thread::Builder::new()
@@ -231,23 +243,17 @@ impl ServiceWithDependents for Workers {
                 .stack_size(stack::SIZE)
                 .spawn(move || worker::run(&shared, index, sockets, shutdown));
             match spawned {
-                Ok(thread) => threads.push(thread),
+                Ok(thread) => {
+                    // It is waited for as long as this goes on.
+                    let _ = started.send(thread);
+                }
                 Err(error) => {
                     tracing::error!(worker = index, "worker could not be started: {error}")
                 }
             }
         }
         ready.notify_ready();
-        // Pingora waits for blocking tasks, so this one is what ends the process in time.
-        let joined = tokio::task::spawn_blocking(move || {
-            for (index, thread) in threads.into_iter().enumerate() {
-                match thread.join() {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(worker = index, "worker failed: {error}"),
-                    Err(_) => tracing::error!(worker = index, "worker panicked"),
-                }
-            }
-        });
+        drop(started);
         let _ = joined.await;
     }
 

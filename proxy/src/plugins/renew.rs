@@ -162,6 +162,12 @@ impl Plugins {
                 *slot.loaded.borrow_mut() = loaded;
                 continue;
             }
+            if new.is_none() {
+                tracing::info!(
+                    filter = &*slot.plugin.name,
+                    "restarted with another filter whose VM it shares: {why}"
+                );
+            }
             let key = slot.key(&loaded);
             let group = running.iter_mut().find(|group| {
                 let (other, loaded) = &group[0];
@@ -293,8 +299,8 @@ impl Plugins {
             .vm
             .borrow_mut()
             .fail_streams("filter_drain_time is over");
-        self.end_roots_of(generation);
-        self.forget(generation);
+        // Roots end after their streams, which end when whoever drives them looks.
+        self.host.attend(generation.vm.borrow().id());
         self.after_calls(worker);
     }
 

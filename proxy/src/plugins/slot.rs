@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use cofferdam_abi::engine::Tier;
 use cofferdam_abi::shared::{Counter, Space};
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Plugin, RootId, Shared, Vm, VmSettings};
@@ -55,6 +56,7 @@ pub(super) enum State {
 pub(super) struct VmKey {
     digest: [u8; 32],
     settings: Rc<VmSettings>,
+    tier: Tier,
     engine: Choice,
     tier_up: TierUp,
 }
@@ -86,6 +88,7 @@ impl Slot {
         VmKey {
             digest: loaded.program.digest(),
             settings: self.settings.clone(),
+            tier: loaded.code.tier(),
             engine: loaded.config.engine,
             tier_up: loaded.config.tier_up,
         }

@@ -14,6 +14,40 @@ fn broken_in(chain: &TcpChain) -> Option<&'static str> {
 }
 
 each_engine! {
+    fn a_connection_of_a_vm_that_ends_is_closed(engine) {
+        let guest = telling(engine, Setup::default(), &[("new_connection", "(return #1)")]);
+        let holds = || guest.vm.borrow().holds_streams();
+        let mut chain = connect(&[&guest]);
+        assert!(holds(), "it has not let the connection go");
+        guest.vm.borrow_mut().retire();
+        guest.vm.borrow_mut().fail_streams("no more time");
+        assert!(chain.closing().is_none(), "nobody has looked");
+        chain.poll();
+        assert_eq!(chain.closing(), Some(Closing::Failure));
+        assert_eq!(broken_in(&chain), Some("no callback"));
+        assert!(!holds() && !guest.vm.borrow().is_failed());
+        guest.logs();
+        assert_eq!(chain.end(Peer::Local), []);
+        assert_eq!(guest.logs(), [""; 0]);
+        assert_eq!(guest.vm.borrow_mut().streams(), 0);
+    }
+
+    fn what_a_connection_holds_is_known_to_its_vm(engine) {
+        let guest = telling(engine, Setup::default(), &[
+            ("downstream_data", "(return (local.get $c))"),
+            ("tick", "(drop (!set_effective_context #2)) (drop (!continue_stream #2))"),
+        ]);
+        let holds = || guest.vm.borrow().holds_streams();
+        let mut chain = connect(&[&guest]);
+        chain.client("ab");
+        assert!(!holds());
+        chain.client_ends();
+        assert!(holds());
+        guest.tick();
+        chain.poll();
+        assert!(!holds());
+    }
+
     fn a_trap_closes_the_connection_and_the_others_are_told(engine) {
         for callback in ["context_create", "new_connection", "downstream_data", "upstream_data"] {
             // A root is made by the same callback: only a stream's has a parent.

@@ -208,7 +208,7 @@ fn a_signal_to_end_works_while_a_guest_spins() {
         for engine in ["interpreter", "aot"] {
             let spinning = terse("on request_headers (loop $for_ever (br $for_ever))");
             let filter = Filter::wasm("f", spinning)
-                .with("limits: { callback: 2s }")
+                .with("limits: { callback: 2s, stream_cpu: 10s }")
                 .with(format!("engine: {engine}"));
             let mut proxy = Proxy::start(&answering().filter(filter)).await;
             let mut client = proxy.client(Http::One).await;

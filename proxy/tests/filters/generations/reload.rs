@@ -193,12 +193,17 @@ fn filters_that_share_a_vm_move_together_and_the_innocent_keeps_its_code() {
         proxy.replace_module("one", &changed);
         proxy.reload();
         proxy.logged_times(&["vm_start 1 "], 3).await;
+        proxy.logged(&["INFO", "filter=\"two\"", "restarted"]).await;
         // Each is alone now.
         assert_eq!(client.send(get("/b")).await.status, 200);
-        proxy.logged(&["changed", "filter=\"one\""]).await;
+        proxy.logged(&["filter: changed", "filter=\"one\""]).await;
         let heard = proxy.logged_times(&["request_headers 2 "], 2).await;
         assert_eq!(heard.len(), 2);
-        assert!(proxy.lines(&["changed", "filter=\"two\""]).is_empty());
+        assert!(
+            proxy
+                .lines(&["filter: changed", "filter=\"two\""])
+                .is_empty()
+        );
     });
 }
 
