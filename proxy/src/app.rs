@@ -184,7 +184,7 @@ fn server_conf(drain_time: Duration) -> ServerConf {
 }
 
 /// Makes what workers share; waits for compilers, where filters must not be interpreted.
-type Start = Box<dyn FnOnce() -> std::io::Result<Shared> + Send + Sync>;
+type Start = Box<dyn FnOnce() -> io::Result<Shared> + Send + Sync>;
 
 /// Our service: all workers.
 struct Workers {
@@ -285,7 +285,7 @@ impl Workers {
 }
 
 /// SIGHUP reads the files of modules again.
-fn reload_on(hangup: std::io::Result<Signal>, modules: Arc<Modules>) {
+fn reload_on(hangup: io::Result<Signal>, modules: Arc<Modules>) {
     let mut hangup = match hangup {
         Ok(hangup) => hangup,
         Err(error) => {
