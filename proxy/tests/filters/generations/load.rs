@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{answering, metric, version};
 use crate::support::{Filter, Load, PATIENCE, Proxy, run};
 
-/// Filters in one chain, each with a module of its own.
+/// Filters, each with a module and a route of its own.
 const FILTERS: usize = 20;
 
 /// A module unlike all others, with enough in it to be worth compiling.
@@ -18,7 +18,7 @@ fn module(number: usize) -> Vec<u8> {
                 (loop $again
                     (global.set $g (i32.add (i32.mul (global.get $g) #31) #{number}))
                     (local.set $n (i32.add (local.get $n) #1))
-                    (br_if $again (i32.lt_u (local.get $n) #20)))
+                    (br_if $again (i32.lt_u (local.get $n) #300)))
             on log (global.set $h (i32.add (global.get $h) #1))"
         ),
     )
@@ -35,12 +35,18 @@ async fn wait_for(what: &str, mut done: impl AsyncFnMut() -> bool) {
 #[test]
 fn twenty_filters_move_to_native_code_while_traffic_flows() {
     run(async {
-        let mut config = answering().workers(2);
+        let routes: Vec<String> = (0..FILTERS)
+            .map(|number| {
+                format!("{{ match: {{ path: /{number} }}, filters: [f{number}], respond: {{ body: hello }} }}")
+            })
+            .collect();
+        let routes: Vec<&str> = routes.iter().map(|route| &route[..]).collect();
+        let mut config = answering().workers(2).chain("").routes(&routes);
         for number in 0..FILTERS {
             config = config.filter(Filter::wasm(&format!("f{number}"), module(number)));
         }
         let proxy = Proxy::start(&config).await;
-        let Some(mut load) = Load::on(proxy.address, 12) else {
+        let Some(mut load) = Load::over(FILTERS, proxy.address, 12) else {
             return;
         };
         wait_for("native code", async || {

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::installed;
+use super::{Dir, installed};
 
 /// Load on a proxy, from now until it is over.
 #[derive(Debug)]
-pub(crate) struct Load(Child);
+pub(crate) struct Load {
+    wrk: Child,
+    _script: Dir,
+}
 
 /// What came of it.
 #[derive(Debug)]
@@ -25,26 +28,47 @@ impl Load {
     /// Sixteen connections for so many seconds. `None` where there is no `wrk`, as
     /// [`installed`].
     pub(crate) fn on(address: SocketAddr, seconds: u32) -> Option<Self> {
+        Self::over(1, address, seconds)
+    }
+
+    /// Likewise, to `/0`, `/1` and so on in turn.
+    pub(crate) fn over(paths: usize, address: SocketAddr, seconds: u32) -> Option<Self> {
         let wrk: PathBuf = installed("wrk")?;
+        let dir = Dir::new();
+        let script = dir.write(
+            "paths.lua",
+            format!(
+                "local n = 0\n\
+                 request = function()\n\
+                 n = (n + 1) % {paths}\n\
+                 return wrk.format('GET', '/' .. n)\n\
+                 end\n"
+            ),
+        );
         let child = Command::new(wrk)
             .args(["-t1", "-c16", "--timeout", "5s"])
             .arg(format!("-d{seconds}s"))
-            .arg(format!("http://{address}/load"))
+            .arg("-s")
+            .arg(script)
+            .arg(format!("http://{address}/"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        Some(Self(child.expect("wrk")))
+        Some(Self {
+            wrk: child.expect("wrk"),
+            _script: dir,
+        })
     }
 
     /// Whether it still goes on.
     pub(crate) fn goes_on(&mut self) -> bool {
-        self.0.try_wait().expect("a status").is_none()
+        self.wrk.try_wait().expect("a status").is_none()
     }
 
     /// Waits for its end: every request must have been answered with 2xx.
     pub(crate) fn end(self) -> Outcome {
-        let output = self.0.wait_with_output().expect("its output");
+        let output = self.wrk.wait_with_output().expect("its output");
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{report}");
         for wrong in ["Non-2xx", "Socket errors"] {
