@@ -75,7 +75,7 @@ fn a_compile_bomb_stays_interpreted_and_is_tried_again_after_a_reload_only() {
     busy_bomb(&setup.dir);
     let (filter, rest) = (
         "engine: aot, limits: { callback: 10s }",
-        "compiler: { memory: 48MiB }",
+        "compiler: { memory: 4MiB }",
     );
     let mut proxy = setup.start(&yaml("file: bomb.wasm", filter, rest));
     let said = |proxy: &Proxy| {
@@ -85,7 +85,7 @@ fn a_compile_bomb_stays_interpreted_and_is_tried_again_after_a_reload_only() {
             .collect::<Vec<_>>()
     };
     assert_eq!(said(&proxy).len(), 1);
-    assert!(said(&proxy)[0].contains("the 48MiB of `compiler.memory`"));
+    assert!(said(&proxy)[0].contains("the 4MiB of `compiler.memory`"));
     for _ in 0..10 {
         assert_eq!(proxy.get("/").status(), 200);
     }
