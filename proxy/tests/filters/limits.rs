@@ -404,12 +404,12 @@ fn a_stream_has_so_much_time_for_all_its_callbacks_and_its_vm_stays() {
         let source = "on request_body
             (local $n i32)
             (loop $again
-                (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #20000)))
+                (local.set $n (i32.add (local.get $n) #1)) (br_if $again (i32.lt_u (local.get $n) #8000)))
             on vm_start\n (!text {\"a new vm\"})";
         let upstream = Upstream::start();
         // Else it earns native code, and that another VM.
         let filter = Filter::wasm("f", terse(source))
-            .with("limits: { stream_cpu: 20ms }")
+            .with("limits: { stream_cpu: 10ms }")
             .with("engine: interpreter");
         let proxy = Proxy::start(&Config::new(upstream.address).filter(filter).with(ADMIN)).await;
         for round in 1..=2 {

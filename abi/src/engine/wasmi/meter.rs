@@ -20,6 +20,8 @@ const SLICE: Duration = Duration::from_millis(10);
 pub(super) struct Meter {
     time: Duration,
     quota: u64,
+    /// What a whole call's time is worth, or its quota.
+    whole: u64,
     slice: u64,
     per_ms: u64,
     /// For the next call alone, where it is shorter than `time`.
@@ -39,9 +41,11 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(limits: &Limits, per_ms: u64) -> Self {
         let most = fuel(limits.callback, per_ms);
+        let quota = limits.fuel.unwrap_or(u64::MAX);
         Self {
             time: limits.callback,
-            quota: limits.fuel.unwrap_or(u64::MAX),
+            quota,
+            whole: most.min(quota),
             // Four looks at the clock for a short limit, too.
             slice: fuel(SLICE, per_ms).min(most.div_ceil(4)),
             per_ms,
@@ -150,10 +154,11 @@ impl Meter {
 
     fn start(&mut self) {
         self.limit = self.time;
+        self.most = self.whole;
         if let Some(time) = self.shortened.take() {
             self.limit = time.min(self.time);
+            self.most = fuel(self.limit, self.per_ms).min(self.quota);
         }
-        self.most = fuel(self.limit, self.per_ms).min(self.quota);
         self.given = 0;
         self.since = None;
     }
