@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cofferdam_abi::{RootId, Vm};
 
-use super::Plugins;
-use super::generation::Phase;
-use super::launch::Unstarted;
-use super::slot::State;
+use super::generation::{Generation, Phase};
+use super::launch::{Unstarted, held_for};
+use super::slot::Slot;
+use super::{Plugins, Why};
 use crate::worker::Worker;
 
 impl Plugins {
@@ -20,7 +20,11 @@ impl Plugins {
         index: usize,
     ) -> Option<(Rc<RefCell<Vm>>, RootId)> {
         let slot = &self.slots[index];
-        if self.ending.get() || !slot.may_start(Instant::now()) {
+        let barred = slot
+            .barred
+            .get()
+            .is_some_and(|until| until > Instant::now());
+        if self.ending.get() || barred {
             return None;
         }
         match self.launch(&self.members(&[index]), true) {
@@ -31,15 +35,54 @@ impl Plugins {
                 let id = vm.borrow().id();
                 self.generations.borrow_mut().insert(id, generation.clone());
                 self.opening.borrow_mut().push(generation);
-                slot.started.set(Some(Instant::now()));
-                *slot.state.borrow_mut() = State::Cold;
-                self.set_down(slot, false);
                 Some((vm, root))
             }
             Err(Unstarted { error, .. }) => {
-                self.not_started(worker, index, &error);
+                let wait = slot.backoff.borrow_mut().not_started(Instant::now());
+                let wait = held_for(slot, wait);
+                tracing::error!(
+                    filter = &*slot.plugin.name,
+                    "filter could not be started, next try in {wait:?}: {error}"
+                );
+                self.bar(worker, index, wait);
                 None
             }
+        }
+    }
+
+    /// The VM of a stream has crashed, which costs no other; but if many do, the filter is
+    /// held back.
+    pub(super) fn lost_alone(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+        self.retire(worker, generation);
+        for index in generation.slots() {
+            let slot = &self.slots[index];
+            self.count_replaced(slot, Why::Crashed);
+            let wait = slot.backoff.borrow_mut().crashed(Instant::now());
+            if let Some(wait) = wait {
+                let wait = self.tell_held_back(slot, wait);
+                self.bar(worker, index, wait);
+            }
+        }
+    }
+
+    /// No streams for so long.
+    fn bar(&self, worker: &Rc<Worker>, index: usize, wait: Duration) {
+        let slot = &self.slots[index];
+        slot.barred.set(Some(Instant::now() + wait));
+        self.set_down(slot, true);
+        let weak = Rc::downgrade(worker);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            if let Some(worker) = weak.upgrade() {
+                worker.plugins.unbar(&worker.plugins.slots[index]);
+            }
+        });
+    }
+
+    /// The next stream may try.
+    pub(super) fn unbar(&self, slot: &Slot) {
+        if slot.barred.take().is_some() {
+            self.set_down(slot, false);
         }
     }
 

@@ -174,7 +174,7 @@ impl Plugins {
         let slot = &self.slots[index];
         *slot.state.borrow_mut() = State::Down(Instant::now() + wait);
         self.set_down(slot, true);
-        if !slot.settings.compat.recover_after_trap {
+        if !slot.runs || !slot.settings.compat.recover_after_trap {
             return;
         }
         let weak = Rc::downgrade(worker);
@@ -184,14 +184,7 @@ impl Plugins {
                 return;
             };
             let plugins = &worker.plugins;
-            let slot = &plugins.slots[index];
-            if slot.runs {
-                plugins.start(&worker, &[index]);
-            } else if slot.may_start(Instant::now()) {
-                // Its next stream starts it.
-                *slot.state.borrow_mut() = State::Cold;
-                plugins.set_down(slot, false);
-            }
+            plugins.start(&worker, &[index]);
             plugins.after_calls(&worker);
         });
     }

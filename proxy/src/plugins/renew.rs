@@ -14,7 +14,7 @@ use std::time::Instant;
 use cofferdam_abi::RootId;
 
 use super::generation::{Generation, Phase, Task};
-use super::launch::{Members, Unstarted, held_for};
+use super::launch::{Members, Unstarted};
 use super::slot::{Slot, State};
 use super::{Plugins, RETRY};
 use crate::config::OnFailure;
@@ -43,6 +43,9 @@ impl Plugins {
         generation: &Rc<Generation>,
         culprit: Option<RootId>,
     ) {
+        if generation.lone {
+            return self.lost_alone(worker, generation);
+        }
         let slots = generation.slots();
         // One that crashed while it was started has no root: it has been told already.
         let is_culprit =
@@ -66,19 +69,12 @@ impl Plugins {
             let held =
                 is_culprit(*index).then(|| slot.backoff.borrow_mut().crashed(Instant::now()));
             if let Some(wait) = held.flatten() {
-                let wait = held_for(slot, wait);
-                tracing::error!(
-                    filter = &*slot.plugin.name,
-                    "filter keeps crashing, it is held back for {wait:?}"
-                );
-                self.count_held_back(slot);
+                let wait = self.tell_held_back(slot, wait);
                 self.hold(worker, *index, wait);
             }
         }
         self.retire(worker, generation);
-        if !generation.lone {
-            self.start_soon(worker, slots);
-        }
+        self.start_soon(worker, slots);
     }
 
     /// A guest has grown too large: a fresh one takes over.
@@ -184,6 +180,9 @@ impl Plugins {
         // Other code than what has crashed deserves another chance at once.
         for index in resting {
             let slot = &self.slots[index];
+            if why == Why::Changed {
+                self.unbar(slot);
+            }
             if why == Why::Changed && !matches!(&*slot.state.borrow(), State::Cold) {
                 *slot.backoff.borrow_mut() = super::backoff::Backoff::default();
                 *slot.state.borrow_mut() = State::Cold;

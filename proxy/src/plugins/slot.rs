@@ -27,6 +27,8 @@ pub(super) struct Slot {
     /// Whether it has a root on this worker that no stream brings along.
     pub(super) runs: bool,
     pub(super) state: RefCell<State>,
+    /// No stream of its own VM may begin before then.
+    pub(super) barred: Cell<Option<Instant>>,
     pub(super) backoff: RefCell<Backoff>,
     /// When it was started last.
     pub(super) started: Cell<Option<Instant>>,
@@ -41,7 +43,7 @@ pub(super) struct Slot {
 /// Whether a plugin can take a stream.
 pub(super) enum State {
     /// No VM: not started yet, or lost and on its way back. Whoever needs it first starts
-    /// it. With a VM for each stream, the way it is between two.
+    /// it.
     Cold,
     Running(Rc<Generation>, RootId),
     /// Could not be started, or crashes too often: not before then.
@@ -76,6 +78,7 @@ impl Slot {
             _space: shared.join(&loaded.config.vm_id),
             loaded: RefCell::new(loaded.clone()),
             state: RefCell::new(State::Cold),
+            barred: Cell::new(None),
             backoff: RefCell::default(),
             started: Cell::new(None),
             starts: Default::default(),

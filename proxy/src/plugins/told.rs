@@ -1,8 +1,11 @@
 //! What the operator is told of filters: counters, readiness.
 
+use std::time::Duration;
+
 use cofferdam_abi::Host as _;
 use cofferdam_abi::engine::Tier;
 
+use super::launch::held_for;
 use super::slot::Slot;
 use super::{Plugins, Why};
 
@@ -35,14 +38,20 @@ impl Plugins {
         counter.add(1);
     }
 
-    /// A filter that keeps crashing is left alone for a while.
-    pub(super) fn count_held_back(&self, slot: &Slot) {
+    /// A filter that keeps crashing is left alone for a while, `wait` or less; how long.
+    pub(super) fn tell_held_back(&self, slot: &Slot, wait: Duration) -> Duration {
+        let wait = held_for(slot, wait);
+        tracing::error!(
+            filter = &*slot.plugin.name,
+            "filter keeps crashing, it is held back for {wait:?}"
+        );
         let counter = self.host.shared().metrics().counter(
             "cofferdam_filter_held_back",
             "How often a filter was held back because it kept crashing, on all workers.",
             &[("filter", &slot.plugin.name)],
         );
         counter.add(1);
+        wait
     }
 
     /// A filter has no VM and gets none for now, or has one again.

@@ -117,3 +117,35 @@ fn under_load_nothing_fails_and_nothing_stays() {
         assert!(metric(&proxy, interpreter).await >= outcome.requests);
     });
 }
+
+#[test]
+fn a_filter_may_log_for_all_and_see_each_stream_alone() {
+    run(async {
+        // Its root as a logger counts on; its streams begin anew each time.
+        let filter = Filter::wasm(
+            "f",
+            terse(
+                "on request_headers
+                    (global.set $g (i32.add (global.get $g) #1))
+                    (!say (i32.add #7000 (global.get $g)))
+                on log
+                    (if (i32.eq (local.get $a) #1) (then
+                        (global.set $h (i32.add (global.get $h) #1))
+                        (!say (i32.add #8000 (global.get $h)))))",
+            ),
+        )
+        .with("isolation: request");
+        let config = answering()
+            .filter(filter)
+            .listener("access_log_filters: [f]");
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::One).await;
+        for _ in 0..3 {
+            assert_eq!(client.send(get("/a")).await.status, 200);
+        }
+        proxy.logged_times(&[" 7001 "], 3).await;
+        for count in [" 8001 ", " 8002 ", " 8003 "] {
+            proxy.logged(&[count]).await;
+        }
+    });
+}
