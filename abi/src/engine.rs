@@ -88,8 +88,8 @@ pub trait Instance {
     /// The host's side of the VM.
     fn state(&mut self) -> &mut HostState;
 
-    /// Bytes of linear memory now.
-    fn memory_size(&self) -> usize;
+    /// Linear memory, as it is between two calls.
+    fn memory(&self) -> &[u8];
 
     /// Gives back what the guest's start has left untouched, where the engine holds any.
     fn trim(&mut self) {}

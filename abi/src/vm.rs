@@ -444,7 +444,13 @@ impl Vm {
     /// Bytes of the guest's memory.
     #[must_use]
     pub fn memory_size(&self) -> usize {
-        self.instance.memory_size()
+        self.memory().len()
+    }
+
+    /// The guest's memory, as it is between two calls.
+    #[must_use]
+    pub fn memory(&self) -> &[u8] {
+        self.instance.memory()
     }
 
     pub(crate) const fn exports(&self, callback: Callback) -> bool {

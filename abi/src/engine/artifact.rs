@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, Module};
 
 /// Ours; changes with the form, or with what we compile code for.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 const MAGIC: &[u8; 12] = b"cofferdam\0an";
 /// Magic, format, digest of the module, fingerprint, length.
 const FIELDS: usize = 12 + 4 + 32 + 8 + 8;

@@ -11,13 +11,14 @@ mod exports;
 #[path = "link.rs"]
 #[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod link;
+mod mend;
 mod meter;
 
 use std::time::Duration;
 
 // What the modules above are written for.
 use ::wasmi as backend;
-use backend::errors::{MemoryError, TableError};
+use backend::errors::TableError;
 use backend::{
     Caller, CompilationMode, Config, CustomFuelCosts, Engine, FuncType, Linker, Memory,
     Module as Compiled, ResourceLimiter, Store, TrapCode, TypedFunc, TypedResumableCall, Val,
@@ -150,7 +151,7 @@ impl Wasmi {
         compat: &crate::Compat,
     ) -> Result<Box<dyn Code>, LoadError> {
         module.validate()?;
-        let compiled = Compiled::new(&self.engine, &module.bytes)
+        let compiled = Compiled::new(&self.engine, &mend::mended(&module.bytes))
             .map_err(|error| LoadError::Module(error.to_string()))?;
         Ok(Box::new(WasmiCode {
             compiled,
@@ -291,11 +292,11 @@ impl Instance for WasmiInstance {
         &mut self.store.data_mut().state
     }
 
-    fn memory_size(&self) -> usize {
-        self.store
-            .data()
-            .memory
-            .map_or(0, |memory| memory.data_size(&self.store))
+    fn memory(&self) -> &[u8] {
+        match &self.store.data().memory {
+            Some(memory) => memory.data(&self.store),
+            None => &[],
+        }
     }
 
     fn trim(&mut self) {
@@ -308,7 +309,8 @@ impl Instance for WasmiInstance {
 // === impl ResourceLimiter for Bounds ===
 
 impl Bounds {
-    /// Growth past a limit ends the call.
+    /// Growth past a limit ends the call; past what the module itself has set, it only does
+    /// not happen.
     fn within(
         &mut self,
         kind: TrapKind,
@@ -316,7 +318,10 @@ impl Bounds {
         limit: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
-        if desired <= limit && maximum.is_none_or(|maximum| desired <= maximum) {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if desired <= limit {
             return Ok(true);
         }
         self.refuse(kind).map(|()| false)
@@ -347,20 +352,12 @@ impl ResourceLimiter for Bounds {
         self.within(TrapKind::Table, desired, self.table, maximum)
     }
 
-    fn memory_grow_failed(&mut self, error: &MemoryError) -> Result<(), LimiterError> {
-        match error {
-            // There will be more; or else it is the end of the call's time.
-            MemoryError::OutOfFuel { .. } => Ok(()),
-            _ => self.refuse(TrapKind::Memory),
-        }
-    }
-
     fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
-        self.refuse(match error {
+        match error {
             // wasmi does not note where it was, so that it must not go on from there.
-            TableError::OutOfFuel { .. } => TrapKind::Deadline,
-            _ => TrapKind::Table,
-        })
+            TableError::OutOfFuel { .. } => self.refuse(TrapKind::Deadline),
+            _ => Ok(()),
+        }
     }
 
     fn instances(&self) -> usize {

@@ -165,7 +165,7 @@ impl Vm {
     /// Memory grows in calls, but is looked at between them: when a stream has ended, or a
     /// callback of a root.
     pub(super) fn look_at_memory(&mut self) {
-        if self.instance.memory_size() >= self.life.watch.memory {
+        if self.instance.memory().len() >= self.life.watch.memory {
             self.instance.state().host.attention(self.id);
         }
     }

@@ -12,6 +12,7 @@ mod callouts;
 mod capabilities;
 mod chains;
 mod contexts;
+mod engines;
 mod foreign;
 mod gateway;
 mod hostile;

@@ -225,11 +225,11 @@ impl Instance for NativeInstance {
         &mut self.store.data_mut().state
     }
 
-    fn memory_size(&self) -> usize {
-        self.store
-            .data()
-            .memory
-            .map_or(0, |memory| memory.data_size(&self.store))
+    fn memory(&self) -> &[u8] {
+        match &self.store.data().memory {
+            Some(memory) => memory.data(&self.store),
+            None => &[],
+        }
     }
 }
 
@@ -292,7 +292,9 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, wasmtime::Error> {
-        within(TrapKind::Memory, desired, self.memory, maximum)
+        // What 32 bits cannot have has an end of its own; the last byte counts.
+        let possible = u32::try_from(desired.saturating_sub(1)).is_ok();
+        within(TrapKind::Memory, desired, self.memory, maximum, possible)
     }
 
     fn table_growing(
@@ -301,7 +303,8 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, wasmtime::Error> {
-        within(TrapKind::Table, desired, self.table, maximum)
+        let possible = u32::try_from(desired).is_ok();
+        within(TrapKind::Table, desired, self.table, maximum, possible)
     }
 
     fn instances(&self) -> usize {
@@ -309,14 +312,19 @@ impl ResourceLimiter for Bounds {
     }
 }
 
-/// Growth past a limit ends the call, as on the interpreter.
+/// Growth past a limit ends the call; past what the module itself has set, and past what
+/// is possible at all, it only does not happen. As on the interpreter.
 fn within(
     kind: TrapKind,
     desired: usize,
     limit: usize,
     maximum: Option<usize>,
+    possible: bool,
 ) -> Result<bool, wasmtime::Error> {
-    if desired <= limit && maximum.is_none_or(|maximum| desired <= maximum) {
+    if !possible || maximum.is_some_and(|maximum| desired > maximum) {
+        return Ok(false);
+    }
+    if desired <= limit {
         return Ok(true);
     }
     Err(super::fail(HostTrap {
