@@ -1,7 +1,7 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz \
+.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz fuzz-engines \
 	conformance conformance-envoy soak bench-plain bench-instructions
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo 'make guests               wasm guests only, into target/guests'
 	@echo 'make setup                install or name what this machine lacks'
 	@echo 'make fuzz                 ten minutes per fuzz target (FUZZ_SECONDS=600)'
+	@echo 'make fuzz-engines         interpreter and native code against each other (SECONDS=600)'
 	@echo 'make conformance          the ABI case by case on our hosts; CASE=E-104, HOST=null'
 	@echo 'make conformance-envoy    the same on the real Envoy'
 	@echo 'make soak                 whether memory grows with streams, callouts, crashes'
@@ -49,6 +50,9 @@ setup:
 
 fuzz:
 	@conformance/fuzz/run.sh $(or $(FUZZ_SECONDS),600)
+
+fuzz-engines:
+	@.ci/fuzz-engines.sh --seconds $(or $(SECONDS),600)
 
 conformance:
 	@.ci/conformance.sh $(if $(HOST),--host $(HOST)) $(if $(CASE),--case $(CASE))

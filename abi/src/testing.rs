@@ -2,8 +2,11 @@
 
 mod engine;
 pub mod guest;
+pub mod hostile;
+mod world;
 
 pub use engine::Engine;
+pub use world::{Script, Trace, World};
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

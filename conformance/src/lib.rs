@@ -5,12 +5,14 @@
 //! drives them, and prints both sides. It knows the proxy only as a program with a
 //! configuration file and a socket, so nothing in here can share a mistake with it.
 //!
-//! Five commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
-//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]), `soak` ([`soak`]) and
+//! Six commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
+//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]), `soak` ([`soak`]),
+//! `fuzz-engines` ([`differential`]) and
 //! `bench-instructions` ([`instructions`]). Only the suite's in-process columns use code of
 //! ours, the host crate on its two engines ([`engines`]), by its public face.
 
 pub mod args;
+pub mod differential;
 pub mod engines;
 pub mod error;
 pub mod idle;

@@ -151,7 +151,7 @@ impl Wasmi {
         compat: &crate::Compat,
     ) -> Result<Box<dyn Code>, LoadError> {
         module.validate()?;
-        let compiled = Compiled::new(&self.engine, &mend::mended(&module.bytes))
+        let compiled = Compiled::new(&self.engine, mend::mended(&module.bytes))
             .map_err(|error| LoadError::Module(error.to_string()))?;
         Ok(Box::new(WasmiCode {
             compiled,

@@ -80,6 +80,8 @@ fn one(place: &Place<'_>, filter: &Filter) -> Result<Value, String> {
             OnFailure::Reload => "reload",
         },
         "allow_on_headers_stop_iteration": filter.allow_on_headers_stop_iteration,
+        // A move to native code in the middle of a case would begin a new VM.
+        "engine": "interpreter",
     });
     for (key, text) in [
         ("configuration", &filter.configuration),

@@ -1,24 +1,30 @@
-//! Everything a hostile guest can be part of: a chain of up to three of them, and the
-//! events an embedder may bring, in the order it may bring them.
+//! Everything that guests can be part of: a chain of up to three of them, and the events an
+//! embedder may bring, in the order it may bring them. For fuzzers: what happens is made of
+//! any bytes ([`Script`]), and can be written down ([`Trace`]).
+
+mod script;
+mod trace;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::callout::{GrpcEvent, HttpOutcome, Token};
-use cofferdam_abi::engine::Code;
-use cofferdam_abi::engine::wasmi::Wasmi;
-use cofferdam_abi::tcp::{Chunk, TcpChain};
-use cofferdam_abi::testing::{self, RecordingHost};
-use cofferdam_abi::{
-    Chain, Compat, FilterHandle, Limits, Module, Part, Plugin, RootEffect, RootId, Vm, VmSettings,
-    Way, types::Peer,
-};
 
-thread_local! {
-    static CODE: (Module, Box<dyn Code>) = compile();
-}
+pub use self::script::Script;
+pub use self::trace::Trace;
+use super::RecordingHost;
+use crate::callout::{GrpcEvent, HttpOutcome, Token};
+use crate::chain::{Chain, FilterHandle};
+use crate::engine::Code;
+use crate::error::LoadError;
+use crate::plugin::{Plugin, VmSettings};
+use crate::state::RootEffect;
+use crate::stream::Part;
+use crate::tcp::{Chunk, TcpChain};
+use crate::types::{Peer, Way};
+use crate::version::AbiVersion;
+use crate::vm::Vm;
 
 /// Guests and what is going on with them.
 #[derive(Debug)]
@@ -30,6 +36,7 @@ pub struct World {
     connection: Option<TcpChain>,
     /// Every callout there has been, answered or not: an embedder may be late.
     calls: Vec<(Rc<RefCell<Vm>>, Token)>,
+    trace: Option<Trace>,
 }
 
 /// How far one direction of the exchange has come; an embedder never goes back.
@@ -41,36 +48,33 @@ enum Progress {
     Ended,
 }
 
-fn compile() -> (Module, Box<dyn Code>) {
-    let module = Module::parse(crate::wasm().into()).expect("the hostile guest parses");
-    let code = Wasmi::new(16 << 10)
-        .with_fuel_per_ms(20_000)
-        .compile(&module, &Compat::SUPERSET)
-        .expect("the hostile guest compiles");
-    (module, code)
-}
+/// Kinds of events.
+const EVENTS: u8 = 19;
 
 // === impl World ===
 
 impl World {
-    /// One guest for each script. Some may fail to start; the chain is what is left.
+    /// One guest of that code for each configuration. Some may fail to start; the chain is
+    /// what is left. What comes of all that happens is written down when it is `traced`.
     #[must_use]
-    pub fn new(scripts: &[&[u8]], compat: Compat) -> Self {
+    pub fn new(
+        code: &dyn Code,
+        version: AbiVersion,
+        configurations: &[&[u8]],
+        settings: VmSettings,
+        traced: bool,
+    ) -> Self {
         let host = Rc::new(RecordingHost::default());
-        let limits = Limits {
-            callback: Duration::from_millis(20),
-            memory: 2 << 20,
-            ..Limits::default()
-        };
-        let settings = Rc::new(VmSettings {
-            limits,
-            compat,
-            ..VmSettings::default()
-        });
-        let guests = scripts
-            .iter()
-            .filter_map(|script| start(script, &settings, &host))
-            .collect();
+        let settings = Rc::new(settings);
+        let mut trace = traced.then(Trace::default);
+        let mut guests = Vec::new();
+        for configuration in configurations {
+            let started = start(code, version, configuration, &settings, &host);
+            if let Some(trace) = &mut trace {
+                trace.started(started.as_ref().err());
+            }
+            guests.extend(started.ok());
+        }
         Self {
             host,
             guests,
@@ -78,13 +82,28 @@ impl World {
             ways: Default::default(),
             connection: None,
             calls: Vec::new(),
+            trace,
         }
     }
 
     /// One thing that can happen, chosen by `event`; `amount` says how much of it.
     pub fn happen(&mut self, event: u8, amount: u8) {
+        self.note(|trace, _| trace.event(event % EVENTS, amount));
+        self.bring(event, amount);
+        self.note(|trace, world| {
+            trace.logs(world.host.take_logs());
+            if let Some(chain) = &world.chain {
+                trace.chain(chain);
+            }
+            if let Some(connection) = &world.connection {
+                trace.connection(connection);
+            }
+        });
+    }
+
+    fn bring(&mut self, event: u8, amount: u8) {
         let end = amount & 1 == 1;
-        match event % 19 {
+        match event % EVENTS {
             0 => self.begin(),
             1 => self.headers(Way::Request, end),
             2 => self.headers(Way::Response, end),
@@ -107,7 +126,7 @@ impl World {
     /// A new exchange; the one before ends as if its client had gone.
     pub fn begin(&mut self) {
         self.end();
-        self.chain = Some(Chain::begin(testing::get(), self.handles(), false));
+        self.chain = Some(Chain::begin(super::get(), self.handles(), false));
         self.ways = Default::default();
     }
 
@@ -123,7 +142,7 @@ impl World {
     /// A TCP connection beside the exchange, through the same guests.
     fn connect(&mut self) {
         self.disconnect(Peer::Remote);
-        self.connection = Some(TcpChain::begin(testing::get(), self.handles()));
+        self.connection = Some(TcpChain::begin(super::get(), self.handles()));
     }
 
     fn chunk(&mut self, way: Way, amount: u8, end: bool) {
@@ -135,12 +154,17 @@ impl World {
             let bytes = Bytes::from(vec![amount; usize::from(amount) * 16]);
             connection.push(way, Chunk { bytes, end });
         }
-        while connection.pop(way).is_some() {}
+        while let Some(chunk) = connection.pop(way) {
+            if let Some(trace) = &mut self.trace {
+                trace.chunk(way, &chunk);
+            }
+        }
     }
 
     fn disconnect(&mut self, by: Peer) {
         if let Some(mut connection) = self.connection.take() {
-            connection.end(by);
+            let failures = connection.end(by);
+            self.note(|trace, _| trace.failures(&failures));
         }
     }
 
@@ -155,16 +179,17 @@ impl World {
             3 => HttpOutcome::Disconnected,
             4 => HttpOutcome::Reset,
             _ => HttpOutcome::Response {
-                headers: testing::map(&[
+                headers: super::map(&[
                     (":status", "200"),
                     ("set-cookie", "a"),
                     ("set-cookie", "b"),
                 ]),
                 body: Bytes::from(vec![amount; usize::from(amount) * 16]),
-                trailers: (amount > 128).then(|| testing::map(&[("x-t", "v")])),
+                trailers: (amount > 128).then(|| super::map(&[("x-t", "v")])),
             },
         };
-        let _ = vm.borrow_mut().http_call_response(token, outcome);
+        let ended = vm.borrow_mut().http_call_response(token, outcome);
+        self.note(|trace, _| trace.called(&ended));
         self.drain();
     }
 
@@ -173,16 +198,18 @@ impl World {
             return;
         };
         let event = match amount % 4 {
-            0 => GrpcEvent::InitialMetadata(testing::map(&[("x-i", "1")])),
+            0 => GrpcEvent::InitialMetadata(super::map(&[("x-i", "1")])),
             1 => GrpcEvent::Message(Bytes::from(vec![amount; usize::from(amount)])),
-            2 => GrpcEvent::TrailingMetadata(testing::map(&[("grpc-status", "0")])),
+            2 => GrpcEvent::TrailingMetadata(super::map(&[("grpc-status", "0")])),
             _ => GrpcEvent::Closed {
                 status: u32::from(amount >> 6),
                 message: Bytes::from_static(b"over"),
             },
         };
-        let _ = vm.borrow_mut().grpc_event(token, event);
-        let _ = vm.borrow_mut().redis_response(token, None);
+        let ended = vm.borrow_mut().grpc_event(token, event);
+        self.note(|trace, _| trace.called(&ended));
+        let ended = vm.borrow_mut().redis_response(token, None);
+        self.note(|trace, _| trace.called(&ended));
         self.drain();
     }
 
@@ -198,7 +225,7 @@ impl World {
             return;
         }
         if way == Way::Response {
-            let headers = testing::map(&[(":status", "200"), ("x-up", "1"), ("x-up", "2")]);
+            let headers = super::map(&[(":status", "200"), ("x-up", "1"), ("x-up", "2")]);
             chain.exchange().borrow_mut().response_headers = Some(headers);
         }
         self.ways[way as usize] = if end {
@@ -227,7 +254,7 @@ impl World {
             return;
         }
         self.ways[way as usize] = Progress::Ended;
-        let trailers = Some(testing::map(&[("x-trailer", "t")]));
+        let trailers = Some(super::map(&[("x-trailer", "t")]));
         match way {
             Way::Request => chain.exchange().borrow_mut().request_trailers = trailers,
             Way::Response => chain.exchange().borrow_mut().response_trailers = trailers,
@@ -240,7 +267,11 @@ impl World {
         let Some(chain) = &mut self.chain else { return };
         chain.poll();
         for way in [Way::Request, Way::Response] {
-            while chain.pop(way).is_some() {}
+            while let Some(part) = chain.pop(way) {
+                if let Some(trace) = &mut self.trace {
+                    trace.part(way, &part, chain);
+                }
+            }
         }
     }
 
@@ -249,7 +280,10 @@ impl World {
         self.host.now.set(now);
         for guest in &self.guests {
             // A crash is an ordinary outcome here.
-            let _ = guest.vm.borrow_mut().tick(guest.root);
+            let ended = guest.vm.borrow_mut().tick(guest.root);
+            if let Some(trace) = &mut self.trace {
+                trace.called(&ended);
+            }
         }
         self.drain();
     }
@@ -258,6 +292,9 @@ impl World {
     fn settle(&mut self) {
         for guest in &self.guests {
             for effect in guest.vm.borrow_mut().take_root_effects() {
+                if let Some(trace) = &mut self.trace {
+                    trace.effect(&effect);
+                }
                 if let RootEffect::Call { token, .. } = effect {
                     self.calls.push((guest.vm.clone(), token));
                 }
@@ -268,44 +305,66 @@ impl World {
 
     fn end(&mut self) {
         if let Some(mut chain) = self.chain.take() {
-            let _ = chain.end();
+            let failures = chain.end();
             assert!(chain.is_ended(), "an exchange ends when it is told to");
+            self.note(|trace, _| trace.failures(&failures));
         }
-        self.host.take_logs();
+        let logs = self.host.take_logs();
+        self.note(|trace, _| trace.logs(logs));
     }
 
-    /// Ends the exchange and the roots, and checks that nothing is left.
-    pub fn finish(mut self) {
+    /// Ends the exchange and the roots, and checks that nothing is left. What was written
+    /// down, if anything was; the guests' memories at the end count.
+    ///
+    /// # Panics
+    /// When a stream outlives its exchange.
+    pub fn finish(mut self) -> Trace {
         self.end();
         self.disconnect(Peer::Remote);
         for guest in &self.guests {
             let mut vm = guest.vm.borrow_mut();
             assert_eq!(vm.streams(), 0, "streams outlive their exchange");
-            if vm.end_root(guest.root).is_ok_and(|gone| !gone) {
+            let ended = vm.end_root(guest.root);
+            let (fate, gone) = (ended.as_ref().map(drop).map_err(Clone::clone), ended);
+            if let Some(trace) = &mut self.trace {
+                trace.called(&fate);
+                trace.memory(vm.memory());
+            }
+            if gone.is_ok_and(|gone| !gone) {
                 let _ = vm.delete_root(guest.root);
             }
+        }
+        let logs = self.host.take_logs();
+        self.note(|trace, _| trace.logs(logs));
+        self.trace.unwrap_or_default()
+    }
+
+    fn note(&mut self, write: impl FnOnce(&mut Trace, &mut Self)) {
+        if let Some(mut trace) = self.trace.take() {
+            write(&mut trace, self);
+            self.trace = Some(trace);
         }
     }
 }
 
 fn start(
-    script: &[u8],
+    code: &dyn Code,
+    version: AbiVersion,
+    configuration: &[u8],
     settings: &Rc<VmSettings>,
     host: &Rc<RecordingHost>,
-) -> Option<FilterHandle> {
+) -> Result<FilterHandle, LoadError> {
     let plugin = Rc::new(Plugin {
         name: "hostile".to_owned(),
-        configuration: Bytes::copy_from_slice(script),
+        configuration: Bytes::copy_from_slice(configuration),
         body_limit: 64 << 10,
         ..Plugin::default()
     });
-    CODE.with(|(module, code)| {
-        let mut vm = Vm::start(&**code, module.version, settings.clone(), host.clone()).ok()?;
-        let root: RootId = vm.create_root(plugin.clone()).ok()?;
-        Some(FilterHandle {
-            vm: Rc::new(RefCell::new(vm)),
-            root,
-            plugin,
-        })
+    let mut vm = Vm::start(code, version, settings.clone(), host.clone())?;
+    let root = vm.create_root(plugin.clone())?;
+    Ok(FilterHandle {
+        vm: Rc::new(RefCell::new(vm)),
+        root,
+        plugin,
     })
 }

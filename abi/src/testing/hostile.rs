@@ -6,8 +6,9 @@
 
 use std::fmt::Write as _;
 
-use cofferdam_abi::Callback;
-use cofferdam_abi::testing::guest::{ENV, WASI};
+use super::guest::{ENV, WASI};
+use crate::callbacks::Callback;
+use crate::version::AbiVersion;
 
 /// Bytes at which a callback of the guest ends; the next byte is what it answers.
 const END: u8 = 200;
@@ -59,7 +60,7 @@ fn text() -> String {
 }
 
 fn export(callback: Callback) -> String {
-    let params = " i32".repeat(callback.params(cofferdam_abi::AbiVersion::V0_2_1));
+    let params = " i32".repeat(callback.params(AbiVersion::V0_2_1));
     let name = callback.name();
     let (result, body) = match callback {
         Callback::Configure => (
@@ -144,7 +145,7 @@ const BODY: &str = r#"
 mod tests {
     #[test]
     fn the_guest_is_a_module_that_loads() {
-        let module = cofferdam_abi::Module::parse(super::wasm().into()).expect("parses");
-        assert_eq!(module.problems(&cofferdam_abi::Compat::SUPERSET), []);
+        let module = crate::Module::parse(super::wasm().into()).expect("parses");
+        assert_eq!(module.problems(&crate::Compat::SUPERSET), []);
     }
 }
