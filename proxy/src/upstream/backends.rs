@@ -110,9 +110,10 @@ impl std::fmt::Debug for Backends {
 #[async_trait]
 impl HealthObserve for Observer {
     async fn observe(&self, target: &Backend, healthy: bool) {
+        // First, so that whoever reads the line finds it so.
+        self.generation.fetch_add(1, Ordering::Relaxed);
         let state = if healthy { "healthy" } else { "unhealthy" };
         tracing::warn!(cluster = %self.cluster, endpoint = %target.addr, "endpoint is now {state}");
-        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 }
 
