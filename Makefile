@@ -2,7 +2,7 @@
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
 .PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz fuzz-engines \
-	conformance conformance-envoy soak bench-plain bench-instructions
+	conformance conformance-envoy soak bench bench-plain bench-instructions
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
@@ -16,7 +16,8 @@ help:
 	@echo 'make conformance          the ABI case by case on our hosts; CASE=E-104, HOST=null'
 	@echo 'make conformance-envoy    the same on the real Envoy'
 	@echo 'make soak                 whether memory grows with streams, callouts, crashes'
-	@echo 'make bench-plain          CPU per request beside the real Envoy and nginx'
+	@echo 'make bench                CPU, latency, memory beside the real Envoy and nginx; BENCH=--help'
+	@echo 'make bench-plain          the rows without filters, no verdict'
 	@echo 'make bench-instructions   instructions of one hook call and of one request'
 
 run: guests-rust
@@ -63,8 +64,11 @@ conformance-envoy:
 soak:
 	@.ci/soak.sh
 
+bench:
+	@.ci/bench.sh $(BENCH)
+
 bench-plain:
-	@.ci/bench.sh plain
+	@.ci/bench.sh --rows plain,h2c,idle
 
 bench-instructions:
 	@.ci/bench.sh instructions

@@ -1,43 +1,46 @@
 #!/usr/bin/env bash
-# `bench.sh plain`: the plain proxy beside the real Envoy and nginx, CPU per request.
-# `bench.sh instructions`: what one hook call and one request cost, in instructions.
-# The first builds the release profile (fat LTO: some minutes). Both exit with the
-# benchmark's status.
+# `bench.sh [OPTION...]`: what this proxy costs beside the real Envoy and nginx, in one table.
+# `bench.sh instructions [OPTION...]`: instructions of one hook call and of one request.
+# The first builds the release profile (fat LTO: some minutes) unless --skip-build or --proxy
+# PATH is given. Both exit with the benchmark's status; `--help` shows its options.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-what=${1-}
-case $what in
-plain | instructions) ;;
-*)
-    echo "usage: $0 plain|instructions [ARGUMENT...]" >&2
-    exit 64
-    ;;
-esac
-shift
 export COFFERDAM_REQUIRE_ALL=1
-"$root/.ci/setup.sh" bench
-"$root/filters/build.sh"
 cd "$root"
-# The drivers are built in the dev profile: they end their peers in destructors, which an
-# aborting panic would skip.
-driver() { cargo run --quiet --locked -p cofferdam-conformance --bin "$@"; }
+# The drivers are built in the dev profile, as the tests have them: they end their peers in
+# destructors, which an aborting panic would skip.
+driver() { cargo build --quiet --locked -p cofferdam-conformance --bin "$1"; }
 
-if [[ $what == plain ]]; then
-    say "release build"
-    cargo build --locked --release -p cofferdam
-    say "CPU per request"
-    driver bench-plain -- --cofferdam "$target/release/cofferdam" "$@"
-    say "idle connections"
-    driver bench-plain -- --cofferdam "$target/release/cofferdam" --idle
-    exit
+if [[ ${1-} == instructions ]]; then
+    shift
+    "$root/.ci/setup.sh" instructions
+    say "quick-release build of what is counted"
+    cargo build --locked --profile quick-release -p cofferdam-abi --features testing,compiler \
+        --example hook
+    cargo build --locked --profile quick-release -p cofferdam --example request
+    driver bench-instructions
+    say "instructions, against conformance/benches/baseline.json"
+    exec "$target/debug/bench-instructions" --examples "$target/quick-release/examples" "$@"
 fi
 
-say "quick-release build of what is counted"
-cargo build --locked --profile quick-release -p cofferdam-abi --features testing --example hook
-cargo build --locked --profile quick-release -p cofferdam --example request
-say "instructions of one hook call"
-driver bench-instructions -- --name hook --program "$target/quick-release/examples/hook" \
-    --args-a 1000 --args-b 11000 --count 10000 "$@"
-say "instructions of one whole request through one header filter"
-driver bench-instructions -- --name request --program "$target/quick-release/examples/request" \
-    --args-a 200 --args-b 1200 --count 1000 "$@"
+export COFFERDAM_BENCH_COMMAND="make bench${*:+ BENCH='$*'}"
+build=1
+options=()
+for option; do
+    case $option in
+    --skip-build) build= ;;
+    --proxy | --proxy=* | --readme | --list | --help)
+        build=
+        options+=("$option")
+        ;;
+    *) options+=("$option") ;;
+    esac
+done
+"$root/.ci/setup.sh" bench
+"$root/filters/build.sh"
+if [[ -n $build ]]; then
+    say "release build"
+    cargo build --locked --release -p cofferdam
+fi
+driver bench
+exec "$target/debug/bench" "${options[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what a machine lacks: `setup.sh build`, `setup.sh test` (build and the peers of the
-# tests), `setup.sh bench` (test and the peers of the benchmarks), `setup.sh but-cmake` (test
-# without cmake, for .ci/run, which hides that later). On Debian as root what is missing is
+# tests), `setup.sh bench` (test and the peers of the benchmarks), `setup.sh instructions` (build
+# and valgrind), `setup.sh but-cmake` (test without cmake, for .ci/run, which hides that later). On Debian as root what is missing is
 # installed; elsewhere the script exits 69 and says what to type. Where nothing is missing it
 # takes a few milliseconds and touches no network.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -102,16 +102,23 @@ bench)
     want_tests
     want_benches
     ;;
+instructions)
+    need_rust
+    need_cc
+    need_cmake
+    want valgrind valgrind
+    ;;
 but-cmake)
     need_rust
     need_cc
     want_tests
+    want valgrind valgrind
     have python3 || apt_install python3 python3-venv python3-pip || true
     have python3 || missing "python3 is missing (cmake can be had through it)" \
         "sudo apt-get install -y python3-venv python3-pip"
     ;;
 *)
-    echo "usage: $0 build|test|bench|but-cmake" >&2
+    echo "usage: $0 build|test|bench|instructions|but-cmake" >&2
     exit 64
     ;;
 esac

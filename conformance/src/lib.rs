@@ -6,21 +6,21 @@
 //! configuration file and a socket, so nothing in here can share a mistake with it.
 //!
 //! Six commands are built from these modules: `conformance` ([`suite`]: the ABI, case by
-//! case), `bench-plain` ([`plain`], [`idle`]), `raw-http` ([`raw`]), `soak` ([`soak`]),
+//! case), `bench` ([`bench`]), `raw-http` ([`raw`]), `soak` ([`soak`]),
 //! `fuzz-engines` ([`differential`]) and
 //! `bench-instructions` ([`instructions`]). Only the suite's in-process columns use code of
 //! ours, the host crate on its two engines ([`engines`]), by its public face.
 
 pub mod args;
+pub mod bench;
+pub mod client;
 pub mod differential;
 pub mod engines;
 pub mod error;
-pub mod idle;
 pub mod instructions;
 pub mod load;
 pub mod peer;
 pub mod peers;
-pub mod plain;
 pub mod proc;
 pub mod process;
 pub mod raw;

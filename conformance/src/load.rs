@@ -5,17 +5,31 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::peer::Running;
+use crate::peer::{Running, nginx};
+use crate::scratch::Scratch;
 use crate::{Error, Result, process, tool};
 
-/// Which way requests come in.
+/// What requests are sent, and over what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1 keep-alive, 32 connections, one request in flight on each.
+pub enum Shape {
+    /// GET over HTTP/1.1 keep-alive, 32 connections, one request in flight on each.
     Http1,
-    /// HTTP/2 by prior knowledge, 4 connections with 8 streams each.
+    /// GET over HTTP/2 by prior knowledge, 4 connections with 8 streams each.
     Http2,
+    /// POST with a body as large as the upstream's answer, HTTP/1.1, 16 connections.
+    Bodies,
 }
+
+/// Headers of every request beside `host`: what clients send, and one that a filter removes.
+pub const HEADERS: [(&str, &str); 4] = [
+    (
+        "user-agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    ),
+    ("accept", "application/json"),
+    ("accept-language", "en-GB,en;q=0.8"),
+    ("x-internal", "1"),
+];
 
 /// What one slice did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,22 +46,13 @@ pub struct Load {
 ///
 /// # Errors
 /// The client cannot be had, or the slice had a single failed request.
-pub fn run(protocol: Protocol, target: &Running, seconds: u32) -> Result<Load> {
-    let (mut command, url, parse): (_, _, fn(&str) -> Option<Outcome>) = match protocol {
-        Protocol::Http1 => {
-            let mut command = Command::new(tool::find("wrk", "wrk")?);
-            command.args(["-t1", "-c32", "--latency", &format!("-d{seconds}s")]);
-            (command, format!("http://{}/", target.http1), parse_wrk)
-        }
-        Protocol::Http2 => {
-            let mut command = Command::new(tool::find("h2load", "nghttp2-client")?);
-            command.args(["-t1", "-c4", "-m8", "-D", &seconds.to_string()]);
-            (command, format!("http://{}/", target.http2), parse_h2load)
-        }
+pub fn run(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> Result<Load> {
+    let parse = match shape {
+        Shape::Http1 | Shape::Bodies => parse_wrk,
+        Shape::Http2 => parse_h2load,
     };
-    command.arg(url);
     let limit = Duration::from_secs(u64::from(seconds) + 20);
-    let done = process::run(command, limit)?;
+    let done = process::run(command(shape, target, seconds, scratch)?, limit)?;
     let parsed = parse(&done.stdout);
     let (true, Some(outcome)) = (done.success, parsed) else {
         let said = format!("{}{}", done.stdout, done.stderr);
@@ -60,6 +65,40 @@ pub fn run(protocol: Protocol, target: &Running, seconds: u32) -> Result<Load> {
         )));
     }
     Ok(outcome.load)
+}
+
+fn command(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> Result<Command> {
+    let mut command = match shape {
+        Shape::Http1 | Shape::Bodies => {
+            let connections = if shape == Shape::Http1 {
+                "-c32"
+            } else {
+                "-c16"
+            };
+            let mut command = Command::new(tool::find("wrk", "wrk")?);
+            command.args(["-t1", connections, "--latency", &format!("-d{seconds}s")]);
+            if shape == Shape::Bodies {
+                let size = nginx::LARGE_BODY;
+                let script = format!("wrk.method = 'POST'\nwrk.body = string.rep('a', {size})\n");
+                command.arg("-s").arg(scratch.write("bodies.lua", &script)?);
+            }
+            command
+        }
+        Shape::Http2 => {
+            let mut command = Command::new(tool::find("h2load", "nghttp2-client")?);
+            command.args(["-t1", "-c4", "-m8", "-D", &seconds.to_string()]);
+            command
+        }
+    };
+    for (name, value) in HEADERS {
+        command.args(["-H", &format!("{name}: {value}")]);
+    }
+    command.arg(match shape {
+        Shape::Http1 => format!("http://{}/", target.http1),
+        Shape::Bodies => format!("http://{}/body", target.http1),
+        Shape::Http2 => format!("http://{}/", target.http2),
+    });
+    Ok(command)
 }
 
 #[derive(Debug, PartialEq)]

@@ -43,6 +43,13 @@ impl Cpu {
         let all = self.processes.since(&earlier.processes);
         if all > living + 4 * TICK { all } else { living }
     }
+
+    /// Nanoseconds since the beginning, threads that have ended included: of a start, say,
+    /// where they are much of it, so whichever count is higher.
+    pub fn whole(&self) -> u64 {
+        let none = Counters::default();
+        self.threads.since(&none).max(self.processes.since(&none))
+    }
 }
 
 /// CPU time of every thread of `pid` and its descendants.
@@ -90,6 +97,30 @@ pub fn rss_kib(pid: u32) -> Result<u64> {
     };
     let largest = tree(pid).into_iter().filter_map(resident).max();
     largest.ok_or_else(|| Error::Failed(format!("process {pid} is gone")))
+}
+
+/// Memory of one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Resident, in KiB.
+    pub rss_kib: u64,
+    /// Mapped or reserved, in KiB.
+    pub address_space_kib: u64,
+}
+
+/// Memory of a process, its descendants apart.
+///
+/// # Errors
+/// The process is gone.
+pub fn memory(pid: u32) -> Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    match (field(&status, "VmRSS"), field(&status, "VmSize")) {
+        (Some(rss_kib), Some(address_space_kib)) => Ok(Memory {
+            rss_kib,
+            address_space_kib,
+        }),
+        _ => Err(Error::Failed(format!("process {pid} is gone"))),
+    }
 }
 
 /// A process and all its descendants, parents before children.
@@ -191,6 +222,8 @@ mod tests {
     fn own_figures_can_be_read() {
         let pid = std::process::id();
         assert!(rss_kib(pid).unwrap() > 100);
+        let memory = memory(pid).unwrap();
+        assert!(memory.address_space_kib > memory.rss_kib && memory.rss_kib > 100);
         assert!(tree(pid).contains(&pid));
         let before = cpu(pid).unwrap();
         let mut x = 1_u64;
@@ -198,6 +231,7 @@ mod tests {
             x = std::hint::black_box(x.wrapping_mul(31).wrapping_add(i));
         }
         assert!(cpu(pid).unwrap().since(&before) > 0);
+        assert!(cpu(pid).unwrap().whole() > 0);
         switches(pid).unwrap();
         assert!(open_file_limit().unwrap() > 3);
     }

@@ -10,9 +10,10 @@ mod world;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::client::Client;
 use crate::scratch::Scratch;
 use crate::{Error, Result, proc};
-use world::{Client, Proxy, Upstream};
+use world::{Proxy, Upstream};
 
 /// The most that may be there after much, as a multiple of what was there after a little.
 const MOST: f64 = 1.05;
@@ -26,7 +27,7 @@ struct Phase {
     guest: &'static str,
     request: &'static str,
     /// What a request is answered with.
-    status: &'static str,
+    status: u16,
     /// How many requests it makes reach the upstream.
     reaching: usize,
     /// How many of `what` one request is.
@@ -41,7 +42,7 @@ const PHASES: [Phase; 3] = [
         title: "streams through one filter",
         guest: "headers",
         request: "GET / HTTP/1.1\r\nhost: soak.test\r\nx-replaced: old\r\n\r\n",
-        status: "200",
+        status: 200,
         reaching: 1,
         each: 1,
         what: "streams",
@@ -52,7 +53,7 @@ const PHASES: [Phase; 3] = [
         guest: "callouts",
         request: "GET / HTTP/1.1\r\nhost: soak.test\r\nx-call: http up GET /a\r\nx-call: http up GET /b\r\n\
                   x-call: http up POST /c body=text t.x-t=1\r\nx-then: http gone GET /d\r\n\r\n",
-        status: "200",
+        status: 200,
         reaching: 4,
         each: 4,
         what: "callouts",
@@ -62,7 +63,7 @@ const PHASES: [Phase; 3] = [
         title: "VMs that crash and are started again",
         guest: "panic",
         request: "GET / HTTP/1.1\r\nhost: soak.test\r\nx-panic: request_headers:trap\r\n\r\n",
-        status: "503",
+        status: 503,
         reaching: 0,
         each: 1,
         what: "restarts",
@@ -108,7 +109,7 @@ impl Phase {
         for done in (self.each..=many).step_by(self.each) {
             let turn = done / self.each;
             let count = clients.len();
-            let status = clients[turn % count].send(self.request)?;
+            let status = clients[turn % count].send(self.request.as_bytes())?.status;
             *statuses.entry(status).or_insert(0) += 1;
             if done == few {
                 first = Some(self.look(&proxy, few)?);
@@ -117,7 +118,7 @@ impl Phase {
         let last = self.look(&proxy, many)?;
         let first = first.ok_or_else(|| Error::Failed("no first look was taken".to_owned()))?;
         let requests = many / self.each;
-        let expected = HashMap::from([(self.status.to_owned(), requests)]);
+        let expected = HashMap::from([(self.status, requests)]);
         let (reached, reaching) = (upstream.requests(), requests * self.reaching);
         if (&statuses, reached) != (&expected, reaching) {
             return Err(Error::Failed(format!(

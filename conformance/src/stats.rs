@@ -1,10 +1,10 @@
 //! Medians with their spread. Means are not used anywhere: one slice disturbed by another
 //! program on the machine would move them.
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 /// A set of samples, reduced.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The middle sample (of an even number, the mean of the middle two).
     pub median: f64,
@@ -33,11 +33,6 @@ impl Summary {
     pub fn show(&self, decimals: usize) -> String {
         let Self { median, min, max } = self;
         format!("{median:.decimals$} ({min:.decimals$}–{max:.decimals$})")
-    }
-
-    /// The same as JSON.
-    pub fn json(&self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cofferdam_conformance::args::{Args, Opt};
-use cofferdam_conformance::peer::{Proxy, envoy};
+use cofferdam_conformance::peer::{Proxy, Setup, envoy};
 use cofferdam_conformance::raw::case::{self, Case};
 use cofferdam_conformance::raw::report::{self, Column};
 use cofferdam_conformance::raw::upstream::Upstream;
@@ -101,7 +101,7 @@ fn run() -> Result<u8> {
 
 fn started(proxy: &Proxy, name: String, cases: &[Case], scratch: &Scratch) -> Result<Column> {
     let upstream = Upstream::start()?;
-    let mut running = proxy.start(upstream.address(), scratch)?;
+    let mut running = proxy.start(&Setup::default(), upstream.address(), scratch)?;
     let column = Column::of(name, cases, running.http1, &upstream)?;
     running.check()?;
     Ok(column)

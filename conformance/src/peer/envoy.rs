@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::{Filter, Setup};
 use crate::process::{self, Server};
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result, proc, tool};
@@ -15,13 +18,20 @@ use crate::{Error, Result, proc, tool};
 /// The version installed and checked.
 pub const VERSION: &str = "1.40.0";
 
-/// Starts Envoy with one worker and nothing but the router.
+/// Starts Envoy with one worker.
 ///
 /// # Errors
 /// It cannot be had or started.
-pub fn start(listen: SocketAddr, upstream: SocketAddr, scratch: &Scratch) -> Result<Server> {
+pub fn start(
+    setup: &Setup,
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    scratch: &Scratch,
+) -> Result<Server> {
     let program = installed()?;
-    let file = scratch.write("envoy.yaml", &configuration(listen, upstream))?;
+    let name = format!("envoy-{}", listen.port());
+    let text = configuration(setup, listen, upstream).to_string();
+    let file = scratch.write(&format!("{name}.json"), &text)?;
     let file = file.display().to_string();
     let arguments = [
         "--config-path",
@@ -33,12 +43,8 @@ pub fn start(listen: SocketAddr, upstream: SocketAddr, scratch: &Scratch) -> Res
         "--log-level",
         "error",
     ];
-    Server::start(
-        "envoy",
-        &program,
-        arguments,
-        scratch.path().join("envoy.log"),
-    )
+    let log = scratch.path().join(format!("{name}.log"));
+    Server::start("envoy", &program, arguments, log)
 }
 
 /// The program, installing it first when it is not there yet.
@@ -113,48 +119,76 @@ fn unavailable(venv: &Path, why: String) -> Error {
     ))
 }
 
-fn configuration(listen: SocketAddr, upstream: SocketAddr) -> String {
-    let address = |socket: SocketAddr| {
-        format!(
-            "{{ socket_address: {{ address: {}, port_value: {} }} }}",
-            socket.ip(),
-            socket.port()
-        )
-    };
-    let (listen, upstream) = (address(listen), address(upstream));
-    format!(
-        r#"static_resources:
-  listeners:
-    - name: plain
-      address: {listen}
-      filter_chains:
-        - filters:
-            - name: envoy.filters.network.http_connection_manager
-              typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-                stat_prefix: plain
-                codec_type: AUTO
-                route_config:
-                  virtual_hosts:
-                    - name: all
-                      domains: ["*"]
-                      routes:
-                        - match: {{ prefix: "/" }}
-                          route: {{ cluster: upstream }}
-                http_filters:
-                  - name: envoy.filters.http.router
-                    typed_config:
-                      "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-  clusters:
-    - name: upstream
-      type: STATIC
-      connect_timeout: 1s
-      load_assignment:
-        cluster_name: upstream
-        endpoints:
-          - lb_endpoints:
-              - endpoint:
-                  address: {upstream}
-"#
-    )
+fn configuration(setup: &Setup, listen: SocketAddr, upstream: SocketAddr) -> Value {
+    let prefixes = (0..setup.routes).map(|number| format!("/r{number}/"));
+    let routes: Vec<Value> = prefixes
+        .chain(["/".to_owned()])
+        .map(|prefix| json!({ "match": { "prefix": prefix }, "route": { "cluster": "upstream" } }))
+        .collect();
+    let mut chain: Vec<Value> = setup.filters.iter().enumerate().map(filter).collect();
+    chain.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": typed("filters.http.router.v3.Router", json!({})),
+    }));
+    let manager = json!({
+        "stat_prefix": "bench",
+        "codec_type": "AUTO",
+        "route_config": {
+            "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
+        },
+        "http_filters": chain,
+    });
+    let kind = "filters.network.http_connection_manager.v3.HttpConnectionManager";
+    json!({ "static_resources": {
+        "listeners": [{
+            "name": "bench",
+            "address": address(listen),
+            "filter_chains": [{ "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": typed(kind, manager),
+            }] }],
+        }],
+        "clusters": [{
+            "name": "upstream",
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {
+                "cluster_name": "upstream",
+                "endpoints": [{ "lb_endpoints": [
+                    { "endpoint": { "address": address(upstream) } },
+                ] }],
+            },
+        }],
+    } })
+}
+
+fn filter((number, filter): (usize, &Filter)) -> Value {
+    let name = format!("f{number}");
+    let mut plugin = json!({
+        "name": name,
+        "vm_config": {
+            "vm_id": format!("vm{number}"),
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": filter.module } },
+        },
+        // The nearest it has to a filter that recovers.
+        "failure_policy": "FAIL_RELOAD",
+    });
+    if !filter.configuration.is_empty() {
+        plugin["configuration"] = json!({
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": filter.configuration,
+        });
+    }
+    let config = typed("filters.http.wasm.v3.Wasm", json!({ "config": plugin }));
+    json!({ "name": name, "typed_config": config })
+}
+
+fn typed(kind: &str, mut message: Value) -> Value {
+    message["@type"] = json!(format!("type.googleapis.com/envoy.extensions.{kind}"));
+    message
+}
+
+fn address(socket: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": socket.ip(), "port_value": socket.port() } })
 }

@@ -6,21 +6,52 @@ use std::path::Path;
 
 use crate::Result;
 use crate::process::Server;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, free_ports, loopback};
 use crate::tool;
 
-/// The upstream's answer: 13 bytes, so that the proxies' own work is what is measured.
+/// The upstream's answer to `/`: 13 bytes, so that the proxies' own work is what is measured.
 pub const BODY: &str = "Hello, world!";
+/// How long the upstream's answer to `/body` is, in bytes; it is all `b`.
+pub const LARGE_BODY: usize = 16 << 10;
 
 /// Starts the upstream.
+///
+/// | path | answer |
+/// |---|---|
+/// | `/body` | [`LARGE_BODY`], once the request's body has been read whole |
+/// | `/seen/body` | the same; `x-seen` is the first byte of the request's body |
+/// | `/seen` | what filters did to the request: `x-hello,x-bench-one,x-internal` |
+/// | any other | [`BODY`] |
 ///
 /// # Errors
 /// nginx cannot be had or started.
 pub fn start_upstream(listen: SocketAddr, scratch: &Scratch) -> Result<Server> {
+    let kib = "b".repeat(1 << 10);
+    let [port] = free_ports()?;
+    let inner = loopback(port);
+    // `return` answers before the body has come, `proxy_pass` when it has.
+    let whole = "client_body_buffer_size 64k;
+      proxy_pass http://inner/;
+      proxy_pass_request_body off;
+      proxy_set_header content-length \"\";
+      proxy_http_version 1.1;
+      proxy_set_header connection \"\";
+      proxy_buffers 8 8k;";
     let http = format!(
-        "server {{
+        "upstream inner {{ server {inner}; keepalive 64; keepalive_requests 1000000000; }}
+  map $request_body $first {{ \"~^(?<byte>.)\" $byte; default none; }}
+  server {{
+    listen {inner};
+    set $k \"{kib}\";
+    set $q \"$k$k$k$k\";
+    location / {{ default_type text/plain; return 200 \"$q$q$q$q\"; }}
+  }}
+  server {{
     listen {listen};
     location / {{ default_type text/plain; return 200 \"{BODY}\"; }}
+    location = /seen {{ return 200 \"$http_x_hello,$http_x_bench_one,$http_x_internal\"; }}
+    location = /body {{ {whole} }}
+    location = /seen/body {{ {whole} add_header x-seen $first; }}
   }}"
     );
     start("nginx-upstream", &http, scratch)
@@ -47,6 +78,7 @@ pub fn start_proxy(
   server {{
     listen {http1};
     listen {http2} http2;
+    client_body_buffer_size 64k;
     location / {{
       proxy_pass http://one;
       proxy_http_version 1.1;

@@ -1,6 +1,6 @@
 //! What is around the proxy: an upstream, clients, and the proxy as a program.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,9 +20,6 @@ pub(super) struct Upstream {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
 }
-
-/// One connection of a client.
-pub(super) struct Client(BufReader<TcpStream>);
 
 /// The proxy, with one filter.
 pub(super) struct Proxy {
@@ -89,46 +86,6 @@ fn answer(stream: TcpStream, requests: &AtomicUsize) -> std::io::Result<()> {
         reader.get_mut().write_all(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n",
         )?;
-    }
-}
-
-// === impl Client ===
-
-impl Client {
-    pub(super) fn connect(address: SocketAddr) -> Result<Self> {
-        let connect = || {
-            let stream = TcpStream::connect(address)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(LIMIT))?;
-            Ok(Self(BufReader::new(stream)))
-        };
-        connect().map_err(|error: std::io::Error| Error::failed("a client", error))
-    }
-
-    /// Sends a request and reads its response; the status.
-    pub(super) fn send(&mut self, request: &str) -> Result<String> {
-        self.exchange(request)
-            .map_err(|error| Error::failed("a request", error))
-    }
-
-    fn exchange(&mut self, request: &str) -> std::io::Result<String> {
-        self.0.get_mut().write_all(request.as_bytes())?;
-        let mut first = String::new();
-        self.0.read_line(&mut first)?;
-        let mut length = 0;
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            if self.0.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            if let Some(value) = line.strip_prefix("content-length: ") {
-                length = value.trim().parse().unwrap_or(0);
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body)?;
-        Ok(first.split(' ').nth(1).unwrap_or_default().to_owned())
     }
 }
 
