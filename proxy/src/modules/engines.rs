@@ -87,6 +87,9 @@ impl Engines {
         if !program.may_be_native() {
             return None;
         }
+        if let Some(code) = program.native_code.get() {
+            return Some(code.clone());
+        }
         let artifacts = self.artifacts.as_ref()?;
         let native = match self.native(program.native) {
             Ok(native) => native,
@@ -97,7 +100,7 @@ impl Engines {
         };
         let given = program.precompiled.as_ref();
         let found = artifacts.code(&program.module, &native, &program.compat, given)?;
-        Some(Arc::from(found))
+        Some(program.native_code.get_or_init(|| Arc::from(found)).clone())
     }
 
     /// Native code that was made just now.
@@ -108,6 +111,6 @@ impl Engines {
     ) -> Result<Arc<dyn Code>, LoadError> {
         let native = self.native(program.native)?;
         let code = native.load(&program.module, &program.compat, artifact)?;
-        Ok(Arc::from(code))
+        Ok(program.native_code.get_or_init(|| Arc::from(code)).clone())
     }
 }

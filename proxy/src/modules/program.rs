@@ -30,6 +30,8 @@ pub(crate) struct Program {
     interpreting: bool,
     pub(super) precompiled: Option<Precompiled>,
     interpreted: OnceLock<Arc<dyn Code>>,
+    /// Its native code, once there is any: plugins that share a program share its pages.
+    pub(super) native_code: OnceLock<Arc<dyn Code>>,
     /// What a millisecond of the interpreter is in its fuel; 0 while it has no code.
     fuel_per_ms: AtomicU64,
     /// What the interpreter has spent in it, in nanoseconds.
@@ -84,6 +86,7 @@ impl Program {
             interpreting: engines.is_interpreting(),
             precompiled: plugin.precompiled.clone(),
             interpreted: OnceLock::new(),
+            native_code: OnceLock::new(),
             fuel_per_ms: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             asked: AtomicBool::new(false),
