@@ -8,8 +8,9 @@
 export COFFERDAM_REQUIRE_ALL=1
 cd "$root"
 # The drivers are built in the dev profile, as the tests have them: they end their peers in
-# destructors, which an aborting panic would skip.
-driver() { cargo build --quiet --locked -p cofferdam-conformance --bin "$1"; }
+# destructors, which an aborting panic would skip. All members at once, as the tests are:
+# another choice of packages would give the dependencies other features.
+driver() { cargo build --quiet --locked --workspace --bins; }
 
 if [[ ${1-} == instructions ]]; then
     shift
@@ -18,7 +19,7 @@ if [[ ${1-} == instructions ]]; then
     cargo build --locked --profile quick-release -p cofferdam-abi --features testing,compiler \
         --example hook
     cargo build --locked --profile quick-release -p cofferdam --example request
-    driver bench-instructions
+    driver
     say "instructions, against conformance/benches/baseline.json"
     exec "$target/debug/bench-instructions" --examples "$target/quick-release/examples" "$@"
 fi
@@ -42,5 +43,5 @@ if [[ -n $build ]]; then
     say "release build"
     cargo build --locked --release -p cofferdam
 fi
-driver bench
+driver
 exec "$target/debug/bench" "${options[@]}"

@@ -80,7 +80,7 @@ pub fn markdown(report: &Report) -> String {
 }
 
 /// What stands between the markers of a README.
-pub fn between<'a>(readme: &'a str) -> Option<&'a str> {
+pub fn between(readme: &str) -> Option<&str> {
     let (_, rest) = readme.split_once(MARKERS[0])?;
     Some(rest.split_once(MARKERS[1])?.0)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{Column, Report, ratio};
 use crate::stats::Summary;
 
-use Column::{Cold, Envoy, Hot, Nginx};
+use Column::{Cold, Envoy, Hot};
 
 /// Rows that are not required and may yet be missed.
 const MISSES: usize = 2;
@@ -42,257 +42,22 @@ pub enum Outcome {
     Missed(Vec<String>),
 }
 
-/// How a figure is taken from a report.
-enum Figure {
-    /// A program's figures in a row over another's.
-    Ratio(&'static str, Column, Column),
-    /// What five filters of a kind add over none, over what they add in Envoy.
-    Added(&'static str, Column),
-    /// A program's figure itself.
-    Own(&'static str, Column),
-    /// The same, where more is better: what is missing to 100.
-    Lacking(&'static str, Column),
-}
+mod targets;
 
-/// (row, figure, how, target, unit, required)
-type Target = (&'static str, &'static str, Figure, f64, &'static str, bool);
-
-const ENVOY: &str = "× Envoy";
-
-/// ENGINE and host targets, in the order of the document that set them.
-const TARGETS: [Target; 27] = {
-    use Figure::{Added, Lacking, Own, Ratio};
-    [
-        (
-            "plain proxy",
-            "CPU",
-            Ratio("plain.cpu", Hot, Envoy),
-            0.40,
-            ENVOY,
-            true,
-        ),
-        (
-            "plain proxy",
-            "CPU",
-            Ratio("plain.cpu", Hot, Nginx),
-            1.35,
-            "× nginx",
-            true,
-        ),
-        (
-            "h2c",
-            "CPU",
-            Ratio("h2c.cpu", Hot, Envoy),
-            0.45,
-            ENVOY,
-            false,
-        ),
-        (
-            "transform, whole proxy",
-            "one",
-            Ratio("transform1.cpu", Hot, Envoy),
-            0.40,
-            ENVOY,
-            true,
-        ),
-        (
-            "transform, whole proxy",
-            "five",
-            Ratio("transform5.cpu", Hot, Envoy),
-            0.40,
-            ENVOY,
-            true,
-        ),
-        (
-            "added by one filter, hot",
-            "transform",
-            Added("transform", Hot),
-            0.30,
-            ENVOY,
-            true,
-        ),
-        (
-            "added by one filter, hot",
-            "noop",
-            Added("noop", Hot),
-            0.25,
-            ENVOY,
-            false,
-        ),
-        (
-            "added by one filter, hot",
-            "hello",
-            Added("hello", Hot),
-            0.45,
-            ENVOY,
-            false,
-        ),
-        (
-            "16 KiB bodies",
-            "rewritten",
-            Ratio("rewrite.cpu", Hot, Envoy),
-            0.60,
-            ENVOY,
-            true,
-        ),
-        (
-            "16 KiB bodies",
-            "replaced",
-            Ratio("replace.cpu", Hot, Envoy),
-            0.45,
-            ENVOY,
-            true,
-        ),
-        (
-            "added by one filter, cold",
-            "noop",
-            Added("noop", Cold),
-            0.5,
-            ENVOY,
-            false,
-        ),
-        (
-            "added by one filter, cold",
-            "transform",
-            Added("transform", Cold),
-            1.7,
-            ENVOY,
-            false,
-        ),
-        (
-            "start, ten modules",
-            "CPU, cached",
-            Ratio("start10.warm.cpu", Hot, Envoy),
-            0.03,
-            ENVOY,
-            true,
-        ),
-        (
-            "start, ten modules",
-            "CPU, never seen",
-            Ratio("start10.empty.cpu", Hot, Envoy),
-            0.10,
-            ENVOY,
-            true,
-        ),
-        (
-            "memory",
-            "RSS with one filter",
-            Ratio("transform1.rss", Hot, Envoy),
-            0.25,
-            ENVOY,
-            true,
-        ),
-        (
-            "memory",
-            "a further VM, cold",
-            Ratio("vm.rss", Cold, Envoy),
-            1.0 / 28.0,
-            ENVOY,
-            true,
-        ),
-        (
-            "memory",
-            "a further VM, hot",
-            Ratio("vm.rss", Hot, Envoy),
-            1.0 / 50.0,
-            ENVOY,
-            true,
-        ),
-        (
-            "idle connections",
-            "HTTP/1.1",
-            Own("idle.http1", Hot),
-            14.0,
-            "KiB",
-            false,
-        ),
-        (
-            "idle connections",
-            "HTTP/2",
-            Own("idle.http2", Hot),
-            26.0,
-            "KiB",
-            false,
-        ),
-        // One switch in five seconds: the look itself may be one.
-        (
-            "idle sidecar",
-            "wake-ups",
-            Own("idle.wakeups", Hot),
-            0.2,
-            "1/s",
-            false,
-        ),
-        // The default of `limits.callback`, and two ticks of 10 ms.
-        (
-            "runaway guest",
-            "ended after, hot",
-            Own("runaway.ended", Hot),
-            120.0,
-            "ms",
-            false,
-        ),
-        (
-            "runaway guest",
-            "ended after, cold",
-            Own("runaway.ended", Cold),
-            120.0,
-            "ms",
-            false,
-        ),
-        (
-            "runaway guest",
-            "others wait, hot",
-            Own("runaway.others", Hot),
-            120.0,
-            "ms",
-            false,
-        ),
-        (
-            "runaway guest",
-            "others wait, cold",
-            Own("runaway.others", Cold),
-            120.0,
-            "ms",
-            false,
-        ),
-        (
-            "after a trap",
-            "next requests lost",
-            Lacking("trap.served", Hot),
-            0.0,
-            "%",
-            false,
-        ),
-        (
-            "after a trap",
-            "VM replaced, hot",
-            Own("trap.whole", Hot),
-            0.5,
-            "ms",
-            false,
-        ),
-        (
-            "after a trap",
-            "VM replaced, cold",
-            Own("trap.whole", Cold),
-            0.5,
-            "ms",
-            false,
-        ),
-    ]
-};
+use targets::{Figure, TARGETS, Target};
 
 /// Holds a report against every target.
 pub fn judge(report: &Report) -> Vec<Verdict> {
-    let verdict = |(row, figure, how, target, unit, required): &Target| Verdict {
-        row: (*row).to_owned(),
-        figure: (*figure).to_owned(),
-        target: *target,
-        unit: (*unit).to_owned(),
-        measured: how.of(report),
-        required: *required,
+    let verdict = |target: &Target| {
+        let (row, figure) = target.name.split_once(": ").unwrap_or((target.name, ""));
+        Verdict {
+            row: row.to_owned(),
+            figure: figure.to_owned(),
+            target: target.most,
+            unit: target.unit.to_owned(),
+            measured: target.figure.of(report),
+            required: target.required,
+        }
     };
     TARGETS.iter().map(verdict).collect()
 }

@@ -6,7 +6,7 @@ fn verdict(row: &str, measured: Option<f64>, required: bool) -> Verdict {
         row: row.to_owned(),
         figure: String::new(),
         target: 0.4,
-        unit: ENVOY.to_owned(),
+        unit: "× Envoy".to_owned(),
         measured,
         required,
     }
