@@ -162,6 +162,9 @@ mod tests {
                       HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut",
                 )
                 .unwrap();
+            // Ending with something unread would be a reset.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
         });
         let mut client = Client::connect(address).unwrap();
         let first = client.send(b"x").unwrap();
@@ -169,6 +172,7 @@ mod tests {
         let second = client.send(b"x").unwrap();
         assert_eq!((second.status, &second.body[..]), (503, &b"de"[..]));
         assert!(client.send(b"x").is_err());
+        drop(client);
         server.join().unwrap();
     }
 }

@@ -45,7 +45,7 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "--baseline",
         value: Some("FILE"),
-        help: "stored figures (conformance/instructions.json)",
+        help: "stored figures (conformance/benches/baseline.json)",
     },
     Opt {
         name: "--limit",
@@ -88,7 +88,7 @@ fn run() -> Result<u8> {
         .text("--name")
         .map_or_else(|| measure.program_name(), str::to_owned);
     let file = args.text("--baseline").map_or_else(
-        || scratch::workspace().join("conformance/instructions.json"),
+        || scratch::workspace().join("conformance/benches/baseline.json"),
         PathBuf::from,
     );
     let mut baseline = Baseline::read(&file)?;
