@@ -1,15 +1,8 @@
 #!/usr/bin/env bash
-<<<<<<< Updated upstream
 # `bench.sh [OPTION...]`: what this proxy costs beside the real Envoy and nginx, in one table.
 # `bench.sh instructions [OPTION...]`: instructions of one hook call and of one request.
-# The first builds the release profile (fat LTO: some minutes) unless --skip-build or --proxy
+# The first builds the release profile (thin LTO: some minutes) unless --skip-build or --proxy
 # PATH is given. Both exit with the benchmark's status; `--help` shows its options.
-=======
-# `bench.sh plain`: the plain proxy beside the real Envoy and nginx, CPU per request.
-# `bench.sh instructions`: what one hook call and one request cost, in instructions.
-# The first builds the release profile (thin LTO: some minutes). Both exit with the
-# benchmark's status.
->>>>>>> Stashed changes
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 export COFFERDAM_REQUIRE_ALL=1
