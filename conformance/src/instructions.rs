@@ -32,12 +32,6 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// The program's file name, the default name of its figure.
-    pub fn program_name(&self) -> String {
-        let name = self.program.file_name().unwrap_or(self.program.as_os_str());
-        name.display().to_string()
-    }
-
     /// Instructions for each operation.
     ///
     /// # Errors
@@ -56,7 +50,7 @@ impl Measure {
         if more < less {
             return Err(Error::Failed(format!(
                 "the second run took fewer instructions ({more}) than the first ({less}); \
-                 --args-b must ask for more work than --args-a"
+                 it must have more work"
             )));
         }
         Ok((more - less) as f64 / self.count as f64)

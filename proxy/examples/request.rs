@@ -1,5 +1,5 @@
-//! `request N`: N whole requests through the proxy and one header filter, one after the
-//! other on one connection, in one process. Nothing is timed: this is what
+//! `request N interpreter|aot`: N whole requests through the proxy and one header filter, one
+//! after the other on one connection, in one process. Nothing is timed: this is what
 //! `make bench-instructions` counts instructions of. Client and upstream are as plain as
 //! they can be, so that what is counted is the proxy.
 
@@ -7,8 +7,18 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
+#[cfg(feature = "compiler")]
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
 use cofferdam::{app, config};
+#[cfg(feature = "compiler")]
+use cofferdam_abi::engine::{
+    artifact,
+    ticks::Ticks,
+    wasmtime::{Native, NativeConfig},
+};
+#[cfg(feature = "compiler")]
+use cofferdam_abi::{Limits, Module};
 
 const FILTER: &str = r#"(module
   (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
@@ -35,26 +45,33 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent
     date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nHello, World!";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let count: u64 = std::env::args()
-        .nth(1)
-        .ok_or("give the number of requests")?
+    let mut arguments = std::env::args().skip(1);
+    let count: u64 = arguments
+        .next()
+        .ok_or("usage: request N interpreter|aot")?
         .parse()?;
+    let engine = arguments.next().ok_or("give an engine")?;
     let upstream = TcpListener::bind("127.0.0.1:0")?;
-    let yaml = format!(
-        "workers: 1\nlisteners: [{{ name: bench, address: '127.0.0.1:0', filters: [f], routes: [{{ cluster: up }}] }}]\n\
-         filters: [{{ name: f, module: {{ file: f.wasm }} }}]\n\
-         clusters: [{{ name: up, endpoints: ['{}'] }}]\n",
-        upstream.local_addr()?
-    );
     let folder = std::env::temp_dir().join(format!("cofferdam-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    std::fs::write(folder.join("f.wasm"), wat::parse_str(FILTER)?)?;
-    let loaded = config::check::load_str(&yaml, "bench.yaml", &folder);
-    std::fs::remove_dir_all(&folder)?;
-    let config = loaded.map_err(|problems| format!("{problems:?}"))?;
+    let yaml = format!(
+        "workers: 1\nlisteners: [{{ name: bench, address: '127.0.0.1:0', filters: [f], routes: [{{ cluster: up }}] }}]\n\
+         filters: [{{ name: f, module: {{ file: f.wasm }}, engine: {engine} }}]\n\
+         clusters: [{{ name: up, endpoints: ['{}'] }}]\nartifacts: {{ directory: native }}\n",
+        upstream.local_addr()?
+    );
+    let wasm = wat::parse_str(FILTER)?;
+    std::fs::write(folder.join("f.wasm"), &wasm)?;
+    #[cfg(feature = "compiler")]
+    if engine == "aot" {
+        compile(wasm, &folder.join("native"))?;
+    }
+    let config = config::check::load_str(&yaml, "bench.yaml", &folder)
+        .map_err(|problems| format!("{problems:?}"))?;
 
     thread::spawn(move || serve(&upstream));
     let prepared = app::Prepared::new(config).map_err(|problems| format!("{problems:?}"))?;
+    std::fs::remove_dir_all(&folder)?;
     app::run(prepared, move |listening| {
         let address = listening
             .first()
@@ -74,6 +91,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
     })
     .map_err(|error| format!("{error:?}").into())
+}
+
+/// Native code in this very process: callgrind shows a program another processor than its
+/// children see, and code for that one would be refused here.
+#[cfg(feature = "compiler")]
+fn compile(wasm: Vec<u8>, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let config = NativeConfig {
+        stack: Limits::default().stack,
+        fuel: false,
+        compact: false,
+    };
+    let native = Native::new(config, &Ticks::new(Duration::from_millis(10)))?;
+    let module = Module::parse(wasm.into())?;
+    DirBuilder::new().mode(0o700).create(folder)?;
+    let file = folder.join(artifact::file_name(&module.digest, native.fingerprint()));
+    Ok(std::fs::write(file, native.compile(&module)?)?)
 }
 
 /// Answers every request on every connection.

@@ -1,5 +1,5 @@
-//! `bench-instructions`: instructions of one operation under callgrind, gated on a
-//! stored baseline.
+//! `bench-instructions`: instructions of one operation under callgrind, on either engine,
+//! gated on a stored baseline.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,38 +9,20 @@ use cofferdam_conformance::instructions::{Baseline, Measure, above};
 use cofferdam_conformance::{Result, error, scratch};
 
 const ABOUT: &str = "\
-bench-instructions: runs a program twice under callgrind, with less and with more work,
-and prints the instructions of one operation. Exits 1 when that is above the baseline by
-more than --limit per cent, or when there is no baseline; 69 without valgrind.
-
-  bench-instructions --name hook --program target/quick-release/examples/hook \\
-      --args-a \"1000\" --args-b \"11000\" --count 10000";
+bench-instructions: runs each program twice under callgrind, with less and with more work, and
+prints the instructions of one operation. Exits 1 when one is above its baseline by more than
+--limit per cent, or has none; 69 without valgrind.";
 
 const OPTIONS: &[Opt] = &[
     Opt {
-        name: "--name",
+        name: "--examples",
+        value: Some("DIR"),
+        help: "where the programs are (target/quick-release/examples)",
+    },
+    Opt {
+        name: "--only",
         value: Some("NAME"),
-        help: "the figure's name in the baseline (the program's)",
-    },
-    Opt {
-        name: "--program",
-        value: Some("PATH"),
-        help: "the program to measure",
-    },
-    Opt {
-        name: "--args-a",
-        value: Some("WORDS"),
-        help: "arguments for less work",
-    },
-    Opt {
-        name: "--args-b",
-        value: Some("WORDS"),
-        help: "arguments for more work",
-    },
-    Opt {
-        name: "--count",
-        value: Some("N"),
-        help: "how many operations more that is",
+        help: "one figure alone, as the baseline calls it",
     },
     Opt {
         name: "--baseline",
@@ -50,13 +32,26 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "--limit",
         value: Some("PERCENT"),
-        help: "how far above the baseline is too far (3)",
+        help: "how far above the baseline is too far (2)",
     },
     Opt {
         name: "--update",
         value: None,
-        help: "store this figure as the baseline",
+        help: "store the figures as the baseline",
     },
+];
+
+/// A figure: its name, the program, what follows the number of operations, and the two
+/// numbers.
+struct Figure(&'static str, &'static str, &'static str, [u64; 2]);
+
+/// `hook` is one exchange through a header filter's hooks without a proxy around it,
+/// `request` the whole of one through the proxy. A cold figure comes before its hot one.
+const FIGURES: [Figure; 4] = [
+    Figure("hook/cold", "hook", "wasmi", [1_000, 11_000]),
+    Figure("hook/hot", "hook", "wasmtime", [1_000, 11_000]),
+    Figure("request/cold", "request", "interpreter", [200, 1_200]),
+    Figure("request/hot", "request", "aot", [200, 1_200]),
 ];
 
 fn main() -> ExitCode {
@@ -67,46 +62,57 @@ fn run() -> Result<u8> {
     let Some(args) = Args::from_env(ABOUT, OPTIONS)? else {
         return Ok(0);
     };
-    let words = |name| -> Result<Vec<String>> {
-        Ok(args
-            .required(name)?
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect())
-    };
-    let measure = Measure {
-        program: PathBuf::from(args.required("--program")?),
-        less: words("--args-a")?,
-        more: words("--args-b")?,
-        count: {
-            args.required("--count")?;
-            args.number("--count", 1, 1, u64::MAX)?
-        },
-    };
-    let limit = args.number("--limit", 3.0, 0.0, 1000.0)?;
-    let name = args
-        .text("--name")
-        .map_or_else(|| measure.program_name(), str::to_owned);
+    let examples = args.text("--examples").map_or_else(
+        || scratch::target().join("quick-release/examples"),
+        PathBuf::from,
+    );
     let file = args.text("--baseline").map_or_else(
         || scratch::workspace().join("conformance/benches/baseline.json"),
         PathBuf::from,
     );
+    let limit = args.number("--limit", 2.0, 0.0, 1000.0)?;
     let mut baseline = Baseline::read(&file)?;
-    let figure = measure.run()?;
-    println!("{name}: {figure:.1} instructions");
-    if args.has("--update") {
-        baseline.update(&name, figure)?;
-        println!("stored in {}", file.display());
-        return Ok(0);
+    let mut status = 0;
+    let mut cold = f64::INFINITY;
+    for Figure(name, program, engine, [less, more]) in FIGURES {
+        if args.text("--only").is_some_and(|only| only != name) {
+            continue;
+        }
+        let words = |count: u64| vec![count.to_string(), engine.to_owned()];
+        let measure = Measure {
+            program: examples.join(program),
+            less: words(less),
+            more: words(more),
+            count: more - less,
+        };
+        let figure = measure.run()?;
+        if name.ends_with("/hot") && figure >= cold {
+            println!("{name}: {figure:.1} instructions, as many as cold: no native code ran");
+            status = 1;
+            continue;
+        }
+        cold = if name.ends_with("/cold") {
+            figure
+        } else {
+            f64::INFINITY
+        };
+        if args.has("--update") {
+            println!(
+                "{name}: {figure:.1} instructions, stored in {}",
+                file.display()
+            );
+            baseline.update(name, figure)?;
+        } else if let Some(stored) = baseline.figure(name) {
+            let percent = above(figure, stored);
+            let word = if percent > limit { "TOO MANY" } else { "kept" };
+            println!(
+                "{name}: {figure:.1} instructions, {percent:+.2} % (at most +{limit} %): {word}"
+            );
+            status |= u8::from(percent > limit);
+        } else {
+            println!("{name}: {figure:.1} instructions, and no baseline; --update stores one");
+            status = 1;
+        }
     }
-    let Some(stored) = baseline.figure(&name) else {
-        println!(
-            "no baseline for {name} in {}; store it with --update",
-            file.display()
-        );
-        return Ok(1);
-    };
-    let percent = above(figure, stored);
-    println!("baseline {stored:.1}, {percent:+.2} %, limit +{limit} %");
-    Ok(u8::from(percent > limit))
+    Ok(status)
 }
