@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::{Error, Result, proc, tool};
@@ -19,6 +19,8 @@ use crate::{Error, Result, proc, tool};
 pub struct Finished {
     /// Whether it exited with status 0.
     pub success: bool,
+    /// Its exit status, unless a signal ended it.
+    pub code: Option<i32>,
     /// What it printed on stdout.
     pub stdout: String,
     /// What it printed on stderr.
@@ -40,14 +42,15 @@ pub fn run(mut command: Command, limit: Duration) -> Result<Finished> {
     let stdout = child.stdout.take().map(read_aside);
     let stderr = child.stderr.take().map(read_aside);
     let mut guard = Guard { child };
-    let Some(success) = guard.wait(limit)? else {
+    let Some(status) = guard.wait(limit)? else {
         let seconds = limit.as_secs();
         return Err(Error::Failed(format!(
             "{name} was still running after {seconds} s"
         )));
     };
     Ok(Finished {
-        success,
+        success: status.success(),
+        code: status.code(),
         stdout: joined(stdout),
         stderr: joined(stderr),
     })
@@ -168,6 +171,11 @@ impl Server {
         Err(Error::Failed(format!("{name} does not end{log}")))
     }
 
+    /// Tells it to read again what it runs (SIGHUP).
+    pub fn hang_up(&self) {
+        signal("HUP", &[self.pid()]);
+    }
+
     /// Ends it at once: for what has nothing to say any more.
     pub fn kill(&mut self) {
         // One that is gone already is what was wanted.
@@ -196,12 +204,12 @@ struct Guard {
 }
 
 impl Guard {
-    /// `Some(success)` when it ended in time.
-    fn wait(&mut self, limit: Duration) -> Result<Option<bool>> {
+    /// How it ended, if it did in time.
+    fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {
             match self.child.try_wait() {
-                Ok(Some(status)) => return Ok(Some(status.success())),
+                Ok(Some(status)) => return Ok(Some(status)),
                 Ok(None) if start.elapsed() > limit => return Ok(None),
                 Ok(None) => std::thread::sleep(Duration::from_millis(5)),
                 Err(error) => return Err(Error::failed("waiting for a command", error)),

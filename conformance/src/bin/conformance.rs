@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use cofferdam_conformance::args::{Args, Opt};
 use cofferdam_conformance::engines::Engine;
 use cofferdam_conformance::suite::driver::abi::Abi;
 use cofferdam_conformance::suite::driver::envoy::Envoy;
 use cofferdam_conformance::suite::driver::null::Null;
-use cofferdam_conformance::suite::driver::proxy::Proxy;
+use cofferdam_conformance::suite::driver::proxy::{Artifacts, Code, Proxy};
 use cofferdam_conformance::suite::table::{self, COLUMNS, Cell, Cells, OURS};
 use cofferdam_conformance::suite::{Case, Driver, compare, generate, read, run};
 use cofferdam_conformance::{Error, Result, error, scratch};
@@ -34,7 +35,7 @@ const OPTIONS: &[Opt] = &[
     Opt {
         name: "--host",
         value: Some("NAME"),
-        help: "only this one: abi/wasmi, abi/aot, proxy, envoy, null; abi is both engines",
+        help: "only abi/wasmi, abi/aot, proxy/wasmi, proxy/aot, envoy or null; abi, proxy: both engines",
     },
     Opt {
         name: "--program",
@@ -93,8 +94,9 @@ fn conformance() -> Result<u8> {
     cells.retain(|key, _| ids(key));
     let mut failed = 0;
     for column in hosts(&args)? {
+        let start = host(column, &args, &picked)?;
         if args.has("--records") {
-            let mut driver = start(column, &args)?;
+            let mut driver = start()?;
             for case in &picked {
                 show_records(&mut *driver, case)?;
             }
@@ -104,7 +106,7 @@ fn conformance() -> Result<u8> {
         } else {
             LANES
         };
-        let verdicts = run::side_by_side(&picked, lanes, || start(column, &args))?;
+        let verdicts = run::side_by_side(&picked, lanes, &start)?;
         for (case, verdict) in picked.iter().zip(&verdicts) {
             failed += tell(column, case, verdict, &mut cells);
         }
@@ -172,16 +174,27 @@ fn hosts(args: &Args) -> Result<Vec<&'static str>> {
     Ok(found)
 }
 
-fn start(column: &str, args: &Args) -> Result<Box<dyn Driver>> {
+/// Starts drivers of one host.
+type Start = Box<dyn Fn() -> Result<Box<dyn Driver>> + Sync>;
+
+/// What starts drivers of a column, once what they share is there.
+fn host(column: &str, args: &Args, cases: &[&Case]) -> Result<Start> {
     let default = scratch::target().join("debug/cofferdam");
+    let program = args.text("--program").map_or(default, PathBuf::from);
     Ok(match column {
-        "abi/wasmi" => Box::new(Abi(Engine::Interpreter)),
-        "abi/aot" => Box::new(Abi(Engine::Native)),
-        "envoy 1.40.0" => Box::new(Envoy::new()?),
-        _ => Box::new(Proxy::new(
-            &args.text("--program").map_or(default, PathBuf::from),
-        )?),
+        "abi/wasmi" => Box::new(|| Ok(Box::new(Abi(Engine::Interpreter)))),
+        "abi/aot" => Box::new(|| Ok(Box::new(Abi(Engine::Native)))),
+        "proxy/wasmi" => proxy(program, Code::Interpreted),
+        "proxy/aot" => {
+            let artifacts = Artifacts::fill(&program, cases)?;
+            proxy(program, Code::Native(Arc::new(artifacts)))
+        }
+        _ => Box::new(|| Ok(Box::new(Envoy::new()?))),
     })
+}
+
+fn proxy(program: PathBuf, code: Code) -> Start {
+    Box::new(move || Ok(Box::new(Proxy::new(&program, code.clone())?)))
 }
 
 /// Notes what came of a case, and tells what is not as it should be. 1 for a failure of ours.

@@ -6,7 +6,7 @@ use std::fmt;
 use cofferdam_abi::testing::guest::{self, Shape};
 use serde::Deserialize;
 
-use super::step::{Saw, Step};
+use super::step::{Reload, Saw, Step};
 use super::values::Wait;
 use crate::scratch;
 
@@ -44,9 +44,6 @@ pub struct Case {
     /// Why a host cannot be asked: column to reason.
     #[serde(default, rename = "n/a")]
     pub not_applicable: BTreeMap<String, String>,
-    /// What a host does not have yet: column to reason.
-    #[serde(default)]
-    pub later: BTreeMap<String, String>,
     /// Why it may pass on a host that does nothing.
     pub null: Option<String>,
     /// Stands in the last column of the table.
@@ -187,6 +184,11 @@ impl Case {
         &self.filters
     }
 
+    /// What replaces modules in it, in order.
+    pub fn reloads(&self) -> impl Iterator<Item = &Reload> {
+        self.steps.iter().flat_map(Step::reloads)
+    }
+
     /// A case that is not a file: for products of lists.
     #[must_use]
     pub fn generated(id: String, name: String, section: &str, filters: Vec<Filter>) -> Self {
@@ -202,7 +204,6 @@ impl Case {
             expect: Expect::default(),
             differs: BTreeMap::new(),
             not_applicable: BTreeMap::new(),
-            later: BTreeMap::new(),
             null: None,
             note: String::new(),
         };
@@ -248,6 +249,18 @@ impl Case {
         }
         if self.expect.refused.is_some() && !self.steps.is_empty() {
             return Some("what does not load cannot have steps".to_owned());
+        }
+        for reload in self.reloads() {
+            if !self
+                .filters
+                .iter()
+                .any(|filter| filter.name == reload.filter)
+            {
+                return Some(format!("reload: there is no filter {:?}", reload.filter));
+            }
+            if let Err(problem) = reload.module() {
+                return Some(format!("reload of {}: {problem}", reload.filter));
+            }
         }
         // What has to be built may not be there yet; that is no mistake of the case.
         let mut written = self.filters.iter().filter(|filter| filter.wasm.is_none());
@@ -351,6 +364,18 @@ impl Filter {
             };
         }
         Ok(shape)
+    }
+}
+
+// === impl Reload ===
+
+impl Reload {
+    /// Its module's bytes.
+    ///
+    /// # Errors
+    /// As [`Filter::module`].
+    pub fn module(&self) -> Result<Vec<u8>, String> {
+        Filter::guest(&self.guest).module()
     }
 }
 

@@ -10,9 +10,6 @@ use super::table::{Cell, MOST_EXCEPTIONS, OURS, excuse};
 use super::traces;
 use crate::{Error, Result};
 
-/// Cases whose cells may say `later` in any column.
-const MAY_WAIT: [&str; 2] = ["K-276", "K-286"];
-
 /// How one case went on one host.
 #[derive(Debug)]
 pub struct Verdict {
@@ -30,10 +27,10 @@ pub struct Verdict {
 pub fn case(driver: &mut dyn Driver, case: &Case) -> Result<Verdict> {
     let column = driver.column();
     if let Some(reason) = excuse(&case.not_applicable, column) {
-        return Ok(excused(Cell::NotApplicable, reason));
-    }
-    if let Some(reason) = excuse(&case.later, column) {
-        return Ok(excused(Cell::Later, reason));
+        return Ok(Verdict {
+            cell: Cell::NotApplicable,
+            complaints: vec![reason.clone()],
+        });
     }
     let ours = driver.is_ours();
     let profiles = if ours {
@@ -125,11 +122,6 @@ pub fn excuses(cases: &[Case]) -> Vec<String> {
                 wrong.push(format!("{}: {column} is excused without a reason", case.id));
             }
         }
-        for column in case.later.keys() {
-            if !MAY_WAIT.contains(&&*case.id) {
-                wrong.push(format!("{}: {column} may not wait until later", case.id));
-            }
-        }
     }
     if exceptions > MOST_EXCEPTIONS {
         wrong.push(format!(
@@ -137,11 +129,4 @@ pub fn excuses(cases: &[Case]) -> Vec<String> {
         ));
     }
     wrong
-}
-
-fn excused(cell: Cell, reason: &str) -> Verdict {
-    Verdict {
-        cell,
-        complaints: vec![reason.to_owned()],
-    }
 }

@@ -14,14 +14,32 @@ pub struct Step {
     pub upstream: Option<Answer>,
     /// What must be seen of it. Absent: the status is 200.
     pub expect: Option<ExpectExchange>,
-    /// Several requests at once; each is a step with `request`.
+    /// Several requests at once; each is a step with `request`, or a `reload` that happens
+    /// when those before it have been begun.
     pub together: Vec<Self>,
     /// A connection is made through a TCP listener, and this happens on it.
     pub connection: Vec<TcpAction>,
     /// Nothing happens for this long.
     pub wait: Option<Wait>,
+    /// A filter's module is replaced by another one; new streams go to that from then on.
+    pub reload: Option<Reload>,
     /// The host is asked to end; roots are told. Nothing comes after it but `wait`.
     pub shutdown: bool,
+}
+
+/// Another module for a filter, whose settings stay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// The filter's name; the first one's by default.
+    #[serde(default = "first")]
+    pub filter: String,
+    /// The new guest, in the terse language.
+    pub guest: String,
+}
+
+fn first() -> String {
+    "a".to_owned()
 }
 
 /// A client's request.
@@ -193,10 +211,11 @@ impl Step {
             !self.together.is_empty(),
             !self.connection.is_empty(),
             self.wait.is_some(),
+            self.reload.is_some(),
             self.shutdown,
         ];
         if kinds.into_iter().filter(|given| *given).count() != 1 {
-            return Some("give one of request, together, connection, wait and shutdown");
+            return Some("give one of request, together, connection, wait, reload and shutdown");
         }
         if self.request.is_none() && (self.upstream.is_some() || self.expect.is_some()) {
             return Some("upstream and expect belong to a request");
@@ -208,16 +227,23 @@ impl Step {
         {
             return Some("over HTTP/1.1 trailers need a body in chunks (a list)");
         }
-        if self.together.iter().any(|step| step.request.is_none()) {
-            return Some("together is made of steps with a request");
+        let fits = |step: &Self| step.request.is_some() || step.reload.is_some();
+        if !self.together.iter().all(fits) {
+            return Some("together is made of steps with a request or a reload");
         }
         self.together.iter().find_map(Self::problem)
     }
 
     /// The exchanges in it, in order.
     pub fn exchanges(&self) -> impl Iterator<Item = &Self> {
-        let own = self.request.is_some().then_some(self);
-        own.into_iter().chain(&self.together)
+        let all = std::iter::once(self).chain(&self.together);
+        all.filter(|step| step.request.is_some())
+    }
+
+    /// The modules that come to run in it, in order.
+    pub fn reloads(&self) -> impl Iterator<Item = &Reload> {
+        let all = std::iter::once(self).chain(&self.together);
+        all.filter_map(|step| step.reload.as_ref())
     }
 }
 

@@ -54,6 +54,10 @@ impl Driver for Abi {
     fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome> {
         let compat = Compat::preset(profile.name())
             .ok_or_else(|| Error::Failed(format!("there is no preset {profile}")))?;
+        if case.reloads().next().is_some() {
+            let why = "there is no step in process that replaces a module";
+            return Err(Error::Failed(why.to_owned()));
+        }
         let mut outcome = Outcome::default();
         let host = host::SuiteHost::new();
         match World::load(case, self.0, compat, host.clone()) {

@@ -26,7 +26,7 @@ use crate::socket::Protocol;
 use crate::socket::upstream::Upstream;
 use crate::suite::case::Case;
 use crate::suite::outcome::{Outcome, Record, Seen};
-use crate::suite::step::{Http, Step};
+use crate::suite::step::{Http, Reload, Step};
 use crate::{Error, Result};
 
 /// How long a program may take to listen or to give up.
@@ -53,6 +53,23 @@ pub(super) trait Program {
     fn start_takes(&self) -> Duration;
     /// Where its metrics can be read, at [`Place::admin`].
     fn metrics(&self) -> &'static str;
+    /// Whether they are wanted of this case.
+    fn is_measured(&self, case: &Case) -> bool {
+        !case.expect.metrics.is_empty()
+    }
+    /// Why what was seen does not count: it did not run as it was meant to.
+    fn objection(&self, _log: &[u8], _outcome: &Outcome) -> Option<String> {
+        None
+    }
+    /// Has it replace a filter's module.
+    fn reload(&self, _place: &Place<'_>, _server: &Server, _reload: &Reload) -> Result<()> {
+        let why = "this host has no way to replace a module";
+        Err(Error::Failed(why.to_owned()))
+    }
+    /// How often the filter has come to run another module, by its log.
+    fn reloaded(&self, _filter: &str, _log: &[u8]) -> usize {
+        0
+    }
     /// Why it ended instead of listening, from its log.
     fn refusal(&self, log: &[u8]) -> String;
 }
@@ -69,6 +86,14 @@ pub(super) struct Place<'a> {
     pub(super) clusters: Vec<(&'static str, SocketAddr, bool)>,
     /// The file its log must go to.
     pub(super) log: PathBuf,
+}
+
+/// What steps are done to, besides the stage.
+struct Scene<'a, P> {
+    program: &'a P,
+    place: &'a Place<'a>,
+    server: &'a Server,
+    tcp: &'a tcp::Upstream,
 }
 
 /// A started case.
@@ -124,13 +149,22 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
     }
     // Its VMs start, and say what they say then.
     stage.settle(program.start_takes(), &[]).await;
-    let page = || metrics::read(case, place.admin, program.metrics());
+    let page = async || match program.is_measured(case) {
+        true => metrics::read(place.admin, program.metrics()).await,
+        false => Ok(Vec::new()),
+    };
     for step in &case.steps {
         if step.shutdown {
             outcome.metrics = page().await.map_err(failed)?;
             server.terminate(END_LIMIT)?;
         } else {
-            stage.step(step, &tcp, &mut outcome).await?;
+            let scene = Scene {
+                program,
+                place: &place,
+                server: &server,
+                tcp: &tcp,
+            };
+            stage.step(step, &scene, &mut outcome).await?;
         }
     }
     if outcome.metrics.is_empty() {
@@ -138,6 +172,9 @@ async fn play(program: &impl Program, peers: &Peers, case: &Case) -> Result<Outc
     }
     outcome.logs = stage.records(program, case, &server).await;
     outcome.peer = peers.web.take().iter().map(message).collect();
+    if let Some(objection) = program.objection(&stage.log.read(), &outcome) {
+        return Err(Error::Failed(objection));
+    }
     // What it says about its own end is of no interest, unless the case asked for it.
     server.kill();
     Ok(outcome)
@@ -204,7 +241,7 @@ impl Stage {
     async fn step(
         self: &Arc<Self>,
         step: &Step,
-        tcp: &tcp::Upstream,
+        scene: &Scene<'_, impl Program>,
         outcome: &mut Outcome,
     ) -> Result<()> {
         let failed = |error| Error::failed("a step", error);
@@ -212,15 +249,22 @@ impl Stage {
             tokio::time::sleep(wait.0).await;
         }
         if !step.connection.is_empty() {
-            let seen = tcp::connection(self, tcp, &step.connection).await;
+            let seen = tcp::connection(self, scene.tcp, &step.connection).await;
             outcome.steps.push(Seen::Connection(seen.map_err(failed)?));
         }
         if step.request.is_some() {
             let seen = exchange::run(self, step).await.map_err(failed)?;
             outcome.steps.push(Seen::Exchange(seen));
         }
+        if let Some(reload) = &step.reload {
+            self.reload(scene, reload).await?;
+        }
         let mut running = Vec::new();
         for member in &step.together {
+            if let Some(reload) = &member.reload {
+                self.reload(scene, reload).await?;
+                continue;
+            }
             let (stage, member) = (Arc::clone(self), member.clone());
             running.push(tokio::spawn(
                 async move { exchange::run(&stage, &member).await },
@@ -234,6 +278,26 @@ impl Stage {
                 .map_err(|error| Error::failed("a step", error))?;
             outcome.steps.push(Seen::Exchange(seen.map_err(failed)?));
         }
+        Ok(())
+    }
+
+    /// Has a module replaced, and waits until the program says that it has come to run.
+    async fn reload(&self, scene: &Scene<'_, impl Program>, reload: &Reload) -> Result<()> {
+        let times = || scene.program.reloaded(&reload.filter, &self.log.read());
+        let before = times();
+        scene.program.reload(scene.place, scene.server, reload)?;
+        let start = Instant::now();
+        while times() == before {
+            if start.elapsed() > START_LIMIT {
+                let tail = scene.program.refusal(&self.log.read());
+                let filter = &reload.filter;
+                return Err(Error::Failed(format!(
+                    "the module of {filter} is not replaced: {tail}"
+                )));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.settle(QUIET, &[]).await;
         Ok(())
     }
 

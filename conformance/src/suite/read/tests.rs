@@ -75,6 +75,16 @@ fn what_no_field_says_is_looked_at_too() {
             "give one of",
         ),
         ("path: /x", "trailers: [\"a: b\"], body: whole", "in chunks"),
+        (
+            "  - request:",
+            "  - reload: { filter: b, guest: \"on log\" }\n  - request:",
+            "no filter \"b\"",
+        ),
+        (
+            "  - request:",
+            "  - reload: { guest: \"on lug\" }\n  - request:",
+            "no callback lug",
+        ),
         ("section:", "profiles: []\nsection:", "never run"),
     ] {
         let mistake = mistake(from, to);

@@ -6,17 +6,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::suite::case::Case;
-
-/// All samples there, where the case asks for any.
-pub(super) async fn read(
-    case: &Case,
-    address: SocketAddr,
-    path: &str,
-) -> io::Result<Vec<(String, String)>> {
-    if case.expect.metrics.is_empty() {
-        return Ok(Vec::new());
-    }
+/// All samples there.
+pub(super) async fn read(address: SocketAddr, path: &str) -> io::Result<Vec<(String, String)>> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

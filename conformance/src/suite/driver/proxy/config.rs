@@ -1,17 +1,26 @@
 //! Our program's configuration for a case, as JSON.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::super::live::Place;
+use super::Code;
 use crate::suite::case::{Filter, OnFailure, Profile, Role};
 
 /// The configuration.
 ///
 /// # Errors
 /// A guest that cannot be made, or written.
-pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String> {
+pub(super) fn write(
+    place: &Place<'_>,
+    profile: Profile,
+    code: &Code,
+    measured: bool,
+) -> Result<Value, String> {
     let filters = place.case.filters();
-    let all: Result<Vec<Value>, String> = filters.iter().map(|filter| one(place, filter)).collect();
+    let each = filters.iter().map(|filter| one(place, filter, code));
+    let all: Result<Vec<Value>, String> = each.collect();
     let named = |role: Role| -> Vec<&str> {
         let of_role = filters.iter().filter(|filter| filter.role == role);
         of_role.map(|filter| &*filter.name).collect()
@@ -54,7 +63,10 @@ pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String
         "filters": all?,
         "clusters": clusters,
     });
-    if !place.case.expect.metrics.is_empty() {
+    if let Code::Native(artifacts) = code {
+        configuration["artifacts"] = json!({ "directory": artifacts.directory() });
+    }
+    if measured {
         configuration["admin"] = json!({ "address": place.admin.to_string() });
     }
     let services = named(Role::Service);
@@ -64,10 +76,18 @@ pub(super) fn write(place: &Place<'_>, profile: Profile) -> Result<Value, String
     Ok(configuration)
 }
 
-fn one(place: &Place<'_>, filter: &Filter) -> Result<Value, String> {
-    let wasm = filter.module()?;
-    let file = place.scratch.path().join(format!("{}.wasm", filter.name));
-    std::fs::write(&file, wasm).map_err(|error| format!("{}: {error}", file.display()))?;
+/// Writes a filter's module to its file, aside first: the proxy may be looking.
+pub(super) fn module(place: &Place<'_>, filter: &str, wasm: &[u8]) -> Result<PathBuf, String> {
+    let file = place.scratch.path().join(format!("{filter}.wasm"));
+    let aside = file.with_extension("new");
+    std::fs::write(&aside, wasm)
+        .and_then(|()| std::fs::rename(&aside, &file))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(file)
+}
+
+fn one(place: &Place<'_>, filter: &Filter, code: &Code) -> Result<Value, String> {
+    let file = module(place, &filter.name, &filter.module()?)?;
     let mut table = json!({
         "name": filter.name,
         "module": { "file": file },
@@ -80,8 +100,11 @@ fn one(place: &Place<'_>, filter: &Filter) -> Result<Value, String> {
             OnFailure::Reload => "reload",
         },
         "allow_on_headers_stop_iteration": filter.allow_on_headers_stop_iteration,
-        // A move to native code in the middle of a case would begin a new VM.
-        "engine": "interpreter",
+        // Not `auto`: a move to native code in the middle of a case would begin a new VM.
+        "engine": match code {
+            Code::Interpreted => "interpreter",
+            Code::Native(_) => "aot",
+        },
     });
     for (key, text) in [
         ("configuration", &filter.configuration),

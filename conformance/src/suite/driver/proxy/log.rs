@@ -5,6 +5,30 @@ use serde_json::Value;
 
 use crate::suite::outcome::Record;
 
+/// What the program itself has said.
+pub(super) fn messages(log: &[u8]) -> impl Iterator<Item = Message> {
+    let lines = log.split(|&byte| byte == b'\n');
+    lines.filter_map(message)
+}
+
+/// One of its own messages.
+pub(super) struct Message {
+    pub(super) target: String,
+    pub(super) filter: Option<String>,
+    pub(super) text: String,
+}
+
+fn message(line: &[u8]) -> Option<Message> {
+    let line: Value = serde_json::from_slice(line).ok()?;
+    let text = |key: &str| Some(line.get(key)?.as_str()?.to_owned());
+    let target = text("target").filter(|target| target != "filter")?;
+    Some(Message {
+        target,
+        filter: text("filter"),
+        text: text("message")?,
+    })
+}
+
 /// The records, in order.
 pub(super) fn records(log: &[u8]) -> Vec<Record> {
     let lines = log.split(|&byte| byte == b'\n');
