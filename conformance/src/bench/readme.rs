@@ -7,6 +7,9 @@ use super::verdict::{Outcome, outcome};
 /// The README has the figures between these two lines.
 pub const MARKERS: [&str; 2] = ["<!-- bench:begin -->", "<!-- bench:end -->"];
 
+/// What a README says of figures that are not of a whole run.
+pub const UNMEASURED: &str = "a whole run of today's `make bench` has not been made";
+
 /// Rows of the README: the beginning of a row's id, and how it is called there.
 const LOADS: [(&str, &str); 10] = [
     ("plain", "no filter"),
@@ -79,6 +82,34 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
+/// What is wrong with a README's figures: with a report they are that report's, to the last
+/// letter; without one it says that they are not of a whole run.
+pub fn problem(readme: &str, report: Option<&Report>) -> Option<String> {
+    let Some(figures) = between(readme) else {
+        return Some(format!(
+            "there is nothing between {}",
+            MARKERS.join(" and ")
+        ));
+    };
+    let Some(report) = report else {
+        let words: Vec<&str> = figures.split_whitespace().collect();
+        let says_so = words.join(" ").contains(UNMEASURED);
+        return (!says_so)
+            .then(|| format!("there is no bench.json, so the figures must say: {UNMEASURED}"));
+    };
+    let stored = markdown(report);
+    if figures.trim() == stored.trim() {
+        return None;
+    }
+    let lines = figures.trim().lines().zip(stored.trim().lines());
+    let differing = lines.into_iter().find(|(here, there)| here != there);
+    let (here, there) = differing.unwrap_or_default();
+    Some(format!(
+        "the figures are not those of bench.json (`bench --readme` prints them):\n  \
+         here  {here}\n  there {there}"
+    ))
+}
+
 /// What stands between the markers of a README.
 pub fn between(readme: &str) -> Option<&str> {
     let (_, rest) = readme.split_once(MARKERS[0])?;
@@ -100,4 +131,65 @@ fn columns(row: Option<&Row>) -> String {
     let ratio = row.and_then(|row| row.ratio(Column::Hot, Column::Envoy));
     let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| number(ratio.median));
     format!("{cells} | {ratio}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::report::{About, Named};
+    use crate::scratch;
+
+    fn report() -> Report {
+        let mut report = Report::new(About::default());
+        let plain = Named {
+            id: "plain.cpu",
+            case: "",
+            unit: "",
+        };
+        report.add(plain, Column::Hot, 12.0);
+        report.add(plain, Column::Envoy, 40.0);
+        report
+    }
+
+    fn with(figures: &str) -> String {
+        format!("# Before\n{}\n{figures}\n{}\nafter", MARKERS[0], MARKERS[1])
+    }
+
+    #[test]
+    fn the_readme_has_the_stored_figures() {
+        let file = scratch::workspace().join("README.md");
+        let readme = std::fs::read_to_string(file).unwrap();
+        let stored = Report::stored();
+        // Without the file the README must say that there was no whole run.
+        let report = stored.exists().then(|| Report::read(&stored).unwrap());
+        let problem = problem(&readme, report.as_ref());
+        assert!(problem.is_none(), "README.md: {}", problem.unwrap());
+    }
+
+    #[test]
+    fn one_figure_that_differs_is_enough() {
+        let report = report();
+        let printed = markdown(&report);
+        assert_eq!(problem(&with(&printed), Some(&report)), None);
+        assert!(printed.contains("12.0"), "{printed}");
+        let forged = with(&printed.replace("12.0", "11.0"));
+        let problem_of_it = problem(&forged, Some(&report)).unwrap();
+        assert!(problem_of_it.contains("12.0"), "{problem_of_it}");
+        for other in [
+            with(""),
+            with(&format!("{printed}and more")),
+            with(UNMEASURED),
+            printed,
+        ] {
+            assert!(problem(&other, Some(&report)).is_some(), "{other}");
+        }
+    }
+
+    #[test]
+    fn figures_without_a_whole_run_say_so() {
+        let printed = markdown(&report());
+        assert!(problem(&with(&printed), None).is_some());
+        let honest = format!("{printed}But {}.", UNMEASURED.replace(' ', "\n"));
+        assert_eq!(problem(&with(&honest), None), None);
+    }
 }

@@ -3,11 +3,13 @@
 //! This is `bench.json` as it is written and read.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
 use crate::stats::Summary;
+use crate::{Error, Result, scratch};
 
 /// Everything one run measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -99,6 +101,21 @@ impl Report {
             rows: Vec::new(),
             verdicts: Vec::new(),
         }
+    }
+
+    /// The file of the last whole run, which is kept with the code: there once there was one.
+    pub fn stored() -> PathBuf {
+        scratch::workspace().join("conformance/benches/bench.json")
+    }
+
+    /// What was written to a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no report.
+    pub fn read(file: &Path) -> Result<Self> {
+        let failed = |error: &dyn std::fmt::Display| Error::failed(file.display(), error);
+        let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
+        serde_json::from_str(&text).map_err(|error| failed(&error))
     }
 
     /// Adds one sample; the row is made where it is not there yet.

@@ -63,9 +63,9 @@ fn run() -> Result<u8> {
         }
         return Ok(0);
     }
-    let stored = scratch::workspace().join("conformance/benches/bench.json");
+    let stored = Report::stored();
     if args.has("--readme") {
-        print!("{}", readme::markdown(&read(&stored)?));
+        print!("{}", readme::markdown(&Report::read(&stored)?));
         return Ok(0);
     }
     let rows = args.text("--rows").unwrap_or_default();
@@ -97,12 +97,6 @@ fn run() -> Result<u8> {
     }
     print!("{}", report.conclusion());
     Ok(u8::from(outcome(&report.verdicts) != Outcome::Kept))
-}
-
-fn read(file: &Path) -> Result<Report> {
-    let failed = |error: &dyn std::fmt::Display| Error::failed(file.display(), error);
-    let text = std::fs::read_to_string(file).map_err(|error| failed(&error))?;
-    serde_json::from_str(&text).map_err(|error| failed(&error))
 }
 
 fn write(report: &Report, file: &Path) -> Result<()> {
