@@ -16,9 +16,11 @@ if [[ ${1-} == instructions ]]; then
     shift
     "$root/.ci/setup.sh" instructions
     say "quick-release build of what is counted"
-    cargo build --locked --profile quick-release -p cofferdam-abi --features testing,compiler \
-        --example hook
-    cargo build --locked --profile quick-release -p cofferdam --example request
+    # Not incrementally, whatever else is: that cuts code into other units, in which other calls
+    # are inlined, and counts would depend on what was built before.
+    counted() { CARGO_INCREMENTAL=0 cargo build --locked --profile quick-release "$@"; }
+    counted -p cofferdam-abi --features testing,compiler --example hook
+    counted -p cofferdam --example request
     driver
     say "instructions, against conformance/benches/baseline.json"
     exec "$target/debug/bench-instructions" --examples "$target/quick-release/examples" "$@"
