@@ -1,6 +1,7 @@
 //! Filters in the real binary, over real sockets: what they may do, what they may do wrong,
 //! and that nobody else notices.
 
+mod backtraces;
 mod bodies;
 mod buffering;
 mod callouts;
