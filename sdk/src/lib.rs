@@ -1,9 +1,17 @@
 //! Write proxy-wasm filters in Rust.
 //!
-//! So far this is the raw layer: [`raw`] holds every hostcall of ABI 0.2.1 as a safe
-//! function that returns a [`Result`] and never panics, whatever the host answers. A guest
-//! exports its callbacks itself and calls [`abi!`] once for what every module needs:
+//! Two layers, one on top of the other:
 //!
+//! | layer | for | a filter is |
+//! |---|---|---|
+//! | [`callbacks`] | the smallest and hottest ones | methods that the host calls |
+//! | [`raw`] | what it does not have | the hostcalls of ABI 0.2.1, as functions |
+//!
+//! A module exports the callbacks its filter uses and no others, and imports what Envoy 1.40
+//! offers: it runs there as it runs here. No function of this crate panics, whatever the host
+//! answers; headers and bodies are bytes.
+//!
+//! The raw layer alone:
 //! ```
 //! use cofferdam_sdk::{Level, MapType, raw};
 //!
@@ -17,24 +25,40 @@
 //!     0 // continue
 //! }
 //! ```
-//! Only the callbacks a guest exports are called. Off wasm every hostcall answers
-//! [`Status::Unimplemented`], so that a guest's own logic can be tested natively.
-
-#![no_std]
+//! Off wasm every hostcall answers [`Status::Unimplemented`], unless a test (feature
+//! `testing`) runs the filter in a host.
 
 extern crate alloc;
 
+mod ambient;
+pub mod callbacks;
+pub mod callout;
+mod error;
+mod headers;
+pub mod log;
+pub mod metrics;
 mod pairs;
 pub mod raw;
+mod reply;
 mod types;
 
+pub use callout::{HttpCall, HttpCallResponse};
+pub use cofferdam_sdk_macros::export;
+pub use error::{Error, Result};
+pub use headers::{HeaderValue, Headers};
 pub use pairs::{Pairs, decode_pairs, encode_pairs};
+pub use reply::Reply;
 pub use types::{BufferType, Level, MapType, MetricType, Status, StreamType};
 
 /// What every module exports: the marker of ABI 0.2.1, the allocator the host uses to hand
 /// over values, and `_initialize`, in which the C library of a WASI target is set up.
+/// [`export`] writes it for the filters of the other layers.
 ///
 /// `abi!(start)` also runs `start()` at the end of `_initialize`.
+///
+/// ```
+/// cofferdam_sdk::abi!(cofferdam_sdk::log::set_panic_hook);
+/// ```
 #[macro_export]
 macro_rules! abi {
     () => {

@@ -21,6 +21,7 @@ mod native_limits;
 mod pause;
 mod policies;
 mod properties;
+mod sdk;
 mod services;
 mod shared;
 mod stuck;
