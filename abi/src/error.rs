@@ -10,6 +10,9 @@ use crate::limits::Limit;
 pub enum LoadError {
     /// The bytes are no module this host can run.
     Module(String),
+    /// The process has no addresses left for what the module needs: its memory (4 GiB of them
+    /// on [`Tier::Native`], unless it is compact), or its code.
+    NoRoom(String),
     /// An import this host does not offer, or offers with another type.
     Import {
         /// `module.name`.
@@ -121,6 +124,9 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Module(problem) => write!(f, "not a usable module: {problem}"),
+            Self::NoRoom(problem) => {
+                write!(f, "no room in the address space of this process: {problem}")
+            }
             Self::Import { name, problem } => write!(f, "import {name}: {problem}"),
             Self::Export { name, problem } => write!(f, "export {name}: {problem}"),
             Self::Trapped(trap) => write!(f, "crashed while starting: {trap}"),

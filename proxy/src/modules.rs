@@ -26,13 +26,14 @@ use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::{Cluster, Config, Diagnostic, PluginConfig};
 use crate::host::ClusterNames;
-use trial::{diagnostic, hint};
+use trial::diagnostic;
 
 pub(crate) use board::{Board, Publication};
 pub(crate) use engines::Engines;
 #[cfg(feature = "compiler")]
 pub(crate) use engines::native_config;
 pub(crate) use program::Program;
+pub(crate) use trial::hint;
 
 pub(crate) use cofferdam_abi::engine::wasmi::Wasmi;
 pub(crate) use cofferdam_abi::engine::wasmtime::{Native, NativeConfig};
@@ -195,7 +196,9 @@ impl Loader {
                 // The interpreter says whether that is the guest's doing.
                 Some(problem) => tracing::warn!(
                     filter = %plugin.name,
-                    "native code cannot be started, the module is interpreted: {}", problem.what
+                    "native code cannot be started, the module is interpreted: {}; {}",
+                    problem.what,
+                    problem.help
                 ),
             }
         }

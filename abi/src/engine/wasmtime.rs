@@ -31,6 +31,7 @@ use backend::{
     Config, Engine, FuncType, InstancePre, Linker, ModuleVersionStrategy, Store, TypedFunc,
     ValType, WasmBacktraceDetails, WasmParams, WasmResults,
 };
+use rustix::io::Errno;
 
 /// What all code of one engine has in common. Code of another cannot run on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,7 +127,7 @@ impl Native {
         compat: &crate::Compat,
         artifact: &Artifact,
     ) -> Result<Box<dyn Code>, LoadError> {
-        let problem = |error: backend::Error| LoadError::Module(format!("{error:#}"));
+        let problem = |error: backend::Error| unusable(&error);
         let compiled = artifact.module(&self.engine).map_err(problem)?;
         let mut linker = Linker::<Data>::new(&self.engine);
         linker.allow_shadowing(true);
@@ -138,6 +139,16 @@ impl Native {
             shape: module.shape(compat),
             native: self.clone(),
         }))
+    }
+}
+
+/// Why a module cannot be loaded or instantiated here.
+fn unusable(error: &backend::Error) -> LoadError {
+    let cause = error.root_cause().downcast_ref::<Errno>();
+    let problem = format!("{error:#}");
+    match cause {
+        Some(&Errno::NOMEM) => LoadError::NoRoom(problem),
+        _ => LoadError::Module(problem),
     }
 }
 

@@ -103,10 +103,14 @@ pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &
     }
 }
 
-pub(super) fn hint(error: &LoadError) -> &'static str {
+/// What to do about it.
+pub(crate) fn hint(error: &LoadError) -> &'static str {
     match error {
         LoadError::Module(_) => {
             "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`"
+        }
+        LoadError::NoRoom(_) => {
+            "set `memory: compact`, with which a VM takes 64 MiB of it and not 4 GiB, or raise the limit (RLIMIT_AS)"
         }
         LoadError::Import { .. } => {
             "build it against what a proxy-wasm host offers; `cofferdam inspect FILE` lists it"

@@ -133,7 +133,9 @@ impl Worker {
         if let Some(problem) = &problem {
             tracing::warn!(
                 filter = %loaded.config.name,
-                "cannot be started as native code, stays on the interpreter: {}", problem.what
+                "cannot be started as native code, stays on the interpreter: {}; {}",
+                problem.what,
+                problem.help
             );
         }
         problem.is_none().then_some(native)

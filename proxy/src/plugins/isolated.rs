@@ -10,6 +10,7 @@ use super::generation::{Generation, Phase};
 use super::launch::{Unstarted, held_for};
 use super::slot::Slot;
 use super::{Plugins, Why};
+use crate::modules::hint;
 use crate::worker::Worker;
 
 impl Plugins {
@@ -42,7 +43,8 @@ impl Plugins {
                 let wait = held_for(slot, wait);
                 tracing::error!(
                     filter = &*slot.plugin.name,
-                    "filter could not be started, next try in {wait:?}: {error}"
+                    "filter could not be started, next try in {wait:?}: {error}; {}",
+                    hint(&error)
                 );
                 self.bar(worker, index, wait);
                 None

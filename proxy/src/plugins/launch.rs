@@ -10,7 +10,7 @@ use super::generation::{Generation, Phase};
 use super::slot::{Slot, State, VmKey};
 use super::{Plugins, RETRY};
 use crate::config::OnFailure;
-use crate::modules::Loaded;
+use crate::modules::{Loaded, hint};
 use crate::worker::Worker;
 
 /// Plugins of one VM, with what each will run.
@@ -164,7 +164,8 @@ impl Plugins {
         let wait = held_for(slot, wait);
         tracing::error!(
             filter = &*slot.plugin.name,
-            "filter could not be started, next try in {wait:?}: {error}"
+            "filter could not be started, next try in {wait:?}: {error}; {}",
+            hint(error)
         );
         self.hold(worker, index, wait);
     }

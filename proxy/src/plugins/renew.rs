@@ -18,7 +18,7 @@ use super::launch::{Members, Unstarted};
 use super::slot::{Slot, State};
 use super::{Plugins, RETRY};
 use crate::config::OnFailure;
-use crate::modules::{Loaded, Publication};
+use crate::modules::{Loaded, Publication, hint};
 use crate::reports;
 use crate::worker::Worker;
 
@@ -207,7 +207,8 @@ impl Plugins {
                 Err(Unstarted { slot, error }) => {
                     tracing::error!(
                         filter = &*self.slots[slot].plugin.name,
-                        "filter could not be started anew ({why}), its VM stays as it is: {error}"
+                        "filter could not be started anew ({why}), its VM stays as it is: {error}; {}",
+                        hint(&error)
                     );
                     return;
                 }

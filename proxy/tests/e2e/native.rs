@@ -3,11 +3,14 @@
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::proxy::{Proxy, Setup};
-use crate::support::{Upstream, guest, proxy};
+use crate::support::{Dir, Upstream, guest, proxy};
 
 /// A native filter that crashes when it is asked to; `more` is top-level configuration.
 fn start(upstream: &Upstream, more: &str) -> Proxy {
-    let setup = Setup::new();
+    start_by(Setup::new(), upstream, more)
+}
+
+fn start_by(setup: Setup, upstream: &Upstream, more: &str) -> Proxy {
     let crashing = r#"(import "env" "proxy_get_header_map_value"
         (func $get (param i32 i32 i32 i32 i32) (result i32)))"#;
     let callbacks = r#"(data (i32.const 16) "x-crash")
@@ -64,5 +67,44 @@ fn without_it_a_vm_for_which_there_is_no_room_costs_its_requests_only() {
     limit_addresses(&proxy, 3 << 30);
     crash(&proxy);
     assert_eq!(proxy.get("/").status(), 503);
-    proxy.log.wait_for("could not be started");
+    let said = proxy.log.wait_for("could not be started");
+    assert!(says_what_to_do(&said), "{said}");
+}
+
+/// Whether a line says what there is too little of, and what can be done about it.
+fn says_what_to_do(line: &str) -> bool {
+    let words = [
+        "no room in the address space",
+        "`memory: compact`",
+        "RLIMIT_AS",
+    ];
+    words.iter().all(|words| line.contains(words))
+}
+
+#[test]
+fn a_proxy_that_begins_with_few_addresses_interprets_and_says_what_would_help() {
+    let upstream = Upstream::named("ok");
+    // In KiB. The compiler, in a process of its own, needs less.
+    let few = || Setup::new().under("ulimit -v 3145728");
+    let kept = Dir::new();
+    let artifacts = kept.join("native").display().to_string();
+    let artifacts = format!("artifacts: {{ directory: '{artifacts}' }}\n");
+    // Once its code was made for it, and once it is there at the start.
+    for why in ["stays on the interpreter", "the module is interpreted"] {
+        let proxy = start_by(few(), &upstream, &artifacts);
+        let said = proxy.log.wait_for(why);
+        assert!(says_what_to_do(&said), "{said}");
+        crash(&proxy);
+        assert_eq!(proxy.get("/").status(), 200);
+    }
+    let proxy = start_by(few(), &upstream, "memory: compact\n");
+    crash(&proxy);
+    assert_eq!(proxy.get("/").status(), 200);
+    let crashed = proxy.log.wait_for("filter crashed");
+    assert!(crashed.contains("engine=\"aot\""), "{crashed}");
+    assert!(
+        !proxy.log.text().contains("interpret"),
+        "{}",
+        proxy.log.text()
+    );
 }

@@ -403,7 +403,7 @@ fn start_error(error: &wasmtime::Error) -> LoadError {
     if error.is::<TrapCode>() || error.is::<HostTrap>() {
         to_trap(error, "its start section").into()
     } else {
-        LoadError::Module(format!("{error:#}"))
+        super::unusable(error)
     }
 }
 
