@@ -184,6 +184,17 @@ impl Case {
         &self.filters
     }
 
+    /// The module that a reload has a filter run.
+    ///
+    /// # Errors
+    /// There is no such filter, or as [`Filter::module`].
+    pub fn reloaded(&self, reload: &Reload) -> Result<Vec<u8>, String> {
+        let mut filters = self.filters.iter();
+        let filter = filters.find(|filter| filter.name == reload.filter);
+        let filter = filter.ok_or_else(|| format!("there is no filter {:?}", reload.filter))?;
+        filter.with_guest(&reload.guest).module()
+    }
+
     /// What replaces modules in it, in order.
     pub fn reloads(&self) -> impl Iterator<Item = &Reload> {
         self.steps.iter().flat_map(Step::reloads)
@@ -251,15 +262,8 @@ impl Case {
             return Some("what does not load cannot have steps".to_owned());
         }
         for reload in self.reloads() {
-            if !self
-                .filters
-                .iter()
-                .any(|filter| filter.name == reload.filter)
-            {
-                return Some(format!("reload: there is no filter {:?}", reload.filter));
-            }
-            if let Err(problem) = reload.module() {
-                return Some(format!("reload of {}: {problem}", reload.filter));
+            if let Err(problem) = self.reloaded(reload) {
+                return Some(format!("reload: {problem}"));
             }
         }
         // What has to be built may not be there yet; that is no mistake of the case.
@@ -316,6 +320,18 @@ impl Filter {
         }
     }
 
+    /// The same filter with another module.
+    #[must_use]
+    pub fn with_guest(&self, source: &str) -> Self {
+        Self {
+            guest: Some(source.to_owned()),
+            wat: None,
+            hex: None,
+            wasm: None,
+            ..self.clone()
+        }
+    }
+
     /// Has it declare that version; the usual one when that is empty.
     pub(super) fn set_abi(&mut self, version: &str) {
         self.abi = Some(version.to_owned()).filter(|version| !version.is_empty());
@@ -364,18 +380,6 @@ impl Filter {
             };
         }
         Ok(shape)
-    }
-}
-
-// === impl Reload ===
-
-impl Reload {
-    /// Its module's bytes.
-    ///
-    /// # Errors
-    /// As [`Filter::module`].
-    pub fn module(&self) -> Result<Vec<u8>, String> {
-        Filter::guest(&self.guest).module()
     }
 }
 

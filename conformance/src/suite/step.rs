@@ -234,16 +234,19 @@ impl Step {
         self.together.iter().find_map(Self::problem)
     }
 
+    /// What happens in it, in order: itself, and what happens together.
+    pub fn members(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.together)
+    }
+
     /// The exchanges in it, in order.
     pub fn exchanges(&self) -> impl Iterator<Item = &Self> {
-        let all = std::iter::once(self).chain(&self.together);
-        all.filter(|step| step.request.is_some())
+        self.members().filter(|step| step.request.is_some())
     }
 
     /// The modules that come to run in it, in order.
     pub fn reloads(&self) -> impl Iterator<Item = &Reload> {
-        let all = std::iter::once(self).chain(&self.together);
-        all.filter_map(|step| step.reload.as_ref())
+        self.members().filter_map(|step| step.reload.as_ref())
     }
 }
 

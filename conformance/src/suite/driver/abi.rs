@@ -54,10 +54,6 @@ impl Driver for Abi {
     fn run(&mut self, case: &Case, profile: Profile) -> Result<Outcome> {
         let compat = Compat::preset(profile.name())
             .ok_or_else(|| Error::Failed(format!("there is no preset {profile}")))?;
-        if case.reloads().next().is_some() {
-            let why = "there is no step in process that replaces a module";
-            return Err(Error::Failed(why.to_owned()));
-        }
         let mut outcome = Outcome::default();
         let host = host::SuiteHost::new();
         match World::load(case, self.0, compat, host.clone()) {
@@ -71,8 +67,8 @@ impl Driver for Abi {
                     } else if !step.connection.is_empty() {
                         outcome.steps.push(world.connection(&step.connection));
                     } else {
-                        let exchanges: Vec<_> = step.exchanges().collect();
-                        outcome.steps.extend(world.exchange(&exchanges));
+                        let seen = world.together(step).map_err(Error::Failed)?;
+                        outcome.steps.extend(seen);
                     }
                 }
                 world.wait(AFTERMATH);

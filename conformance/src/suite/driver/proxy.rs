@@ -157,7 +157,7 @@ impl Program for Start<'_> {
     }
 
     fn reload(&self, place: &Place<'_>, server: &Server, reload: &Reload) -> Result<()> {
-        let wasm = reload.module().map_err(Error::Failed)?;
+        let wasm = place.case.reloaded(reload).map_err(Error::Failed)?;
         config::module(place, &reload.filter, &wasm).map_err(Error::Failed)?;
         server.hang_up();
         Ok(())

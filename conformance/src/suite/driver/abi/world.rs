@@ -3,6 +3,7 @@
 
 mod callouts;
 mod plugin;
+mod reload;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use super::grpc;
 use super::host::SuiteHost;
 use super::tcp::Connection;
 use crate::engines::Engine;
-use crate::suite::case::{Case, OnFailure, Role};
+use crate::suite::case::{Case, Filter, OnFailure, Role};
 use crate::suite::outcome::{self, Message, Seen};
 use crate::suite::step::{Step, TcpAction};
 
@@ -35,7 +36,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Everything that runs.
 pub(super) struct World {
     host: Rc<SuiteHost>,
+    engine: Engine,
+    compat: Compat,
     slots: Vec<Slot>,
+    /// Roots of modules that have been replaced.
+    replaced: Vec<reload::Replaced>,
     vms: Vec<(Key, SharedVm)>,
     events: Vec<(Duration, u64, Event)>,
     counter: u64,
@@ -52,6 +57,7 @@ type Key = ([u8; 32], Rc<VmSettings>);
 
 /// One plugin and how it stands.
 struct Slot {
+    filter: Filter,
     spec: Rc<Spec>,
     state: State,
 }
@@ -87,7 +93,10 @@ impl World {
     ) -> Result<Self, String> {
         let mut world = Self {
             host,
+            engine,
+            compat,
             slots: Vec::new(),
+            replaced: Vec::new(),
             vms: Vec::new(),
             events: Vec::new(),
             counter: 0,
@@ -99,40 +108,59 @@ impl World {
             let spec = Rc::new(spec(filter, engine, compat)?);
             let (vm, root) = world.start(&spec).map_err(|error| error.to_string())?;
             let state = State::Running(vm, root);
-            world.slots.push(Slot { spec, state });
+            let filter = filter.clone();
+            world.slots.push(Slot {
+                filter,
+                spec,
+                state,
+            });
             world.after_calls();
         }
         Ok(world)
     }
 
-    /// Runs exchanges side by side until the last one is over.
-    pub(super) fn exchange(&mut self, steps: &[&Step]) -> Vec<Seen> {
+    /// Runs what happens in a step side by side, until the last exchange is over.
+    ///
+    /// # Errors
+    /// A module cannot be replaced.
+    pub(super) fn together(&mut self, step: &Step) -> Result<Vec<Seen>, String> {
         let now = self.host.time();
         let mut live: Vec<Option<Live>> = Vec::new();
-        for step in steps {
-            live.push(self.begin(step, now));
+        for member in step.members() {
+            if let Some(reload) = &member.reload {
+                self.settle(&mut live);
+                self.reload(reload)?;
+            }
+            if member.request.is_some() {
+                live.push(self.begin(member, now));
+            }
         }
         loop {
             let now = self.host.time();
-            let mut moved = true;
-            while std::mem::take(&mut moved) {
-                for one in live.iter_mut().flatten() {
-                    moved |= one.pump(now, &mut self.peer);
-                    if let Some(exchange) = one.take_finished() {
-                        self.log(&exchange);
-                    }
-                    self.after_calls();
-                }
-            }
+            self.settle(&mut live);
             let pending = live.iter().flatten().filter(|one| !one.over);
             let Some(next) = pending.map(|one| one.next_time(now)).min() else {
                 break;
             };
             self.advance(next.max(now));
         }
-        live.into_iter()
-            .map(|one| Seen::Exchange(one.map_or_else(unavailable, Live::seen)))
-            .collect()
+        let seen = |one: Option<Live>| Seen::Exchange(one.map_or_else(unavailable, Live::seen));
+        Ok(live.into_iter().map(seen).collect())
+    }
+
+    /// Everything that can happen now does.
+    fn settle(&mut self, live: &mut [Option<Live>]) {
+        let now = self.host.time();
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for one in live.iter_mut().flatten() {
+                moved |= one.pump(now, &mut self.peer);
+                if let Some(exchange) = one.take_finished() {
+                    self.log(&exchange);
+                }
+                self.after_calls();
+            }
+        }
     }
 
     /// Lets time pass.
@@ -248,7 +276,7 @@ impl World {
 
     /// The plugin's VM and root, started anew if they crashed.
     fn running(&mut self, index: usize, now: Duration) -> Option<(SharedVm, RootId)> {
-        let Slot { spec, state } = &self.slots[index];
+        let Slot { spec, state, .. } = &self.slots[index];
         let spec = spec.clone();
         match state {
             State::Running(vm, root) if !vm.borrow().is_failed() => {
@@ -278,7 +306,8 @@ impl World {
     fn start(&mut self, spec: &Spec) -> Result<(SharedVm, RootId), LoadError> {
         let key = (spec.module.digest, spec.settings.clone());
         self.vms.retain(|(_, vm)| !vm.borrow().is_failed());
-        let shared = self.vms.iter().find(|(other, _)| *other == key);
+        let mut vms = self.vms.iter();
+        let shared = vms.find(|(other, vm)| *other == key && !self.is_replaced(vm));
         let vm = match shared {
             Some((_, vm)) => vm.clone(),
             None => {
@@ -366,8 +395,15 @@ impl World {
             .push((self.host.time() + time, self.counter, event));
     }
 
-    /// Sees to what roots have asked for.
+    /// Sees to what roots have asked for, and to what nobody needs any more.
     fn after_calls(&mut self) {
+        self.carry_out_all();
+        if self.end_replaced() {
+            self.carry_out_all();
+        }
+    }
+
+    fn carry_out_all(&mut self) {
         let vms: Vec<SharedVm> = self.vms.iter().map(|(_, vm)| vm.clone()).collect();
         for vm in vms {
             loop {

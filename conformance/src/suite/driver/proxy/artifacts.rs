@@ -9,7 +9,6 @@ use std::time::Duration;
 use crate::process;
 use crate::scratch::Scratch;
 use crate::suite::case::{Case, Filter};
-use crate::suite::step::Reload;
 use crate::{Error, Result};
 
 /// How many compile side by side: it is all CPU.
@@ -41,8 +40,9 @@ impl Artifacts {
         let mut seen = HashSet::new();
         let mut files: Vec<PathBuf> = Vec::new();
         for case in cases {
-            let filters = case.filters().iter().map(Filter::module);
-            for wasm in filters.chain(case.reloads().map(Reload::module)).flatten() {
+            let first = case.filters().iter().map(Filter::module);
+            let later = case.reloads().map(|reload| case.reloaded(reload));
+            for wasm in first.chain(later).flatten() {
                 let file = modules.join(format!("{}.wasm", files.len()));
                 if !seen.contains(&wasm) {
                     std::fs::write(&file, &wasm)
