@@ -46,6 +46,8 @@ pub mod error;
 pub mod exchange;
 pub mod filter_state;
 pub mod guest;
+#[cfg(any(test, feature = "harness"))]
+pub mod harness;
 pub mod headers;
 pub mod host;
 mod hostcalls;

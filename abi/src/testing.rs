@@ -5,13 +5,14 @@ pub mod guest;
 pub mod hostile;
 mod world;
 
+pub use crate::harness::{QueueNews, cpu_time};
 pub use engine::Engine;
 pub use world::{Script, Trace, World};
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +26,7 @@ use crate::limits::Limit;
 use crate::module::Module;
 use crate::plugin::{Plugin, VmSettings};
 use crate::property::Node;
-use crate::shared::{QueueNotifier, QueueReady, Shared, VmId};
+use crate::shared::{QueueNotifier, Shared, VmId};
 use crate::stream::Part;
 use crate::types::{LogLevel, Way};
 use crate::usage::Usage;
@@ -61,10 +62,6 @@ pub struct RecordingHost {
     /// Who it says it is.
     pub node: RefCell<Option<Arc<Node>>>,
 }
-
-/// News of queues, in the order they came.
-#[derive(Debug, Default)]
-pub struct QueueNews(Mutex<Vec<QueueReady>>);
 
 /// A guest with one root.
 #[derive(Debug)]
@@ -105,22 +102,6 @@ impl Default for RecordingHost {
             trapped: RefCell::default(),
             node: RefCell::default(),
         }
-    }
-}
-
-// === impl QueueNews ===
-
-impl QueueNews {
-    /// All news so far, and forgets them.
-    pub fn take(&self) -> Vec<QueueReady> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl QueueNotifier for QueueNews {
-    fn ready(&self, ready: QueueReady) {
-        let mut news = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        news.push(ready);
     }
 }
 
@@ -301,16 +282,6 @@ impl Guest {
 fn parsed(text: &str) -> Result<Bytes, LoadError> {
     let wasm = wat::parse_str(text).map_err(|error| LoadError::Module(error.to_string()))?;
     Ok(wasm.into())
-}
-
-/// What the calling thread has had of a processor.
-#[must_use]
-pub fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
 }
 
 /// An exchange whose request is `GET /path?q=1` with the four pseudo-headers.

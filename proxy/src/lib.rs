@@ -9,6 +9,7 @@ pub mod access_log;
 mod admin;
 pub mod app;
 mod artifacts;
+pub mod author;
 mod callout;
 pub mod compile;
 pub mod config;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use cofferdam::app::{self, Unavailable};
-use cofferdam::{compile, config, demo, inspect, telemetry};
+use cofferdam::{author, compile, config, demo, inspect, telemetry};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -40,7 +40,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 64 the command line, the configuration or a filter is not usable; \
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 a case of `test` failed; 64 the command line, the configuration or a filter is not usable; \
                            69 something needed is not there (a port is taken, a file cannot be written).";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +74,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run cases from files against a filter, on each engine
+    Test(author::test::Options),
     /// Make native code of filters before anybody waits for it, and keep it
     Compile(compile::command::Options),
     /// What the proxy runs for that
@@ -128,6 +130,7 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Inspect { file, json } => inspect_module(&file, json),
+        Command::Test(options) => test(&options),
         Command::Compile(options) => compile_modules(&options),
         #[cfg(feature = "compiler")]
         Command::CompileChild(task) => compile::child::run(&task),
@@ -184,6 +187,21 @@ fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
         }),
         Err(error) => {
             eprintln!("{}: {error}", file.display());
+            USAGE.into()
+        }
+    }
+}
+
+fn test(options: &author::test::Options) -> ExitCode {
+    let mut printed = ExitCode::SUCCESS;
+    let result = author::test::run(options, |line| printed = print(&format!("{line}\n")));
+    match result {
+        Ok(tally) if tally.failed > 0 => ExitCode::FAILURE,
+        Ok(_) => printed,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("{problem}");
+            }
             USAGE.into()
         }
     }

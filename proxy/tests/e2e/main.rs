@@ -5,6 +5,7 @@ mod support;
 
 #[cfg(feature = "compiler")]
 mod artifacts;
+mod author;
 mod bodies;
 mod certificates;
 mod command;

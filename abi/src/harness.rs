@@ -1,0 +1,32 @@
+//! A whole proxy's worth of surroundings in one thread and without a socket: filters, a
+//! client that says what it is told to, an upstream and clusters that answer what they are
+//! told to, and time that stands still until somebody moves it.
+//!
+//! The filters run in the very state machine that a proxy embeds ([`Chain`](crate::Chain),
+//! [`Vm`](crate::Vm)); only what a proxy has sockets and clocks for is played here. For those
+//! who test filters, or measure them: nothing waits, nothing is scheduled by chance, so what
+//! happens twice happens alike.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`World`] | VMs that plugins share, roots, timers, callouts, and what becomes of a filter that crashed |
+//! | [`Request`] | one exchange: what the client sends, and when |
+//! | [`Upstream`] | who answers it |
+//! | [`Peers`] | who answers callouts |
+//! | [`TestHost`] | what filters write: records, metrics, remarks of the host |
+
+#[cfg(feature = "wasmi")]
+mod engine;
+mod exchange;
+mod facts;
+mod host;
+mod message;
+mod world;
+
+#[cfg(feature = "wasmi")]
+pub use engine::{Engine, FUEL_PER_MS};
+pub use exchange::{Piece, Reply, Request, Script, Seen, Upstream};
+pub use facts::{Facts, Properties};
+pub use host::{QueueNews, Record, TestHost, cpu_time};
+pub use message::Message;
+pub use world::{Events, GrpcStream, OnFailure, Peers, Role, Spec, World};

@@ -1,0 +1,10 @@
+//! For those who write filters: the commands that run one before a proxy does.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | [`test`] | cases in files, against a `.wasm`, on each engine, in virtual time |
+//!
+//! None of them is on the way of a request. Filters run in the state machine that the proxy
+//! itself embeds, by [`cofferdam_abi::harness`].
+
+pub mod test;

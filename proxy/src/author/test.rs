@@ -1,0 +1,190 @@
+//! `cofferdam test`: cases written in files, run against a filter on each engine.
+//!
+//! Two forms of file: our own ([`yaml`]), and the cases of Google's Service Extensions plugin
+//! tester, read as they are ([`textproto`]). Either becomes [`Suite`]s of cases that know
+//! their lines, so that what fails is told with file and line.
+
+mod compare;
+mod exchange;
+mod fields;
+mod module;
+mod phases;
+mod suite;
+mod textproto;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use self::suite::{Body, Suite};
+use crate::config::Diagnostic;
+use cofferdam_abi::harness::Engine;
+
+/// What was typed.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Files of cases: YAML, or the textproto of Google's plugin tester (.textpb, .textproto)
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The filter, whatever the files say
+    #[arg(long, value_name = "FILE.wasm")]
+    filter: Option<PathBuf>,
+    /// Its configuration for textproto files, instead of theirs
+    #[arg(long, value_name = "FILE")]
+    configuration: Option<PathBuf>,
+    /// Only cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    case: Option<String>,
+    /// Run on this engine alone; all by default
+    #[arg(long, value_name = "ENGINE")]
+    engine: Vec<String>,
+    /// Show what the filter logged in cases that passed, too
+    #[arg(long)]
+    logs: bool,
+}
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Cases that did what they were to do, on each engine.
+    pub passed: usize,
+    /// Those that did not.
+    pub failed: usize,
+}
+
+/// What was seen of a case: nothing wrong, or all that was, in lines that begin with
+/// `FILE:LINE:`.
+#[derive(Debug, Default)]
+struct Verdict {
+    wrong: Vec<String>,
+    /// What filter and host said meanwhile.
+    said: Vec<String>,
+}
+
+/// Runs the cases of all files and tells `say` of each, line by line.
+///
+/// # Errors
+/// What is wrong with the files; nothing has run then.
+pub fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Tally, Vec<String>> {
+    let engines = engines(&options.engine).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let mut suites = Vec::new();
+    for file in &options.files {
+        match read(file, options) {
+            Ok(suite) => suites.push(suite),
+            Err(wrong) => problems.extend(wrong.iter().map(ToString::to_string)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut tally = Tally::default();
+    for suite in &suites {
+        run_suite(suite, &engines, options, &mut tally, &mut say)?;
+    }
+    say(&format!("{} passed, {} failed", tally.passed, tally.failed));
+    Ok(tally)
+}
+
+fn run_suite(
+    suite: &Suite,
+    engines: &[Engine],
+    options: &Options,
+    tally: &mut Tally,
+    say: &mut impl FnMut(&str),
+) -> Result<(), Vec<String>> {
+    let module = module::read(&suite.filter).map_err(|problem| vec![problem])?;
+    say(&format!("{}: {}", suite.file, suite.filter.display()));
+    let wanted = |name: &str| {
+        options
+            .case
+            .as_deref()
+            .is_none_or(|part| name.contains(part))
+    };
+    for case in suite.cases.iter().filter(|case| wanted(&case.name)) {
+        for engine in engines {
+            let verdict = match &case.body {
+                Body::Exchanges(case) => exchange::run(case, &module, *engine),
+                Body::Phases(case) => phases::run(case, &module, *engine),
+            };
+            let (word, count) = match verdict.wrong.is_empty() {
+                true => ("ok  ", &mut tally.passed),
+                false => ("FAIL", &mut tally.failed),
+            };
+            *count += 1;
+            let place = format!("{}:{}", suite.file, case.line);
+            say(&format!(
+                "  {word} {:8} {} ({place})",
+                engine.name(),
+                case.name
+            ));
+            verdict
+                .wrong
+                .iter()
+                .for_each(|line| say(&format!("       {line}")));
+            if options.logs || !verdict.wrong.is_empty() {
+                let said = verdict.said.iter();
+                said.for_each(|line| say(&format!("       | {line}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn engines(names: &[String]) -> Result<Vec<Engine>, String> {
+    if names.is_empty() {
+        return Ok(Engine::ALL.to_vec());
+    }
+    let find = |name: &String| {
+        let found = Engine::ALL.iter().find(|engine| engine.name() == name);
+        let known: Vec<&str> = Engine::ALL.iter().map(|engine| engine.name()).collect();
+        let help = || {
+            format!(
+                "--engine {name}: not in this build; it has {}",
+                known.join(", ")
+            )
+        };
+        found.copied().ok_or_else(help)
+    };
+    names.iter().map(find).collect()
+}
+
+fn read(file: &Path, options: &Options) -> Result<Suite, Vec<Diagnostic>> {
+    let shown = file.display().to_string();
+    let bytes = std::fs::read(file).map_err(|error| {
+        vec![Diagnostic {
+            file: shown.clone(),
+            line: 1,
+            column: 1,
+            path: "$".to_owned(),
+            what: format!("cannot be read: {error}"),
+            help: "give a file of cases".to_owned(),
+        }]
+    })?;
+    let textproto = file.extension().is_some_and(|ending| {
+        ["textpb", "textproto", "txtpb", "pbtxt"]
+            .iter()
+            .any(|one| ending == *one)
+    });
+    let mut suite = match textproto {
+        true => textproto::read(&shown, &bytes, options.configuration.as_deref())?,
+        false => yaml::read(&shown, &bytes)?,
+    };
+    if let Some(filter) = &options.filter {
+        suite.filter.clone_from(filter);
+    }
+    if suite.filter.as_os_str().is_empty() {
+        suite.filter = module::beside(file).map_err(|what| {
+            vec![Diagnostic {
+                file: shown,
+                line: 1,
+                column: 1,
+                path: "$".to_owned(),
+                what,
+                help: "name the filter: `filter: FILE.wasm` (in a textproto file `env { wasm_path }`), or --filter".to_owned(),
+            }]
+        })?;
+    }
+    Ok(suite)
+}

@@ -1,0 +1,259 @@
+//! What a case is, whichever form of file it came from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_abi::{Headers, LogLevel};
+
+/// The cases of one file.
+#[derive(Debug)]
+pub(super) struct Suite {
+    /// As it was named.
+    pub(super) file: String,
+    /// The module; empty: whichever is found beside the file.
+    pub(super) filter: PathBuf,
+    pub(super) cases: Vec<Named>,
+}
+
+/// A case and where it is.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) line: usize,
+    pub(super) body: Body,
+}
+
+/// What happens in a case.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// Whole exchanges, as a proxy sees them.
+    Exchanges(Box<Case>),
+    /// One callback after the other.
+    Phases(Box<super::phases::Case>),
+}
+
+/// Exchanges with one filter.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// `FILE:LINE` of the case.
+    pub(super) place: Place,
+    pub(super) filter: Filter,
+    pub(super) clusters: Vec<Cluster>,
+    pub(super) steps: Vec<Step>,
+    /// What must have been so when all is over.
+    pub(super) expect: Expect,
+    /// Since the epoch; `None`: the same moment each time.
+    pub(super) now: Option<Duration>,
+    /// The filter must refuse its configuration, with this text somewhere in what is said.
+    pub(super) refused: Option<Wanted>,
+}
+
+/// How the filter is set up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Filter {
+    pub(super) configuration: Bytes,
+    pub(super) vm_configuration: Bytes,
+    pub(super) name: String,
+    pub(super) root_id: String,
+    pub(super) vm_id: String,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) hold_headers: bool,
+    pub(super) log_level: Option<LogLevel>,
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A request is made.
+    Request(Box<Exchange>),
+    /// So much time passes.
+    Wait(Duration),
+}
+
+/// A request, what answers it, and what must be seen of it.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) place: Place,
+    pub(super) headers: Headers,
+    pub(super) body: Content,
+    pub(super) trailers: Headers,
+    pub(super) upstream: Answer,
+    pub(super) properties: Vec<(Vec<Bytes>, Bytes)>,
+    pub(super) expect: Seen,
+}
+
+/// A body: in pieces that arrive apart from each other, or whole. Its length is announced
+/// when it is whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    pub(super) pieces: Vec<Bytes>,
+    pub(super) announced: bool,
+}
+
+/// What an upstream answers, or a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Headers,
+    pub(super) body: Content,
+    pub(super) trailers: Headers,
+    pub(super) delay: Duration,
+    pub(super) fails: Option<Fails>,
+}
+
+/// How an answer does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fails {
+    /// No connection comes about.
+    Connect,
+    /// Nothing is ever answered.
+    Timeout,
+    /// The connection breaks instead.
+    Reset,
+}
+
+/// Who answers callouts to a name.
+#[derive(Debug, Clone)]
+pub(super) struct Cluster {
+    pub(super) name: String,
+    /// The first that fits answers.
+    pub(super) rules: Vec<Rule>,
+}
+
+/// An answer to calls of a kind.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) method: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) answer: Answer,
+}
+
+/// What must be seen of an exchange. What is not there is not looked at.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Whether the request got to an upstream.
+    pub(super) reached: Option<(Place, bool)>,
+    pub(super) request: Option<WantedMessage>,
+    pub(super) response: Option<WantedMessage>,
+    /// What the callouts in it must have been, in order, and no others.
+    pub(super) callouts: Option<(Place, Vec<WantedCall>)>,
+    /// What filters left behind, by path.
+    pub(super) properties: Vec<(Bytes, Wanted)>,
+    /// In a case of several steps: since this one began.
+    pub(super) log: Vec<WantedLog>,
+    pub(super) metrics: Vec<(String, Place, u64)>,
+}
+
+/// What must have been so at the end of a case.
+#[derive(Debug, Default)]
+pub(super) struct Expect {
+    pub(super) log: Vec<WantedLog>,
+    pub(super) metrics: Vec<(String, Place, u64)>,
+}
+
+/// What a message must be.
+#[derive(Debug, Default)]
+pub(super) struct WantedMessage {
+    pub(super) place: Place,
+    pub(super) status: Option<(Place, u16)>,
+    /// By name, in lower case, pseudo-headers included.
+    pub(super) headers: Vec<(String, Wanted)>,
+    pub(super) body: Option<Wanted>,
+    pub(super) trailers: Vec<(String, Wanted)>,
+    pub(super) complete: Option<(Place, bool)>,
+}
+
+/// What a callout must be.
+#[derive(Debug)]
+pub(super) struct WantedCall {
+    pub(super) cluster: Option<Wanted>,
+    pub(super) message: WantedMessage,
+}
+
+/// A record that must be there, or must not.
+#[derive(Debug)]
+pub(super) struct WantedLog {
+    pub(super) place: Place,
+    pub(super) level: Option<LogLevel>,
+    pub(super) text: Wanted,
+    pub(super) absent: bool,
+}
+
+/// What a value must be, and where that is written.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) place: Place,
+    pub(super) what: What,
+}
+
+/// What a value must be.
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// These values, in this order, and no others.
+    Exactly(Vec<Bytes>),
+    /// A value with this in it.
+    Contains(Bytes),
+    /// A value that this fits, as a whole.
+    Matches(regex::bytes::Regex),
+    /// The same JSON, however it is written.
+    Json(serde_json::Value),
+    /// Anything.
+    Present,
+    /// No value at all.
+    Absent,
+}
+
+/// `FILE:LINE: PATH`, for what is said of a value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) line: usize,
+    pub(super) path: String,
+}
+
+// === impl Place ===
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.path)
+    }
+}
+
+// === impl Content ===
+
+impl Content {
+    /// One piece, with its length announced.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self {
+            pieces: vec![bytes],
+            announced: true,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.iter().all(Bytes::is_empty)
+    }
+
+    pub(super) fn bytes(&self) -> Bytes {
+        match &self.pieces[..] {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            headers: Headers::default(),
+            body: Content::default(),
+            trailers: Headers::default(),
+            delay: Duration::ZERO,
+            fails: None,
+        }
+    }
+}
