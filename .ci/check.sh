@@ -32,4 +32,7 @@ if [[ $only != fmt ]]; then
         CARGO_TARGET_DIR=$target/sdk cargo clippy --locked --target "$host" --all-targets \
             --manifest-path "$workspace/Cargo.toml" -- -D warnings
     done
+    say "clippy: sdk, all of it"
+    CARGO_TARGET_DIR=$target/sdk cargo clippy --locked --workspace --all-features --all-targets \
+        --manifest-path sdk/Cargo.toml -- -D warnings
 fi

@@ -32,7 +32,7 @@ else
     run "workspace tests" cargo test --locked --workspace --no-fail-fast --color $colour
 fi
 run "guest library" env CARGO_TARGET_DIR="$target/sdk" \
-    cargo test --locked --workspace --manifest-path sdk/Cargo.toml --no-fail-fast --color $colour
+    cargo test --locked --workspace --all-features --manifest-path sdk/Cargo.toml --no-fail-fast --color $colour
 
 # Two runners, two ways to say it:
 #   Summary [   1.2s] 12 tests run: 11 passed (1 slow), 1 failed, 2 skipped

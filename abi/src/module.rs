@@ -82,6 +82,10 @@ pub enum Support {
     Missing(String),
 }
 
+/// The custom section by which a module asks for what in Envoy is the option
+/// `allow_on_headers_stop_iteration`.
+pub const HOLD_HEADERS: &str = "filter.hold_headers";
+
 /// Names of allocators, in the order of the specification.
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 
@@ -194,6 +198,13 @@ impl Module {
                     | C::Log
             )
         })
+    }
+
+    /// Whether it says of itself that its header callbacks, when they answer 1, hold the
+    /// headers only (custom section [`HOLD_HEADERS`]).
+    #[must_use]
+    pub fn holds_headers(&self) -> bool {
+        self.sections.iter().any(|(name, _)| name == HOLD_HEADERS)
     }
 
     /// How many parameters the module's export of that callback takes.

@@ -3,6 +3,7 @@
 mod engine;
 pub mod guest;
 pub mod hostile;
+pub mod native;
 mod world;
 
 pub use crate::harness::{QueueNews, cpu_time};

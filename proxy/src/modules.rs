@@ -252,7 +252,8 @@ impl Loaded {
             name: self.config.name.clone(),
             root_id: self.config.root_id.clone(),
             configuration: self.config.configuration.clone(),
-            allow_on_headers_stop_iteration: self.config.allow_on_headers_stop_iteration,
+            allow_on_headers_stop_iteration: self.config.allow_on_headers_stop_iteration
+                || self.program.module.holds_headers(),
             body_limit: self.config.body_limit,
         }
     }

@@ -34,11 +34,7 @@ impl Ambient {
     }
 
     /// Puts another VM's in the place of this thread's, and the other way round.
-    #[cfg(not(target_arch = "wasm32"))]
-    #[cfg_attr(
-        not(feature = "testing"),
-        expect(dead_code, reason = "tests alone have VMs")
-    )]
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
     pub(crate) fn swap(other: &Self) {
         AMBIENT.with(|own| {
             own.context.swap(&other.context);

@@ -51,8 +51,8 @@ pub use body::Body;
 pub use dispatch::{Callback, Dispatcher, Entry, Exports, Stream};
 
 use crate::callout::HttpCallResponse;
-use crate::error::Error;
 use crate::headers::Headers;
+use crate::result::Error;
 
 /// What a header callback has decided.
 ///

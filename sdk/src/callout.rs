@@ -144,6 +144,10 @@ impl HttpCall {
         self
     }
 
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// Sends it. The answer comes to the context that is running, with the token this
     /// returns.
     ///

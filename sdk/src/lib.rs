@@ -1,11 +1,12 @@
 //! Write proxy-wasm filters in Rust.
 //!
-//! Two layers, one on top of the other:
+//! Three layers, each on top of the next:
 //!
 //! | layer | for | a filter is |
 //! |---|---|---|
+//! | [`filter`](mod@filter) | most filters | one `async fn` from a request to a response |
 //! | [`callbacks`] | the smallest and hottest ones | methods that the host calls |
-//! | [`raw`] | what it does not have | the hostcalls of ABI 0.2.1, as functions |
+//! | [`raw`] | what neither has | the hostcalls of ABI 0.2.1, as functions |
 //!
 //! A module exports the callbacks its filter uses and no others, and imports what Envoy 1.40
 //! offers: it runs there as it runs here. No function of this crate panics, whatever the host
@@ -33,22 +34,45 @@ extern crate alloc;
 mod ambient;
 pub mod callbacks;
 pub mod callout;
-mod error;
+pub mod config;
+pub mod cookie;
+pub mod filter;
 mod headers;
 pub mod log;
 pub mod metrics;
 mod pairs;
+pub mod query;
 pub mod raw;
 mod reply;
+mod result;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+pub mod testing;
 mod types;
 
 pub use callout::{HttpCall, HttpCallResponse};
-pub use cofferdam_sdk_macros::export;
-pub use error::{Error, Result};
+pub use cofferdam_sdk_macros::{export, filter};
 pub use headers::{HeaderValue, Headers};
 pub use pairs::{Pairs, decode_pairs, encode_pairs};
 pub use reply::Reply;
+pub use result::{Error, Result};
 pub use types::{BufferType, Level, MapType, MetricType, Status, StreamType};
+
+/// What a filter's source begins with: `use cofferdam_sdk::prelude::*;`.
+///
+/// ```
+/// use cofferdam_sdk::prelude::*;
+///
+/// #[filter]
+/// async fn nothing(request: Request) -> Result<Response> {
+///     request.forward().await
+/// }
+/// ```
+pub mod prelude {
+    pub use crate::callout::HttpCall;
+    pub use crate::config::Schema;
+    pub use crate::filter::{Body, Clock, Held, Http, Request, Response, join, race};
+    pub use crate::{Error, Result, debug, error, filter, info, trace, warn};
+}
 
 /// What every module exports: the marker of ABI 0.2.1, the allocator the host uses to hand
 /// over values, and `_initialize`, in which the C library of a WASI target is set up.

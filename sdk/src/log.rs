@@ -88,31 +88,76 @@ macro_rules! log_at {
     };
 }
 
-macro_rules! levels {
-    ($dollar:tt $($name:ident $level:ident;)*) => {
-        $(
-            #[doc = concat!("Writes a line of [`Level::", stringify!($level), "`](crate::Level).")]
-            ///
-            /// ```
-            #[doc = concat!("cofferdam_sdk::", stringify!($name), "!(\"{} of {}\", 1, 2);")]
-            /// ```
-            #[macro_export]
-            macro_rules! $name {
-                ($dollar($dollar line:tt)+) => {
-                    $crate::log_at!($crate::Level::$level, $dollar($dollar line)+)
-                };
-            }
-        )*
+/// Writes a line of [`Level::Trace`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::trace!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! trace {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Trace, $($line)+)
     };
 }
 
-levels! { $
-    trace Trace;
-    debug Debug;
-    info Info;
-    warn Warn;
-    error Error;
-    critical Critical;
+/// Writes a line of [`Level::Debug`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::debug!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! debug {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Debug, $($line)+)
+    };
+}
+
+/// Writes a line of [`Level::Info`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::info!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! info {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Info, $($line)+)
+    };
+}
+
+/// Writes a line of [`Level::Warn`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::warn!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! warn {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Warn, $($line)+)
+    };
+}
+
+/// Writes a line of [`Level::Error`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::error!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! error {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Error, $($line)+)
+    };
+}
+
+/// Writes a line of [`Level::Critical`](crate::Level).
+///
+/// ```
+/// cofferdam_sdk::critical!("{} of {}", 1, 2);
+/// ```
+#[macro_export]
+macro_rules! critical {
+    ($($line:tt)+) => {
+        $crate::log_at!($crate::Level::Critical, $($line)+)
+    };
 }
 
 /// From here on a panic writes one line: where it was, and what it said. The call ends

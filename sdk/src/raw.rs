@@ -1,6 +1,6 @@
 //! Every hostcall of ABI 0.2.1, as a safe function that returns a [`Result`].
 //!
-//! This is the only file with `unsafe` blocks in it. Each wrapper lends the host slices that outlive
+//! `unsafe` is here and in what this module is made of. Each wrapper lends the host slices that outlive
 //! the call and places for what it hands back; a value comes back in memory the host asked
 //! [`allocate`] for, and is taken over as a `Vec`.
 
@@ -11,6 +11,13 @@
     reason = "the border to the host; every block says why it holds"
 )]
 
+#[cfg(all(feature = "small-heap", target_os = "wasi"))]
+mod environment;
+#[cfg(any(test, all(feature = "small-heap", target_arch = "wasm32")))]
+mod heap;
+#[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
+mod native;
+
 use alloc::alloc::{Layout, alloc};
 use alloc::vec::Vec;
 use core::ptr::null_mut;
@@ -18,8 +25,8 @@ use core::ptr::null_mut;
 use crate::pairs::{Pairs, decode_pairs, encode_pairs};
 use crate::types::{BufferType, Level, MapType, MetricType, Status, StreamType};
 
-/// Declares the imports on wasm, and on any other target functions of the same names that
-/// answer UNIMPLEMENTED and touch nothing.
+/// Declares the imports on wasm, and on any other target functions of the same names: those
+/// of a test's host, or that answer UNIMPLEMENTED and touch nothing.
 macro_rules! hostcalls {
     ($($name:ident($($argument:ident: $type:ty),*);)*) => {
         #[cfg(target_arch = "wasm32")]
@@ -28,7 +35,14 @@ macro_rules! hostcalls {
             $(fn $name($($argument: $type),*) -> u32;)*
         }
         $(
-            #[cfg(not(target_arch = "wasm32"))]
+            #[cfg(all(not(target_arch = "wasm32"), feature = "testing"))]
+            #[allow(clippy::too_many_arguments, reason = "as many as the ABI has")]
+            unsafe fn $name($($argument: $type),*) -> u32 {
+                // SAFETY: the arguments are what this function's caller promises they are.
+                unsafe { native::call(stringify!($name), &[$($argument.into()),*]) }
+            }
+
+            #[cfg(all(not(target_arch = "wasm32"), not(feature = "testing")))]
             #[allow(clippy::too_many_arguments, reason = "as many as the ABI has")]
             unsafe fn $name($(_: $type),*) -> u32 {
                 12

@@ -111,4 +111,13 @@ impl Reply {
             self.grpc_status,
         )
     }
+
+    /// Headers, with its status, and body.
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_message(self) -> (crate::Pairs, Vec<u8>) {
+        let mut headers = vec![(b":status".to_vec(), self.status.to_string().into_bytes())];
+        let named = self.headers.into_iter();
+        headers.extend(named.map(|(name, value)| (name.into_bytes(), value)));
+        (headers, self.body)
+    }
 }

@@ -103,6 +103,7 @@ impl Message {
     }
 
     /// All fields that it has, by name.
+    #[cfg(feature = "foreign")]
     pub(crate) fn fields(&self) -> Vec<(Bytes, Value)> {
         let names: &[&'static str] = match self {
             Self::Node(_) => &[

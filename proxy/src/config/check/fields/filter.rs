@@ -101,7 +101,7 @@ pub static FILTER: Table = Table {
             "allow_on_headers_stop_iteration",
             Kind::Boolean,
             Default("false"),
-            "Whether a header callback that answers 1 holds the headers only; otherwise it stops the body too, as in Envoy.",
+            "Whether a header callback that answers 1 holds the headers only; otherwise it stops the body too, as in Envoy. Modules with a custom section `filter.hold_headers` need not be told.",
         ),
         field(
             "trailers",

@@ -1,0 +1,201 @@
+//! What the futures of one exchange and the callbacks that poll them both know.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::rc::Rc;
+use std::task::Waker;
+
+use super::time::Timers;
+use crate::callbacks::Body;
+use crate::callout::HttpCallResponse;
+use crate::raw;
+use crate::types::{BufferType, StreamType};
+
+/// What a filter wants of one way of its exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Gate {
+    /// Nothing goes on: the filter thinks.
+    #[default]
+    Shut,
+    /// Nothing goes on, until all of the body is there.
+    Whole,
+    /// What it has seen goes on; it waits for more.
+    Chunks,
+    /// Everything goes on.
+    Open,
+}
+
+/// What the filter has attached, to be called with each piece that goes on.
+pub(super) type Map = Box<dyn FnMut(&mut Body, bool)>;
+
+/// One way of an exchange.
+pub(super) struct Side {
+    pub(super) gate: Cell<Gate>,
+    /// Its headers have come.
+    pub(super) begun: Cell<bool>,
+    /// It has no body.
+    pub(super) bodiless: Cell<bool>,
+    /// Its headers have gone on.
+    pub(super) left: Cell<bool>,
+    /// Nothing more comes.
+    pub(super) ended: Cell<bool>,
+    /// The last body callback was the last.
+    pub(super) last: Cell<bool>,
+    /// Its body has been read whole.
+    pub(super) read: Cell<bool>,
+    /// The host keeps the body until the headers go.
+    pub(super) not_held: Cell<bool>,
+    /// The host holds it because we said so.
+    pub(super) held: Cell<bool>,
+    /// Bytes that wait in the host.
+    pub(super) size: Cell<usize>,
+    /// How many of them the filter has been given.
+    pub(super) taken: Cell<usize>,
+    pub(super) map: RefCell<Option<Map>>,
+    pub(super) buffer: BufferType,
+    pub(super) stream: StreamType,
+}
+
+/// An answer that somebody waits for.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) answer: Option<HttpCallResponse>,
+    pub(super) waker: Option<Waker>,
+}
+
+/// On whose behalf calls and timers are: an exchange, or what runs beside them.
+pub(super) struct Scope {
+    pub(super) context: u32,
+    pub(super) calls: RefCell<Vec<(u32, Rc<RefCell<Slot>>)>>,
+    pub(super) timers: Rc<Timers>,
+}
+
+/// What an exchange is to its filter.
+pub(super) struct State {
+    pub(super) request: Side,
+    pub(super) response: Side,
+    /// The filter has asked for the response.
+    pub(super) forwarded: Cell<bool>,
+}
+
+/// What a [`Tool`](super::Tool) is made of.
+#[derive(Clone)]
+pub struct Tools {
+    pub(super) scope: Rc<Scope>,
+}
+
+// === impl Side ===
+
+impl Side {
+    const fn new(buffer: BufferType, stream: StreamType) -> Self {
+        Self {
+            gate: Cell::new(Gate::Shut),
+            begun: Cell::new(false),
+            bodiless: Cell::new(false),
+            left: Cell::new(false),
+            ended: Cell::new(false),
+            last: Cell::new(false),
+            read: Cell::new(false),
+            not_held: Cell::new(false),
+            held: Cell::new(false),
+            size: Cell::new(0),
+            taken: Cell::new(0),
+            map: RefCell::new(None),
+            buffer,
+            stream,
+        }
+    }
+
+    /// Its headers are here; `end`: nothing follows them.
+    pub(super) fn begin(&self, end: bool) {
+        self.begun.set(true);
+        self.ended.set(end);
+        self.bodiless.set(end);
+    }
+
+    /// Whether what has come goes on.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.gate.get(), Gate::Open | Gate::Chunks)
+    }
+
+    /// What waited has gone on.
+    pub(super) fn passed(&self) {
+        self.held.set(false);
+        self.size.set(0);
+        self.taken.set(0);
+    }
+
+    /// Shows what goes on to what the filter has attached.
+    pub(super) fn run_map(&self) {
+        // Taken out: it may attach another.
+        let Some(mut map) = self.map.take() else {
+            return;
+        };
+        let mut body = Body::new(
+            self.buffer,
+            u32::try_from(self.size.get()).unwrap_or(u32::MAX),
+        );
+        map(&mut body, self.last.get());
+        self.map.borrow_mut().get_or_insert(map);
+    }
+
+    /// From a callback of something else: lets go what waits, if it may now.
+    pub(super) fn let_go(&self) {
+        if self.held.get() && self.passes() {
+            if self.size.get() > 0 || self.last.get() {
+                self.run_map();
+            }
+            self.left.set(true);
+            self.passed();
+            // A host that does not take it has nothing held.
+            let _ = raw::continue_stream(self.stream);
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) const fn new() -> Self {
+        Self {
+            request: Side::new(BufferType::RequestBody, StreamType::HttpRequest),
+            response: Side::new(BufferType::ResponseBody, StreamType::HttpResponse),
+            forwarded: Cell::new(false),
+        }
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    pub(super) const fn new(context: u32, timers: Rc<Timers>) -> Self {
+        Self {
+            context,
+            calls: RefCell::new(Vec::new()),
+            timers,
+        }
+    }
+
+    /// The answer to a call has come.
+    pub(super) fn answered(&self, token: u32, answer: HttpCallResponse) {
+        let slot = {
+            let mut calls = self.calls.borrow_mut();
+            let place = calls.iter().position(|(call, _)| *call == token);
+            place.map(|place| calls.swap_remove(place).1)
+        };
+        if let Some(slot) = slot {
+            let waker = {
+                let mut slot = slot.borrow_mut();
+                slot.answer = Some(answer);
+                slot.waker.take()
+            };
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tools").finish_non_exhaustive()
+    }
+}

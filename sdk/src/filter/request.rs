@@ -1,0 +1,347 @@
+//! The request, until it is forwarded.
+
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::task::Poll;
+
+use super::body::{BodyError, Chunk, Handle, Shared};
+use super::exchange::Gate;
+use super::response::Response;
+use super::{BodyKind, HasBody, Held, NoBody};
+use crate::callbacks;
+use crate::headers::{HeaderValue, Headers};
+use crate::result::Result;
+use crate::types::MapType;
+
+/// A request whose headers have not left: they wait for the filter.
+///
+/// ```
+/// use cofferdam_sdk::prelude::*;
+///
+/// #[filter]
+/// async fn versioned(mut request: Request) -> Result<Response> {
+///     let path = format!("/v2{}", request.path().lossy());
+///     request.headers_mut().set(":path", path)?;
+///     request.forward().await
+/// }
+/// ```
+#[must_use = "a request that is dropped is not forwarded"]
+pub struct Request<B: BodyKind = NoBody> {
+    state: Shared,
+    headers: Headers,
+    kind: PhantomData<B>,
+}
+
+/// A request whose headers are on their way, and whose body streams by.
+///
+/// It has no headers to change any more:
+/// ```compile_fail
+/// # use cofferdam_sdk::prelude::*;
+/// #[filter]
+/// async fn late(request: Request<Body>) -> Result<Response> {
+///     let mut request = request.stream();
+///     request.headers_mut().set("x-late", "1")?;
+///     request.forward().await
+/// }
+/// ```
+/// [`Chunk`] has an example that is right.
+#[must_use = "what streams by has a response"]
+pub struct Streaming {
+    state: Shared,
+}
+
+// === impl Request ===
+
+impl<B: BodyKind> Request<B> {
+    pub(super) const fn new(state: Shared) -> Self {
+        Self {
+            state,
+            headers: Headers::of(MapType::RequestHeaders),
+            kind: PhantomData,
+        }
+    }
+
+    /// Its headers, to read.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let agent = request.headers().get("user-agent");
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// Its headers, to change.
+    ///
+    /// ```no_run
+    /// # fn f(mut request: cofferdam_sdk::filter::Request) -> cofferdam_sdk::Result<()> {
+    /// request.headers_mut().remove("cookie")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.headers
+    }
+
+    /// Its method; empty where there is none.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let is_get = request.method() == "GET";
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn method(&self) -> HeaderValue {
+        self.headers.get(":method").unwrap_or_default()
+    }
+
+    /// Its path with the query behind it.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let is_api = request.path().as_bytes().starts_with(b"/api/");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn path(&self) -> HeaderValue {
+        self.headers.get(":path").unwrap_or_default()
+    }
+
+    /// The host it is for.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let is_ours = request.host() == "example.com";
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn host(&self) -> HeaderValue {
+        self.headers.get(":authority").unwrap_or_default()
+    }
+
+    /// The parameters of its query.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let page = request.query().get("page").and_then(|page| page.parse::<u32>().ok());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn query(&self) -> crate::query::Query {
+        crate::query::Query::of_path(self.path().as_bytes())
+    }
+
+    /// The value of that cookie.
+    ///
+    /// ```no_run
+    /// # fn f(request: cofferdam_sdk::filter::Request) {
+    /// let session = request.cookie("session");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<HeaderValue> {
+        crate::cookie::find(&self.headers, name)
+    }
+
+    /// Sends it on, and waits for the response's headers: the upstream's, or of whoever
+    /// else answers. What of its body has not been looked at goes on by itself.
+    ///
+    /// What is seen of the response is what the filter's signature returns; a response that
+    /// is not returned needs a type: `request.forward::<NoBody>()`.
+    ///
+    /// # Errors
+    /// None so far; the body of [`Response`] has some.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::filter::{Request, Response};
+    /// # async fn f(request: Request) -> cofferdam_sdk::Result<Response> {
+    /// let response = request.forward().await?;
+    /// # Ok(response)
+    /// # }
+    /// ```
+    pub async fn forward<R: BodyKind>(self) -> Result<Response<R>> {
+        forward(self.state).await
+    }
+}
+
+impl<B: HasBody> Request<B> {
+    /// Has `map` called with every piece of the body that goes on, which it may change;
+    /// the second argument says that it is the last. Where trailers follow, no piece is.
+    ///
+    /// `content-length` is removed, because the length may change.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Body>) -> Result<Response> {
+    /// request.map_body(|piece, _last| {
+    ///     let loud = piece.bytes().to_ascii_uppercase();
+    ///     if let Err(status) = piece.replace(&loud) {
+    ///         warn!("not so loud: {status}");
+    ///     }
+    /// });
+    /// request.forward().await
+    /// # }
+    /// ```
+    pub fn map_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
+        self.drop_length();
+        self.watch_body(map);
+    }
+
+    /// Like [`Request::map_body`], for who only looks: `content-length` stays.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Body>) -> Result<Response> {
+    /// let mut sum = 0;
+    /// request.watch_body(move |piece, last| {
+    ///     sum += piece.len();
+    ///     if last {
+    ///         info!("{sum} bytes");
+    ///     }
+    /// });
+    /// request.forward().await
+    /// # }
+    /// ```
+    pub fn watch_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
+        self.state.request.map.replace(Some(Box::new(map)));
+    }
+
+    /// Lets the headers go, without `content-length`, to look at the body piece by piece.
+    ///
+    /// [`Chunk`] has an example.
+    pub fn stream(mut self) -> Streaming {
+        self.drop_length();
+        self.state.request.gate.set(Gate::Chunks);
+        Streaming { state: self.state }
+    }
+
+    fn drop_length(&mut self) {
+        // Where it cannot be removed it has left.
+        let _ = self.headers.remove("content-length");
+    }
+}
+
+impl Request<Held> {
+    /// The whole body, of at most `limit` bytes; empty where there is none. The headers
+    /// wait meanwhile. What comes with trailers is whole too.
+    ///
+    /// # Errors
+    /// When there is more, or when the host does not hold headers.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Held>) -> Result<Response> {
+    /// let body = request.body(64 << 10).await?;
+    /// request.headers_mut().set("x-length", body.len().to_string())?;
+    /// request.forward().await
+    /// # }
+    /// ```
+    pub async fn body(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        Handle(&self.state.request).whole(limit).await
+    }
+
+    /// Puts `body` in the place of what [`Request::body`] has read, and sets
+    /// `content-length`.
+    ///
+    /// # Errors
+    /// When it was not read, when there was none, when the host does not take it.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Held>) -> Result<Response> {
+    /// let body = request.body(64 << 10).await?;
+    /// request.set_body(&body.to_ascii_uppercase())?;
+    /// request.forward().await
+    /// # }
+    /// ```
+    pub fn set_body(&mut self, body: &[u8]) -> Result<(), BodyError> {
+        Handle(&self.state.request).set_whole(body)?;
+        Ok(self.headers.set("content-length", body.len().to_string())?)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is no such JSON.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # #[derive(serde::Deserialize)] struct Order { count: u32 }
+    /// # async fn f(mut request: Request<Held>) -> Result<Response> {
+    /// let order: Order = request.json(64 << 10).await?;
+    /// # let _ = order.count;
+    /// request.forward().await
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    pub async fn json<T: serde::de::DeserializeOwned>(&mut self, limit: usize) -> Result<T> {
+        Ok(serde_json::from_slice(&self.body(limit).await?)?)
+    }
+
+    /// Replaces the body by JSON, as [`Request::set_body`] does; `content-type` says so.
+    ///
+    /// # Errors
+    /// As [`Request::set_body`], or when `value` has no JSON.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Held>) -> Result<Response> {
+    /// let mut numbers: Vec<u32> = request.json(1 << 10).await?;
+    /// numbers.push(7);
+    /// request.set_json(&numbers)?;
+    /// request.forward().await
+    /// # }
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn set_json<T: serde::Serialize>(&mut self, value: &T) -> Result<()> {
+        self.set_body(&serde_json::to_vec(value)?)?;
+        Ok(self.headers.set("content-type", "application/json")?)
+    }
+}
+
+// === impl Streaming ===
+
+impl Streaming {
+    /// The next piece of the body; `None` at its end, where trailers begin, and once a
+    /// response has come.
+    ///
+    /// [`Chunk`] has an example.
+    pub async fn chunk(&mut self) -> Option<Chunk<'_>> {
+        Handle(&self.state.request).chunk(&self.state).await
+    }
+
+    /// What of the body is left goes on by itself; waits for the response's headers.
+    ///
+    /// # Errors
+    /// None so far.
+    ///
+    /// [`Chunk`] has an example.
+    pub async fn forward<R: BodyKind>(self) -> Result<Response<R>> {
+        forward(self.state).await
+    }
+}
+
+async fn forward<R: BodyKind>(state: Shared) -> Result<Response<R>> {
+    state.request.gate.set(Gate::Open);
+    state.forwarded.set(true);
+    poll_fn(|_| match state.response.begun.get() {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
+    Ok(Response::upstream(state))
+}
+
+impl<B: BodyKind> std::fmt::Debug for Request<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streaming").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,498 @@
+//! The world around a filter under test.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cofferdam_abi::callout::{Callout, HttpCall};
+use cofferdam_abi::engine::Code;
+use cofferdam_abi::testing::{Engine, RecordingHost};
+use cofferdam_abi::{
+    AbiVersion, FilterHandle, HttpOutcome, Module, Plugin, RootEffect, RootId, Target, Token, Vm,
+    VmSettings,
+};
+
+use super::guest;
+use super::message::{Seen, headers, pairs};
+use crate::callbacks::{self, Exports};
+use crate::filter::{BodyKind, Function, Runner};
+use crate::reply::Reply;
+
+/// A filter, and everything around it.
+///
+/// The [module](super) has an example.
+pub struct Tester {
+    pub(super) host: Rc<RecordingHost>,
+    code: Rc<dyn Code>,
+    version: AbiVersion,
+    plugin: Rc<Plugin>,
+    pub(super) vm: Rc<RefCell<Vm>>,
+    pub(super) root: RootId,
+    clusters: BTreeMap<String, Cluster>,
+    pub(super) upstream: Box<dyn FnMut(&Seen) -> Reply>,
+    pub(super) properties: Properties,
+    pub(super) piece: usize,
+    pub(super) hostile: bool,
+    timer: Option<Timer>,
+    answers: Vec<(Duration, Token, HttpOutcome)>,
+}
+
+pub(super) type Properties = Vec<(Vec<Vec<u8>>, Vec<u8>)>;
+
+struct Cluster {
+    delay: Duration,
+    answer: Asked,
+}
+
+type Asked = Box<dyn FnMut(&Seen) -> Option<Reply>>;
+
+struct Timer {
+    period: Duration,
+    next: Duration,
+}
+
+// === impl Tester ===
+
+impl Tester {
+    /// A filter made by [`filter`](macro@crate::filter), with that configuration.
+    ///
+    /// # Panics
+    /// When it does not take the configuration; [`Tester::refusal`] is for that.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let mut tester = Tester::of::<pass>("{}");
+    /// ```
+    #[must_use]
+    pub fn of<F: Function + Exports<Runner<F>>>(configuration: &str) -> Self {
+        let code = guest::native(guest::exports::<Runner<F>, F>());
+        let holds = F::Request::HELD || F::Response::HELD;
+        Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, holds).unwrap_or_else(refused)
+    }
+
+    /// A filter of the callback layer: `Tester::of_callbacks::<Plugin>(…)`.
+    ///
+    /// # Panics
+    /// When it does not take the configuration.
+    ///
+    /// ```
+    /// # use std::rc::Rc;
+    /// # use cofferdam_sdk::callbacks::{Head, HttpFilter, Plugin};
+    /// # use cofferdam_sdk::{Error, Headers, export, testing::Tester};
+    /// # struct Stamp;
+    /// # #[export] impl Plugin for Stamp {
+    /// #     type Stream = Exchange;
+    /// #     fn configure(_: &[u8]) -> Result<Self, Error> { Ok(Stamp) }
+    /// #     fn stream(_: &Rc<Self>) -> Exchange { Exchange }
+    /// # }
+    /// # struct Exchange;
+    /// # #[export] impl HttpFilter for Exchange {
+    /// #     type Plugin = Stamp;
+    /// #     fn on_request_headers(&mut self, headers: &mut Headers, _: bool) -> Head {
+    /// #         let _ = headers.set("x-stamp", "1"); Head::Continue
+    /// #     }
+    /// # }
+    /// let answer = Tester::of_callbacks::<Stamp>("").get("/").send();
+    /// assert_eq!(answer.upstream().unwrap().header("x-stamp"), Some("1"));
+    /// ```
+    #[must_use]
+    pub fn of_callbacks<P>(configuration: &str) -> Self
+    where
+        P: callbacks::Plugin + Exports<P>,
+        P::Stream: Exports<P>,
+    {
+        let mut exports = guest::exports::<P, P>();
+        exports.extend(guest::exports::<P, P::Stream>());
+        let code = guest::native(exports);
+        Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, false).unwrap_or_else(refused)
+    }
+
+    /// A filter that is built: the same tests, run by the interpreter.
+    ///
+    /// # Panics
+    /// When the file is no module, or does not take the configuration.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::testing::Tester;
+    /// let mut tester = Tester::of_module("my-filter.wasm", r#"{"who": "you"}"#);
+    /// ```
+    #[must_use]
+    pub fn of_module(file: impl AsRef<Path>, configuration: &str) -> Self {
+        let file = file.as_ref();
+        let bytes = std::fs::read(file);
+        let bytes = bytes.unwrap_or_else(|error| refused(format!("{}: {error}", file.display())));
+        let module = Module::parse(bytes.into()).unwrap_or_else(refused);
+        let settings = VmSettings::default();
+        let code = Engine::Wasmi
+            .compile(&module, &settings)
+            .unwrap_or_else(refused);
+        let mut sections = module.sections.iter();
+        let holds = sections.any(|(name, _)| name == "filter.hold_headers");
+        let begun = Self::begin(code.into(), module.version, configuration, holds);
+        begun.unwrap_or_else(refused)
+    }
+
+    /// What the filter says of a configuration that it does not take.
+    ///
+    /// # Panics
+    /// When it takes it.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// assert!(Tester::refusal::<pass>(r#"{"a": 1}"#).contains("unknown field `a`"));
+    /// ```
+    #[must_use]
+    pub fn refusal<F: Function + Exports<Runner<F>>>(configuration: &str) -> String {
+        let code = guest::native(guest::exports::<Runner<F>, F>());
+        let begun = Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, false);
+        match begun {
+            Ok(_) => refused("the configuration is taken"),
+            Err(said) => said,
+        }
+    }
+
+    fn begin(
+        code: Rc<dyn Code>,
+        version: AbiVersion,
+        configuration: &str,
+        holds: bool,
+    ) -> Result<Self, String> {
+        let plugin = Rc::new(Plugin {
+            name: "filter".to_owned(),
+            configuration: Bytes::copy_from_slice(configuration.as_bytes()),
+            allow_on_headers_stop_iteration: holds,
+            ..Plugin::default()
+        });
+        let host = Rc::new(RecordingHost::default());
+        let mut tester = Self::instance(code, version, plugin, &host)
+            .map_err(|error| format!("{error}: {}", host.take_logs().join("; ")))?;
+        tester.settle();
+        Ok(tester)
+    }
+
+    fn instance(
+        code: Rc<dyn Code>,
+        version: AbiVersion,
+        plugin: Rc<Plugin>,
+        host: &Rc<RecordingHost>,
+    ) -> Result<Self, cofferdam_abi::LoadError> {
+        let settings = Rc::new(VmSettings::default());
+        let mut vm = Vm::start(&*code, version, settings, host.clone())?;
+        let root = vm.create_root(plugin.clone())?;
+        Ok(Self {
+            host: host.clone(),
+            code,
+            version,
+            plugin,
+            vm: Rc::new(RefCell::new(vm)),
+            root,
+            clusters: BTreeMap::new(),
+            upstream: Box::new(|_| Reply::new(200)),
+            properties: Vec::new(),
+            piece: usize::MAX,
+            hostile: true,
+            timer: None,
+            answers: Vec::new(),
+        })
+    }
+
+    /// Another instance of the same filter, for hostile headers.
+    pub(super) fn twin(&self) -> Option<Self> {
+        let host = Rc::new(RecordingHost::default());
+        host.now.set(self.host.now.get());
+        let mut clusters = self.host.clusters.borrow().clone();
+        host.clusters.borrow_mut().append(&mut clusters);
+        let plugin = self.plugin.clone();
+        let mut twin = Self::instance(self.code.clone(), self.version, plugin, &host).ok()?;
+        twin.hostile = false;
+        for name in self.clusters.keys() {
+            twin.cluster(name, |_| Reply::new(200));
+        }
+        twin.settle();
+        Some(twin)
+    }
+
+    /// A cluster of that name, which answers at once.
+    ///
+    /// The [module](super) has an example.
+    pub fn cluster(&mut self, name: &str, mut answer: impl FnMut(&Seen) -> Reply + 'static) {
+        self.slow_cluster(name, Duration::ZERO, move |seen| Some(answer(seen)));
+    }
+
+    /// A cluster that answers after that time, or with `None` refuses the connection. A call
+    /// whose timeout is shorter times out.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn ask(request: Request, http: Http) -> Result<Response> {
+    /// #     let status = http.call(HttpCall::get("slow", "/")).await?.status();
+    /// #     Ok(Response::new(status.unwrap_or(500)))
+    /// # }
+    /// let mut tester = Tester::of::<ask>("");
+    /// tester.slow_cluster("slow", Duration::from_secs(60), |_| None);
+    /// assert_eq!(tester.get("/").send().status(), 504); // the call's timeout is 5 s
+    /// ```
+    pub fn slow_cluster(
+        &mut self,
+        name: &str,
+        delay: Duration,
+        answer: impl FnMut(&Seen) -> Option<Reply> + 'static,
+    ) {
+        let answer = Box::new(answer);
+        self.host.clusters.borrow_mut().push(name.to_owned());
+        self.clusters
+            .insert(name.to_owned(), Cluster { delay, answer });
+    }
+
+    /// What the upstream answers; 200 without a body, if nothing else is said.
+    ///
+    /// [`Seen`] has an example.
+    pub fn upstream(&mut self, answer: impl FnMut(&Seen) -> Reply + 'static) {
+        self.upstream = Box::new(answer);
+    }
+
+    /// Bodies of responses come in pieces of so many bytes at most.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let mut tester = Tester::of::<pass>("");
+    /// tester.pieces(1);
+    /// ```
+    pub fn pieces(&mut self, bytes: usize) {
+        self.piece = bytes.max(1);
+    }
+
+    /// The value of a property, as the host has it in its bytes.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn who(request: Request) -> Result<Response> {
+    /// #     let address = cofferdam_sdk::raw::property(b"source\0address")?;
+    /// #     Ok(Response::new(200).with_body(address))
+    /// # }
+    /// let mut tester = Tester::of::<who>("");
+    /// tester.property(&["source", "address"], "192.0.2.1:80");
+    /// assert_eq!(tester.get("/").send().text(), "192.0.2.1:80");
+    /// ```
+    pub fn property(&mut self, path: &[&str], value: impl AsRef<[u8]>) {
+        let path = path.iter().map(|part| part.as_bytes().to_vec()).collect();
+        self.properties.push((path, value.as_ref().to_vec()));
+    }
+
+    /// From here on exchanges are not run a second time with hostile headers.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let mut tester = Tester::of::<pass>("");
+    /// tester.without_hostile_headers();
+    /// ```
+    pub const fn without_hostile_headers(&mut self) {
+        self.hostile = false;
+    }
+
+    /// The host holds no headers for their body: Envoy without
+    /// `allow_on_headers_stop_iteration`.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn whole(mut request: Request<Held>) -> Result<Response> {
+    /// #     request.body(1024).await?;
+    /// #     request.forward().await
+    /// # }
+    /// let mut tester = Tester::of::<whole>("");
+    /// tester.hold_no_headers();
+    /// assert_eq!(tester.post("/", "x").send().status(), 500);
+    /// assert!(tester.logs().iter().any(|line| line.contains("allow_on_headers_stop_iteration")));
+    /// ```
+    pub fn hold_no_headers(&mut self) {
+        let mut plugin = (*self.plugin).clone();
+        plugin.allow_on_headers_stop_iteration = false;
+        self.plugin = Rc::new(plugin);
+    }
+
+    /// What was logged since it was last asked, as `Level filter: text`.
+    ///
+    /// [`Tester::hold_no_headers`] has an example.
+    pub fn logs(&mut self) -> Vec<String> {
+        self.host.take_logs()
+    }
+
+    /// The value of a counter or a gauge by its full name; 0 where it was never used.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::{metrics::Counter, testing::Tester};
+    /// static SEEN: Counter = Counter::new("seen");
+    /// # #[filter] async fn count(request: Request) -> Result<Response> {
+    /// SEEN.with(&[("way", "in")]).add(1)?;
+    /// #     request.forward().await
+    /// # }
+    /// let mut tester = Tester::of::<count>("");
+    /// tester.get("/").send();
+    /// assert_eq!(tester.metric("seen.way=in"), 1);
+    /// ```
+    #[must_use]
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = self.host.shared.metrics().guests();
+        let mut named = metrics
+            .iter()
+            .filter(|metric| metric.name() == name.as_bytes());
+        named.find_map(|metric| metric.value()).unwrap_or(0)
+    }
+
+    /// Lets time pass: timers go off, calls are answered.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let mut tester = Tester::of::<pass>("");
+    /// tester.advance(std::time::Duration::from_secs(60));
+    /// ```
+    pub fn advance(&mut self, time: Duration) {
+        let until = self.host.now.get() + time;
+        while self.step(until) {
+            self.settle();
+        }
+        self.host.now.set(until);
+    }
+
+    /// Nothing is left of past exchanges.
+    ///
+    /// # Panics
+    /// When a stream is, or a call that nobody has answered.
+    ///
+    /// The [module](super) has an example.
+    pub fn no_leaks(&self) {
+        let mut vm = self.vm.borrow_mut();
+        assert_eq!(vm.streams(), 0, "streams that are not gone");
+        assert_eq!(vm.callouts(), 0, "calls that nobody has answered");
+    }
+
+    pub(super) fn handle(&self) -> FilterHandle {
+        FilterHandle {
+            vm: self.vm.clone(),
+            root: self.root,
+            plugin: self.plugin.clone(),
+        }
+    }
+
+    /// Sees to what the filter's root has asked for; whether it has.
+    pub(super) fn settle(&mut self) -> bool {
+        let effects = self.vm.borrow_mut().take_root_effects();
+        let any = !effects.is_empty();
+        for effect in effects {
+            match effect {
+                RootEffect::Tick { period, .. } => {
+                    let now = self.host.now.get();
+                    self.timer = period.map(|period| Timer {
+                        period,
+                        next: now + period,
+                    });
+                }
+                RootEffect::Call { token, call, .. } => {
+                    if let Callout::Http(call) = *call {
+                        self.call(token, &call);
+                    }
+                }
+                RootEffect::Cancel { token, .. } => {
+                    self.answers.retain(|(_, other, _)| *other != token);
+                }
+                _ => {}
+            }
+        }
+        any
+    }
+
+    fn call(&mut self, token: Token, call: &HttpCall) {
+        let seen = Seen {
+            headers: pairs(&call.headers),
+            body: call.body.to_vec(),
+            trailers: call.trailers.as_ref().map(pairs).unwrap_or_default(),
+        };
+        let name = match &call.target {
+            Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
+            other => other.to_string(),
+        };
+        let (delay, answer) = match self.clusters.get_mut(&name) {
+            Some(cluster) => (cluster.delay, (cluster.answer)(&seen)),
+            None => (Duration::ZERO, None),
+        };
+        let (delay, outcome) = match call.timeout {
+            Some(timeout) if timeout <= delay => (timeout, HttpOutcome::Timeout),
+            _ => (delay, answer.map_or(HttpOutcome::NoEndpoint, outcome)),
+        };
+        self.answers
+            .push((self.host.now.get() + delay, token, outcome));
+    }
+
+    /// Brings the next event there is until then: an answer, or the timer's.
+    pub(super) fn step(&mut self, until: Duration) -> bool {
+        let answer = self
+            .answers
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, (at, ..))| *at);
+        let answer = answer.map(|(place, (at, ..))| (*at, place));
+        let tick = self.timer.as_ref().map(|timer| timer.next);
+        let (at, place) = match (answer, tick) {
+            (Some((at, place)), tick) if tick.is_none_or(|tick| at <= tick) => (at, Some(place)),
+            (_, Some(tick)) => (tick, None),
+            _ => return false,
+        };
+        if at > until {
+            return false;
+        }
+        self.host.now.set(at.max(self.host.now.get()));
+        // What traps is seen by whoever holds a stream.
+        let _ = match place {
+            Some(place) => {
+                let (_, token, outcome) = self.answers.remove(place);
+                self.vm.borrow_mut().http_call_response(token, outcome)
+            }
+            None => {
+                let now = self.host.now.get();
+                if let Some(timer) = &mut self.timer {
+                    timer.next = now + timer.period;
+                }
+                self.vm.borrow_mut().tick(self.root)
+            }
+        };
+        true
+    }
+}
+
+fn outcome(reply: Reply) -> HttpOutcome {
+    let (head, body) = reply.into_message();
+    HttpOutcome::Response {
+        headers: headers(&head),
+        body: body.into(),
+        trailers: None,
+    }
+}
+
+#[expect(clippy::panic, reason = "tests are told so that something is wrong")]
+fn refused<T>(error: impl std::fmt::Display) -> T {
+    panic!("not as the test wants it: {error}")
+}
+
+impl std::fmt::Debug for Tester {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tester").finish_non_exhaustive()
+    }
+}
