@@ -76,8 +76,10 @@ fn restrict(task: &Task) -> io::Result<()> {
     // In a small container the system may run out of memory before this does: then it is
     // this that ends, not the proxy.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // Address space is what can be bounded; what the program maps at start is its own affair.
-    limit(Resource::As, task.memory.saturating_add(mapped()?), 0)?;
+    // What it may write to is what can be bounded, and what memory it takes comes to; what the
+    // program has at start is its own affair. Addresses alone cost nothing, and the allocator
+    // takes more of them than it uses.
+    limit(Resource::Data, task.memory.saturating_add(writable()?), 0)?;
     // At the second limit it would be killed by a signal that says nothing.
     limit(Resource::Cpu, task.cpu, 1)?;
     // No core of somebody's module on the disk, no file at all, and nobody to help.
@@ -101,11 +103,11 @@ fn limit(resource: Resource, most: u64, grace: u64) -> io::Result<()> {
     Ok(rustix::process::setrlimit(resource, new)?)
 }
 
-/// Bytes of address space this process has now.
-fn mapped() -> io::Result<u64> {
+/// Bytes this process may write to now.
+fn writable() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kib.map(|kib| kib.saturating_mul(1024))
-        .ok_or_else(|| io::Error::other("/proc/self/status has no VmSize"))
+        .ok_or_else(|| io::Error::other("/proc/self/status has no VmData"))
 }

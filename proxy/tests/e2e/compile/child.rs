@@ -134,12 +134,15 @@ fn it_has_given_up_what_it_does_not_need() {
     assert_eq!(limit("Max core file size"), both("0"));
     assert_eq!(limit("Max file size"), both("0"));
     assert_eq!(limit("Max processes"), both("0"));
-    let space: u64 = limit("Max address space").0.parse().unwrap();
-    let program = space - (512 << 20);
-    assert!((1 << 20..512 << 20).contains(&program), "{space}");
+    let data: u64 = limit("Max data size").0.parse().unwrap();
+    let program = data - (512 << 20);
+    assert!((1 << 16..128 << 20).contains(&program), "{data}");
     assert_eq!(at_work.read("oom_score_adj").trim(), "1000");
     assert!(at_work.read("status").contains("NoNewPrivs:\t1"));
-    assert_eq!(at_work.read("environ"), "");
+    assert_eq!(
+        at_work.read("environ"),
+        "MIMALLOC_ARENA_EAGER_COMMIT=0\0MIMALLOC_EAGER_COMMIT=0\0"
+    );
     let open = std::fs::read_dir(at_work.proc("fd")).unwrap();
     let mut open: Vec<_> = open.map(|entry| entry.unwrap().path()).collect();
     // What whoever runs the tests left open for all of us is not the proxy's.
