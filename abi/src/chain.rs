@@ -270,17 +270,17 @@ impl Chain {
             return Vec::new();
         }
         let mut failures = Vec::new();
-        let mut run = |filter: &mut StreamContext,
-                       step: fn(&mut StreamContext) -> Result<(), Trap>| {
-            if let Err(trap) = step(filter) {
-                failures.push(Failure {
-                    plugin: filter.context.plugin.clone(),
-                    reason: FailureReason::Trap(trap),
-                });
-                // A crash in its done leaves it its delete.
-                filter.context.dead = filter.context.vm.borrow().is_failed();
-            }
-        };
+        let mut run =
+            |filter: &mut StreamContext, step: fn(&mut StreamContext) -> Result<(), Box<Trap>>| {
+                if let Err(trap) = step(filter) {
+                    failures.push(Failure {
+                        plugin: filter.context.plugin.clone(),
+                        reason: FailureReason::Trap(*trap),
+                    });
+                    // A crash in its done leaves it its delete.
+                    filter.context.dead |= filter.context.vm.borrow().is_failed();
+                }
+            };
         if !self.done_before_log {
             self.filters
                 .iter_mut()
@@ -292,7 +292,6 @@ impl Chain {
                 run(filter, StreamContext::log);
             }
             run(filter, |filter| filter.context.delete());
-            filter.context.forget();
         }
         failures
     }
@@ -308,29 +307,40 @@ impl Chain {
 
     /// Takes a part to the filter at `position` (counted in request order; for responses
     /// one past it) and on from there.
-    fn advance(&mut self, way: Way, position: usize, part: Part) {
-        let next = match way {
-            Way::Request => Some(position).filter(|at| *at < self.filters.len()),
-            Way::Response => position.checked_sub(1),
-        };
-        let Some(index) = next else {
-            if way == Way::Response {
-                self.answer = Answer::Committed;
-                self.response_complete |= part.is_last();
+    fn advance(&mut self, way: Way, mut position: usize, mut part: Part) {
+        let epoch = self.epoch;
+        loop {
+            let next = match way {
+                Way::Request => Some(position).filter(|at| *at < self.filters.len()),
+                Way::Response => position.checked_sub(1),
+            };
+            let Some(index) = next else {
+                if way == Way::Response {
+                    self.answer = Answer::Committed;
+                    self.response_complete |= part.is_last();
+                }
+                self.out[way as usize].push_back(part);
+                break;
+            };
+            let mut passed = Parts::new();
+            let fed = self.filters[index].feed(way, part, &mut passed);
+            // Most parts pass as they are: then there is nobody to come back to.
+            if passed.len() != 1 || fed.is_err() {
+                self.pass_on(way, index, passed, fed);
+                break;
             }
-            self.out[way as usize].push_back(part);
-            return;
-        };
-        let mut passed = Parts::new();
-        let fed = self.filters[index].feed(way, part, &mut passed);
-        self.pass_on(way, index, passed, fed);
+            let Some(passed) = passed.pop() else { break };
+            (position, part) = (after(way, index), passed);
+        }
+        // As after each of the filters that have let it pass: the last to be asked is the
+        // only one that can have asked for anything.
+        if self.epoch == epoch && self.stop_is_pending() {
+            self.apply_effects();
+        }
     }
 
     fn pass_on(&mut self, way: Way, index: usize, passed: Parts, fed: Result<(), Broken>) {
-        let next = match way {
-            Way::Request => index + 1,
-            Way::Response => index,
-        };
+        let next = after(way, index);
         let epoch = self.epoch;
         for part in passed {
             self.advance(way, next, part);
@@ -345,6 +355,14 @@ impl Chain {
         if let Err(broken) = fed {
             self.broken(index, broken);
         }
+    }
+}
+
+/// The position a part has behind that filter.
+const fn after(way: Way, index: usize) -> usize {
+    match way {
+        Way::Request => index + 1,
+        Way::Response => index,
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::callbacks::Callback;
 use crate::error::{LoadError, Trap};
-use crate::state::HostState;
+use crate::state::{HostState, Turn};
 
 /// How a module's code is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +31,7 @@ pub enum Tier {
     Native,
 }
 
-/// What the last call into an instance took.
+/// What a call into an instance took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Spent {
     /// Fuel, in the engine's own units; 0 where none is counted.
@@ -64,16 +64,17 @@ pub trait Code: Send + Sync + std::fmt::Debug {
 
 /// A running module: one guest memory, one thread.
 pub trait Instance {
-    /// Calls an export with the `i32` arguments it takes in the module's version; surplus
-    /// ones are left out. The result is 0 for exports that return nothing.
+    /// Calls the export whose turn it is, with the `i32` arguments it takes in the module's
+    /// version; surplus ones are left out. The result is 0 for exports that return nothing.
+    /// `spent` is what it took, whatever came of it.
+    ///
+    /// The host's state knows whose turn it is from then on, until the call has ended well.
     ///
     /// # Errors
-    /// When the guest traps or runs past a limit. The instance can still be called, but
-    /// its memory is as the guest left it.
-    fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap>;
-
-    /// What the last call took.
-    fn spent(&self) -> Spent;
+    /// When the guest traps or runs past a limit: then its turn is not
+    /// [over](HostState::finish) yet. The instance can still be called, but its memory is as
+    /// the guest left it.
+    fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>>;
 
     /// What that much time is in [`Spent::time`].
     fn units(&self, time: Duration) -> u64;

@@ -147,6 +147,19 @@ impl From<Trap> for LoadError {
     }
 }
 
+impl From<Box<Trap>> for LoadError {
+    fn from(trap: Box<Trap>) -> Self {
+        Self::from(*trap)
+    }
+}
+
+/// On the data path traps are boxed: what a call answers must stay small.
+impl From<Box<Self>> for Trap {
+    fn from(trap: Box<Self>) -> Self {
+        *trap
+    }
+}
+
 // === impl Trap ===
 
 impl fmt::Display for Trap {

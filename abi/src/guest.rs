@@ -44,6 +44,18 @@ pub struct HostTrap {
     pub message: String,
 }
 
+// === impl HostTrap ===
+
+impl HostTrap {
+    /// The guest's allocator has ended so, and with it the call that it served.
+    pub(crate) fn in_allocator(trap: crate::error::Trap) -> Self {
+        Self {
+            kind: trap.kind,
+            message: format!("in its allocator: {}", trap.message),
+        }
+    }
+}
+
 impl std::fmt::Display for HostTrap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
@@ -86,8 +98,14 @@ impl From<HostTrap> for Failure {
 pub fn charge_bytes<C: GuestCaller>(caller: &mut C, length: usize) -> Result<(), HostTrap> {
     /// What a guest could copy itself with one instruction.
     const BYTES_PER_INSTRUCTION: usize = 16;
-    let (memory, _) = caller.split();
-    let instructions = length.min(memory.len()) / BYTES_PER_INSTRUCTION;
+    /// Not worth looking at the memory for.
+    const SHORT: usize = 4096;
+    let length = if length <= SHORT {
+        length
+    } else {
+        length.min(caller.split().0.len())
+    };
+    let instructions = length / BYTES_PER_INSTRUCTION;
     if instructions == 0 {
         Ok(())
     } else {

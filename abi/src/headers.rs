@@ -1,14 +1,22 @@
 //! An ordered header map, as guests see one: every name lower-cased on entry, every
 //! entry apart, pseudo-headers first.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// One header map.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     entries: Vec<(Bytes, Bytes)>,
     changed: bool,
+    /// Of all names and values together.
+    size: usize,
+    /// Room for what guests write: one buffer for many names and values, not one for each.
+    room: BytesMut,
 }
+
+/// A new piece of [`Headers::room`], in bytes. Whatever is longer than a quarter of it gets a
+/// buffer of its own, so that no piece is kept alive for much more than it holds.
+const ROOM: usize = 512;
 
 // Whether a guest touched it is bookkeeping, not content.
 impl PartialEq for Headers {
@@ -24,10 +32,18 @@ impl Eq for Headers {}
 impl Headers {
     /// A map of these entries, whose names are lower case already.
     #[must_use]
-    pub const fn from_entries(entries: Vec<(Bytes, Bytes)>) -> Self {
+    pub fn from_entries(entries: Vec<(Bytes, Bytes)>) -> Self {
+        Self::with_room(entries, BytesMut::new())
+    }
+
+    /// The same, with an empty buffer for what guests will write.
+    #[must_use]
+    pub fn with_room(entries: Vec<(Bytes, Bytes)>, room: BytesMut) -> Self {
         Self {
+            size: entries.iter().map(size).sum(),
             entries,
             changed: false,
+            room,
         }
     }
 
@@ -57,11 +73,8 @@ impl Headers {
 
     /// Sum of the lengths of names and values, which is what Envoy calls the size.
     #[must_use]
-    pub fn byte_size(&self) -> usize {
-        self.entries
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
+    pub const fn byte_size(&self) -> usize {
+        self.size
     }
 
     /// The first value of `name`, compared without case.
@@ -110,11 +123,18 @@ impl Headers {
                 let mut joined = held.to_vec();
                 joined.push(b',');
                 joined.extend_from_slice(&value);
+                self.size += joined.len() - held.len();
                 *held = joined.into();
                 return;
             }
         }
-        self.insert(lower(name), value);
+        self.insert(name, value);
+    }
+
+    /// [`Headers::add`] of a value that somebody else keeps.
+    pub fn add_copied(&mut self, name: &[u8], value: &[u8]) {
+        let value = self.keep(value);
+        self.add(name, value);
     }
 
     /// Removes all entries of `name` and adds one, in the place of the first.
@@ -125,22 +145,25 @@ impl Headers {
             .iter()
             .position(|(key, _)| key.eq_ignore_ascii_case(name))
         else {
-            self.insert(lower(name), value);
+            self.insert(name, value);
             return;
         };
-        self.entries[first].1 = value;
-        let mut index = 0;
-        self.entries.retain(|(key, _)| {
-            index += 1;
-            index - 1 <= first || !key.eq_ignore_ascii_case(name)
-        });
+        let held = &mut self.entries[first].1;
+        self.size = self.size - held.len() + value.len();
+        *held = value;
+        self.retain(first + 1, name);
+    }
+
+    /// [`Headers::replace`] with a value that somebody else keeps.
+    pub fn replace_copied(&mut self, name: &[u8], value: &[u8]) {
+        let value = self.keep(value);
+        self.replace(name, value);
     }
 
     /// Removes all entries of `name`; whether there were any.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         let before = self.entries.len();
-        self.entries
-            .retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.retain(0, name);
         let removed = self.entries.len() != before;
         self.changed |= removed;
         removed
@@ -150,32 +173,75 @@ impl Headers {
     pub fn set_all(&mut self, pairs: Vec<(Bytes, Bytes)>) {
         self.changed = true;
         self.entries.clear();
+        self.size = 0;
         for (name, value) in pairs {
-            self.insert(lower(&name), value);
+            self.insert(&name, value);
+        }
+    }
+
+    /// Drops the entries of `name` from that place on.
+    fn retain(&mut self, from: usize, name: &[u8]) {
+        let others = self.entries.iter().skip(from);
+        if others
+            .clone()
+            .any(|(key, _)| key.eq_ignore_ascii_case(name))
+        {
+            let mut index = 0;
+            self.entries.retain(|entry| {
+                index += 1;
+                let kept = index <= from || !entry.0.eq_ignore_ascii_case(name);
+                if !kept {
+                    self.size -= size(entry);
+                }
+                kept
+            });
         }
     }
 
     /// Pseudo-headers go behind the last pseudo-header, everything else to the end.
-    fn insert(&mut self, name: Bytes, value: Bytes) {
+    fn insert(&mut self, name: &[u8], value: Bytes) {
+        let entry = (self.keep_lower(name), value);
+        self.size += size(&entry);
         if name.first() == Some(&b':') {
             let at = self
                 .entries
                 .iter()
                 .take_while(|(key, _)| key.first() == Some(&b':'))
                 .count();
-            self.entries.insert(at, (name, value));
+            self.entries.insert(at, entry);
         } else {
-            self.entries.push((name, value));
+            self.entries.push(entry);
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.room.capacity() < bytes.len() {
+            if bytes.len() > ROOM / 4 {
+                return Bytes::copy_from_slice(bytes);
+            }
+            self.room = BytesMut::with_capacity(ROOM);
+        }
+        self.room.extend_from_slice(bytes);
+        self.room.split().freeze()
+    }
+
+    fn keep_lower(&mut self, name: &[u8]) -> Bytes {
+        if name.iter().any(u8::is_ascii_uppercase) {
+            name.to_ascii_lowercase().into()
+        } else {
+            self.keep(name)
         }
     }
 }
 
-fn lower(name: &[u8]) -> Bytes {
-    if name.iter().any(u8::is_ascii_uppercase) {
-        name.to_ascii_lowercase().into()
-    } else {
-        Bytes::copy_from_slice(name)
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.entries).finish()
     }
+}
+
+fn size((name, value): &(Bytes, Bytes)) -> usize {
+    name.len() + value.len()
 }
 
 #[cfg(test)]
@@ -191,6 +257,8 @@ mod tests {
     }
 
     fn show(map: &Headers) -> Vec<String> {
+        let size: usize = map.entries().iter().map(size).sum();
+        assert_eq!(map.byte_size(), size);
         map.entries()
             .iter()
             .map(|(k, v)| {
@@ -218,6 +286,33 @@ mod tests {
         assert_eq!(show(&map), ["a=1", "x=3", "b=1"]);
         map.replace(b"new", Bytes::from_static(b"4"));
         assert_eq!(show(&map), ["a=1", "x=3", "b=1", "new=4"]);
+    }
+
+    #[test]
+    fn what_is_copied_is_as_what_is_given() {
+        let long = [b'l'; 2 * ROOM];
+        let mut map = Headers::default();
+        for round in 0..100 {
+            map.add_copied(b"x-A", b"one");
+            map.add_copied(b"x-b", &long[..round * 5]);
+            map.replace_copied(b"X-a", b"two");
+            map.add_copied(b"", b"");
+        }
+        assert_eq!(map.len(), 1 + 100 + 100);
+        assert_eq!(map.get(b"x-a").map(|v| &v[..]), Some(&b"two"[..]));
+        let values: Vec<usize> = map.get_all(b"x-b").map(Bytes::len).collect();
+        assert!(
+            values
+                .iter()
+                .enumerate()
+                .all(|(n, length)| *length == n * 5)
+        );
+        assert!(
+            map.get_all(b"x-b")
+                .all(|v| v.iter().all(|byte| *byte == b'l'))
+        );
+        assert!(map.remove(b"x-B") && map.len() == 101);
+        assert_eq!(show(&map).len(), 101);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! and what the guest has asked for. Lives in the engine's store, so that hostcalls reach
 //! it without a lookup.
 
+mod streams;
 mod tell;
 
 use std::collections::HashMap;
@@ -28,8 +29,9 @@ use crate::shared::{Defined, Space, VmId};
 use crate::types::{BufferType, MapType, Way};
 use crate::usage::{Tally, Usage};
 use crate::version::AbiVersion;
-use crate::vm::RootId;
+use crate::vm::{RootId, StreamId};
 use crate::window::Window;
+pub(crate) use streams::Streams;
 
 /// Host side of one VM.
 pub struct HostState {
@@ -52,10 +54,12 @@ pub struct HostState {
     pub(crate) callback: Option<Callback>,
     /// The context the running callback belongs to; 0 is the VM.
     pub(crate) current: u32,
+    /// Where that is among the streams; anywhere for a context that is none.
+    place: u32,
     /// Set by the guest for the rest of the callback; 0 is none.
     pub(crate) effective: u32,
     pub(crate) roots: IdMap<Root>,
-    pub(crate) streams: IdMap<Stream>,
+    pub(crate) streams: Streams,
     /// Context ids are never used again while the VM lives (section 1.6).
     next_id: u32,
     /// What roots asked the embedder for.
@@ -122,6 +126,19 @@ pub(crate) struct Stream {
     /// It has sent its local response; the first one counts (section 6.3).
     replied: bool,
 }
+
+/// Whose callback it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    pub(crate) callback: Callback,
+    /// The context's id; 0 is the VM.
+    pub(crate) context: u32,
+    /// [`StreamId::place`] of a stream's.
+    pub(crate) place: u32,
+}
+
+/// The place of a context that is no stream.
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// Bytes a guest puts into a response (section 13).
 #[derive(Debug, Default)]
@@ -249,14 +266,32 @@ impl HostState {
             exit_code: None,
             callback: None,
             current: 0,
+            place: NOWHERE,
             effective: 0,
             roots: IdMap::default(),
-            streams: IdMap::default(),
+            streams: Streams::default(),
             next_id: 0,
             root_effects: Vec::new(),
             callouts: Callouts::default(),
             delivery: None,
         }
+    }
+
+    /// A callback is about to run.
+    pub(crate) const fn begin(&mut self, turn: Turn) {
+        self.current = turn.context;
+        self.place = turn.place;
+        self.effective = 0;
+        self.callback = Some(turn.callback);
+    }
+
+    /// It has run.
+    pub(crate) fn finish(&mut self) {
+        self.flush_output();
+        self.current = 0;
+        self.place = NOWHERE;
+        self.effective = 0;
+        self.callback = None;
     }
 
     /// The guest's allocator is about to run; what [`HostState::leave_allocator`] is to be
@@ -297,18 +332,21 @@ impl HostState {
     }
 
     pub(crate) fn exists(&self, id: u32) -> bool {
-        self.streams.contains_key(&id) || self.roots.contains_key(&id)
+        self.streams.find(id).is_some() || self.roots.contains_key(&id)
     }
 
     pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
-        let id = self.context();
-        self.streams.get_mut(&id)
+        if self.effective == 0 {
+            let (id, place) = (self.current, self.place);
+            return self.streams.at(StreamId { id, place });
+        }
+        self.streams.get_mut(self.context())
     }
 
     /// The root of the context hostcalls act on, and its id.
     pub(crate) fn root(&mut self) -> Option<(u32, &mut Root)> {
         let id = self.context();
-        let id = self.streams.get(&id).map_or(id, |stream| stream.root);
+        let id = self.streams.get(id).map_or(id, |stream| stream.root);
         self.roots.get_mut(&id).map(|root| (id, root))
     }
 
@@ -339,7 +377,7 @@ impl HostState {
 
     /// The root a context belongs to; contexts of the VM itself have none.
     fn root_of(&self, id: u32) -> Option<&Root> {
-        let id = self.streams.get(&id).map_or(id, |stream| stream.root);
+        let id = self.streams.get(id).map_or(id, |stream| stream.root);
         self.roots.get(&id)
     }
 
@@ -371,7 +409,7 @@ impl HostState {
     pub(crate) fn push_effect(&mut self, effect: Effect) {
         let id = self.context();
         let outside = id != self.current;
-        if let Some(stream) = self.streams.get_mut(&id)
+        if let Some(stream) = self.streams.get_mut(id)
             && effect.concerns(stream.tcp)
         {
             let reply = matches!(effect, Effect::LocalReply(_));

@@ -194,7 +194,7 @@ impl StreamContext {
     }
 
     /// `proxy_on_log`, with all that is readable then.
-    pub(crate) fn log(&mut self) -> Result<(), Trap> {
+    pub(crate) fn log(&mut self) -> Result<(), Box<Trap>> {
         let logging = [Access::Read, Access::None, Access::Read, Access::Read];
         let before = self
             .context
@@ -239,28 +239,7 @@ impl StreamContext {
     }
 
     fn body(&mut self, way: Way, end: bool, out: &mut Parts) -> Result<(), Broken> {
-        let slot = way as usize;
-        let (size, exported) = {
-            let mut vm = self.context.vm.borrow_mut();
-            let exported = vm.exports(body_callback(way));
-            let Some(stream) = vm.state().streams.get_mut(&self.context.id.0) else {
-                return Ok(());
-            };
-            stream.windows[slot].open = true;
-            stream.may_create_trailers[slot] = end;
-            (stream.windows[slot].visible_len(), exported)
-        };
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let value = if exported {
-            self.context
-                .call(body_callback(way), [size, u32::from(end)])
-        } else {
-            Ok(0)
-        };
-        self.context.with_window(way, |window| window.open = false);
-        self.context
-            .with_stream(|stream| stream.may_create_trailers[slot] = false);
-        let value = value?;
+        let value = self.show_body(way, end)?;
         let asked = self.context.asked();
         let action = if asked.stop {
             DataAction::StopNoBuffer
@@ -288,6 +267,28 @@ impl StreamContext {
             }
         }
         Ok(())
+    }
+
+    /// What the guest answers to what the window shows; 0 if it does not look.
+    fn show_body(&self, way: Way, end: bool) -> Result<u32, Box<Trap>> {
+        let callback = body_callback(way);
+        if !self.context.vm.borrow().exports(callback) {
+            return Ok(0);
+        }
+        let slot = way as usize;
+        let size = self.context.with_stream(|stream| {
+            stream.windows[slot].open = true;
+            stream.may_create_trailers[slot] = end;
+            stream.windows[slot].visible_len()
+        });
+        let Some(size) = size else { return Ok(0) };
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let value = self.context.call(callback, [size, u32::from(end)]);
+        self.context.with_stream(|stream| {
+            stream.windows[slot].open = false;
+            stream.may_create_trailers[slot] = false;
+        });
+        value
     }
 
     fn trailers(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {

@@ -24,7 +24,7 @@ use crate::headers::Headers;
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
-use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream};
+use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream, Turn};
 use crate::usage::{Sampler, Tally};
 use crate::version::AbiVersion;
 pub(crate) use account::Account;
@@ -67,7 +67,11 @@ pub struct RootId(pub(crate) u32);
 
 /// A stream context of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StreamId(pub(crate) u32);
+pub struct StreamId {
+    pub(crate) id: u32,
+    /// Where the host keeps it.
+    pub(crate) place: u32,
+}
 
 // === impl Vm ===
 
@@ -146,17 +150,17 @@ impl Vm {
     }
 
     fn configure_root(&mut self, id: u32, vm_size: u32, plugin_size: u32) -> Result<(), LoadError> {
-        self.call(Callback::ContextCreate, id, [id, 0, 0, 0, 0])?;
+        self.call(Callback::ContextCreate, id, &[id, 0, 0, 0, 0])?;
         // Buffer 7 cannot be read while the VM starts.
         self.set_configuring(id, false);
         if self.exports(Callback::VmStart)
-            && self.call(Callback::VmStart, id, [id, vm_size, 0, 0, 0])? == 0
+            && self.call(Callback::VmStart, id, &[id, vm_size, 0, 0, 0])? == 0
         {
             return Err(LoadError::VmStartRefused);
         }
         self.set_configuring(id, true);
         if self.exports(Callback::Configure)
-            && self.call(Callback::Configure, id, [id, plugin_size, 0, 0, 0])? == 0
+            && self.call(Callback::Configure, id, &[id, plugin_size, 0, 0, 0])? == 0
         {
             return Err(LoadError::ConfigurationRefused);
         }
@@ -176,62 +180,54 @@ impl Vm {
         let id = self.new_id("proxy_on_context_create")?;
         let state = self.instance.state();
         let account = Account::new(state.tally_of(root.0).unwrap_or_default());
-        state
-            .streams
-            .insert(id, Stream::new(root.0, exchange, position));
+        let stream = Stream::new(root.0, exchange, position);
+        let stream = state.streams.insert(id, stream);
         let args = [id, root.0, 0, 0, 0];
-        match self.call_stream(Callback::ContextCreate, id, args, &account) {
-            Ok(_) => Ok((StreamId(id), account)),
+        match self.call_stream(Callback::ContextCreate, stream, &args, &account) {
+            Ok(_) => Ok((stream, account)),
             Err(trap) => {
-                self.forget_stream(StreamId(id));
-                Err(trap)
+                self.forget_stream(stream);
+                Err(*trap)
             }
         }
     }
 
-    /// Enters the guest, on behalf of context `id`. A call that runs out of time has run out
-    /// of what `over` says.
+    /// Enters the guest. A call that runs out of time has run out of what `over` says.
     fn enter(
         &mut self,
-        callback: Callback,
-        id: u32,
-        args: [u32; 5],
+        turn: Turn,
+        args: &[u32; 5],
         tally: Option<&Tally>,
         over: TrapKind,
-    ) -> Result<u32, Trap> {
-        let state = self.instance.state();
-        state.current = id;
-        state.effective = 0;
-        state.callback = Some(callback);
+    ) -> Result<u32, Box<Trap>> {
         let timed = self.tier == Tier::Native && self.sampler.next();
-        let begun = timed.then(|| state.host.monotonic());
-        let mut result = self.instance.call(callback, args);
-        self.last = self.instance.spent();
+        let begun = timed.then(|| self.instance.state().host.monotonic());
+        let result = self.instance.call(turn, args, &mut self.last);
         if let Some(tally) = tally {
-            self.count(callback, tally, begun);
+            self.count(turn.callback, tally, begun);
+        }
+        self.account(self.last.fuel);
+        result.map_err(|trap| self.ended(turn, trap, over))
+    }
+
+    /// A call has trapped.
+    #[cold]
+    fn ended(&mut self, turn: Turn, mut trap: Box<Trap>, over: TrapKind) -> Box<Trap> {
+        if trap.kind == TrapKind::Deadline {
+            trap.kind = over;
         }
         let state = self.instance.state();
         state.flush_output();
-        if let Err(trap) = &mut result {
-            if trap.kind == TrapKind::Deadline {
-                trap.kind = over;
-            }
-            state.trapped(trap);
+        state.trapped(&trap);
+        state.finish();
+        // At its end a context has nothing left to lose, and others need lose nothing.
+        let harmless = matches!(turn.callback, Callback::Done | Callback::Delete)
+            && state.settings.compat.recover_after_trap;
+        self.shaken |= harmless;
+        if !harmless {
+            self.fail(turn.context);
         }
-        state.current = 0;
-        state.effective = 0;
-        state.callback = None;
-        if result.is_err() {
-            // At its end a context has nothing left to lose, and others need lose nothing.
-            let harmless = matches!(callback, Callback::Done | Callback::Delete)
-                && state.settings.compat.recover_after_trap;
-            self.shaken |= harmless;
-            if !harmless {
-                self.fail(id);
-            }
-        }
-        self.account(self.last.fuel);
-        result
+        trap
     }
 
     /// `proxy_on_tick`.
@@ -239,17 +235,17 @@ impl Vm {
     /// # Errors
     /// When the guest traps.
     pub fn tick(&mut self, root: RootId) -> Result<(), Trap> {
-        self.call_root(Callback::Tick, root, [root.0, 0, 0, 0, 0])
+        self.call_root(Callback::Tick, root, &[root.0, 0, 0, 0, 0])
     }
 
     /// Calls a root that is still there on behalf of nobody's stream.
-    fn call_root(&mut self, callback: Callback, root: RootId, args: [u32; 5]) -> Result<(), Trap> {
+    fn call_root(&mut self, callback: Callback, root: RootId, args: &[u32; 5]) -> Result<(), Trap> {
         if self.instance.state().roots.contains_key(&root.0) {
             let called = self.call(callback, root.0, args);
             self.look_at_memory();
             if let Err(trap) = called {
                 self.fail_held_streams(root, &trap);
-                return Err(trap);
+                return Err(*trap);
             }
         }
         Ok(())
@@ -269,11 +265,11 @@ impl Vm {
         if self.failed || !state.roots.contains_key(&root.0) {
             return Ok(());
         }
-        let told = self.call(Callback::QueueReady, root.0, [root.0, queue, 0, 0, 0]);
+        let told = self.call(Callback::QueueReady, root.0, &[root.0, queue, 0, 0, 0]);
         self.look_at_memory();
         if let Err(trap) = told {
             self.fail_held_streams(root, &trap);
-            return Err(trap);
+            return Err(*trap);
         }
         Ok(())
     }
@@ -316,16 +312,20 @@ impl Vm {
     ) -> Result<(), Trap> {
         let size = length(&args);
         let state = self.instance.state();
-        let root = state.streams.get(&id).map_or(id, |stream| stream.root);
+        let stream = state.streams.find(id);
+        let root = state.streams.get(id).map_or(id, |stream| stream.root);
         let content = Content::Arguments(args);
         state.delivery = Some(Delivery { root, content });
         let args = [id, function, size, 0, 0];
-        let called = match account {
-            Some(account) => self.call_stream(Callback::ForeignFunction, id, args, account),
-            None => self.call(Callback::ForeignFunction, id, args),
+        let called = match (account, stream) {
+            (Some(account), Some(stream)) => {
+                self.call_stream(Callback::ForeignFunction, stream, &args, account)
+            }
+            _ => self.call(Callback::ForeignFunction, id, &args),
         };
         self.instance.state().delivery = None;
-        called.map(drop)
+        called?;
+        Ok(())
     }
 
     /// Whatever a root's streams were waiting for will not come any more: those that hold
@@ -361,7 +361,7 @@ impl Vm {
             return Ok(false);
         }
         let answer = if self.exports(Callback::Done) {
-            self.call(Callback::Done, id, [id, 0, 0, 0, 0])
+            self.call(Callback::Done, id, &[id, 0, 0, 0, 0])
         } else {
             Ok(1)
         };
@@ -391,10 +391,11 @@ impl Vm {
         let result = if self.failed {
             Ok(0)
         } else {
-            self.call(Callback::Delete, root.0, [root.0, 0, 0, 0, 0])
+            self.call(Callback::Delete, root.0, &[root.0, 0, 0, 0, 0])
         };
         self.instance.state().remove_root(root.0);
-        result.map(drop)
+        result?;
+        Ok(())
     }
 
     /// The name of the plugin a root belongs to; empty for one that is gone.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, Headers, SharedExchange, Way};
+use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, SharedExchange, Way};
 use http::{HeaderMap, StatusCode};
 
 use crate::access_log::{Flags, Record};
@@ -328,17 +328,16 @@ impl Logged {
         };
         let scheme = facts.connection.scheme();
         let request =
-            headers::request_to_pairs(&self.method, scheme, &self.authority, path, &self.request);
+            headers::request_map(&self.method, scheme, &self.authority, path, &self.request);
         let attributes = Box::new(Properties(facts.clone()));
-        let mut exchange = Exchange::new(Headers::from_entries(request), attributes);
+        let mut exchange = Exchange::new(request, attributes);
         let status = facts.status.get();
         if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
-            let response = headers::response_to_pairs(status, &self.response);
-            exchange.response_headers = Some(Headers::from_entries(response));
+            let response = headers::response_map(status, &self.response);
+            exchange.response_headers = Some(response);
         }
         let trailers = self.trailers.as_ref();
-        exchange.response_trailers =
-            trailers.map(|trailers| Headers::from_entries(headers::trailers_to_pairs(trailers)));
+        exchange.response_trailers = trailers.map(headers::trailers_map);
         exchange.share()
     }
 }

@@ -29,9 +29,8 @@ use crate::config::HeaderEdits;
 pub use hop::strip_hop_by_hop;
 pub use host::{BadHost, authority, normalise_host};
 pub use pairs::{
-    BadHeaders, Dropped, Invalid, Pairs, RequestHead, ResponseHead, request_from_pairs,
-    request_to_pairs, response_from_pairs, response_to_pairs, trailers_from_pairs,
-    trailers_to_pairs,
+    BadHeaders, Dropped, Invalid, RequestHead, ResponseHead, request_from_pairs, request_map,
+    response_from_pairs, response_map, trailers_from_pairs, trailers_map,
 };
 
 /// Names one request through all the systems it passes.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use cofferdam_abi::{Headers, Part, Way};
+use cofferdam_abi::{Part, Way};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -175,7 +175,7 @@ impl Pump {
                         return Poll::Ready(Ok(()));
                     };
                     self.source = None;
-                    let pairs = Headers::from_entries(headers::trailers_to_pairs(&trailers));
+                    let pairs = headers::trailers_map(&trailers);
                     if let Some(filters) = &self.flow.filters {
                         let mut exchange = filters.exchange.borrow_mut();
                         match self.way {

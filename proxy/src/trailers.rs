@@ -23,16 +23,15 @@ pub(crate) fn frame(
     sendable: Option<&[HeaderName]>,
 ) -> Option<Frame<Bytes>> {
     let filters = flow.filters.as_ref()?;
-    let pairs = {
+    let (trailers, dropped) = {
         let exchange = filters.exchange.borrow();
         let map = match way {
             Way::Request => exchange.request_trailers.as_ref(),
             Way::Response => exchange.response_trailers.as_ref(),
         };
-        map?.entries().to_vec()
+        // Names that cannot be sent are left out either way: there is no status left to change.
+        headers::trailers_from_pairs(map?.entries(), Invalid::Drop).ok()?
     };
-    // Names that cannot be sent are left out either way: there is no status left to change.
-    let (trailers, dropped) = headers::trailers_from_pairs(&pairs, Invalid::Drop).ok()?;
     for field in &dropped {
         tracing::warn!(trailer = %field.name.escape_ascii(), why = field.why, "trailer left out");
     }

@@ -40,7 +40,7 @@ impl Export {
     pub(super) fn call(
         &self,
         store: &mut Store<Data>,
-        [a, b, c, d, e]: [u32; 5],
+        &[a, b, c, d, e]: &[u32; 5],
     ) -> Result<u32, Error> {
         match self {
             Self::P1(func) => enter(func, store, a).map(|()| 0),

@@ -111,76 +111,56 @@ fn define_without_result(linker: &mut Linker<Data>, import: &Import) -> Option<R
     Some(defined.map(drop).map_err(Error::from))
 }
 
-/// gRPC calls without metadata.
+/// A gRPC call whose metadata, two parameters between `before` and `after`, is none.
+macro_rules! without_metadata {
+    ($linker:ident, $name:literal, $call:path, ($($before:ident),*), ($($after:ident),*)) => {
+        $linker.func_wrap(
+            "env",
+            $name,
+            |mut caller: Caller<'_, Data>, $($before: u32,)* $($after: u32),*| {
+                const CALL: Hostcall = Hostcall::env($name, When::Running);
+                hostcalls::enter::<_, _, u32>(&mut caller, &CALL, |caller| {
+                    $call(caller, $($before,)* 0, 0, $($after),*)
+                })
+                .map_err(fail)
+            },
+        )
+    };
+}
+
 fn define_without_metadata(
     linker: &mut Linker<Data>,
     import: &Import,
 ) -> Option<Result<(), Error>> {
     let defined = if import.name == "proxy_grpc_call" {
-        linker.func_wrap(
-            "env",
+        without_metadata!(
+            linker,
             "proxy_grpc_call",
-            |mut caller: Caller<'_, Data>,
-             upstream: u32,
-             upstream_len: u32,
-             service: u32,
-             service_len: u32,
-             method: u32,
-             method_len: u32,
-             message: u32,
-             message_len: u32,
-             timeout: u32,
-             token: u32| {
-                const CALL: Hostcall = Hostcall::env("proxy_grpc_call", When::Running);
-                hostcalls::enter::<_, _, u32>(&mut caller, &CALL, |caller| {
-                    callout::grpc::grpc_call(
-                        caller,
-                        upstream,
-                        upstream_len,
-                        service,
-                        service_len,
-                        method,
-                        method_len,
-                        0,
-                        0,
-                        message,
-                        message_len,
-                        timeout,
-                        token,
-                    )
-                })
-                .map_err(fail)
-            },
+            callout::grpc::grpc_call,
+            (
+                upstream,
+                upstream_len,
+                service,
+                service_len,
+                method,
+                method_len
+            ),
+            (message, message_len, timeout, token)
         )
     } else {
-        linker.func_wrap(
-            "env",
+        without_metadata!(
+            linker,
             "proxy_grpc_stream",
-            |mut caller: Caller<'_, Data>,
-             upstream: u32,
-             upstream_len: u32,
-             service: u32,
-             service_len: u32,
-             method: u32,
-             method_len: u32,
-             token: u32| {
-                const CALL: Hostcall = Hostcall::env("proxy_grpc_stream", When::Running);
-                hostcalls::enter::<_, _, u32>(&mut caller, &CALL, |caller| {
-                    callout::grpc::grpc_stream(
-                        caller,
-                        upstream,
-                        upstream_len,
-                        service,
-                        service_len,
-                        method,
-                        method_len,
-                        0,
-                        0,
-                        token,
-                    )
-                })
-                .map_err(fail)
-            },
+            callout::grpc::grpc_stream,
+            (
+                upstream,
+                upstream_len,
+                service,
+                service_len,
+                method,
+                method_len
+            ),
+            (token)
         )
     };
     Some(defined.map(drop).map_err(Error::from))

@@ -5,6 +5,9 @@
 //! gone the clock is asked. There is no backtrace: wasmi does not keep one.
 
 mod calibrate;
+#[path = "caller.rs"]
+#[allow(clippy::duplicate_mod, reason = "one text for both engines")]
+mod caller;
 #[path = "exports.rs"]
 #[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod exports;
@@ -34,7 +37,7 @@ use crate::error::{LoadError, Trap, TrapKind};
 use crate::guest::{GuestCaller, HostTrap};
 use crate::limits::{FUEL_PER_MS, Limits};
 use crate::module::{Entry, Import, Module, Shape};
-use crate::state::HostState;
+use crate::state::{HostState, Turn};
 
 /// An interpreter with its settings. Modules compiled by one cannot run on another.
 #[derive(Debug, Clone)]
@@ -254,25 +257,30 @@ impl WasmiInstance {
 }
 
 impl Instance for WasmiInstance {
-    fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
-        let Some(export) = &self.exports[callback as usize] else {
-            self.store.data_mut().meter.nothing();
+    fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>> {
+        let Some(export) = &self.exports[turn.callback as usize] else {
+            *spent = Spent::default();
             return Ok(0);
         };
-        let fuel = self.store.data_mut().meter.begin();
+        let data = self.store.data_mut();
+        data.state.begin(turn);
+        let fuel = data.meter.begin();
         refuel(&mut self.store, fuel);
-        export
-            .call(&mut self.store, args)
-            .map_err(|error| to_trap(&error, callback.name(), &self.store.data().bounds))
-    }
-
-    fn spent(&self) -> Spent {
+        let result = export.call(&mut self.store, args);
         let left = self.store.get_fuel().unwrap_or(0);
-        let fuel = self.store.data().meter.used(left);
-        Spent {
+        let data = self.store.data_mut();
+        let fuel = data.meter.used(left);
+        *spent = Spent {
             fuel,
             ticks: 0,
             time: fuel,
+        };
+        match result {
+            Ok(value) => {
+                data.state.finish();
+                Ok(value)
+            }
+            Err(error) => Err(to_trap(&error, turn.callback.name(), &data.bounds).into()),
         }
     }
 
@@ -377,19 +385,7 @@ impl ResourceLimiter for Bounds {
 
 impl GuestCaller for Caller<'_, Data> {
     fn split(&mut self) -> (&mut [u8], &mut HostState) {
-        if self.data().memory.is_none() {
-            // Inside the module's start section nobody has looked yet.
-            self.data_mut().memory = self
-                .get_export("memory")
-                .and_then(backend::Extern::into_memory);
-        }
-        match self.data().memory {
-            Some(memory) => {
-                let (bytes, data) = memory.data_and_store_mut(&mut *self);
-                (bytes, &mut data.state)
-            }
-            None => (&mut [], &mut self.data_mut().state),
-        }
+        caller::split(self)
     }
 
     fn state(&mut self) -> &mut HostState {
@@ -411,11 +407,7 @@ impl GuestCaller for Caller<'_, Data> {
         let _ = self.set_fuel(slice);
         self.data_mut().state.leave_allocator(before);
         pointer.map_err(|error| {
-            let trap = to_trap(&error, "its allocator", &self.data().bounds);
-            HostTrap {
-                kind: trap.kind,
-                message: format!("in its allocator: {}", trap.message),
-            }
+            HostTrap::in_allocator(to_trap(&error, "its allocator", &self.data().bounds))
         })
     }
 

@@ -5,6 +5,9 @@
 //! `async`, no pooling, guard pages kept, images copied on write. Compiling takes a hundred
 //! milliseconds and as many megabytes, so it is for another process ([`Native::compile`]).
 
+#[path = "caller.rs"]
+#[allow(clippy::duplicate_mod, reason = "one text for both engines")]
+mod caller;
 #[path = "exports.rs"]
 #[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod exports;

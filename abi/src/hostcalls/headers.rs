@@ -1,7 +1,5 @@
 //! The seven header-map calls (section 2.4).
 
-use bytes::Bytes;
-
 use crate::callbacks::Callback;
 use crate::codec;
 use crate::guest::{self, GuestCaller, HostTrap, Outcome};
@@ -82,20 +80,25 @@ pub(crate) fn get_map_value<C: GuestCaller>(
     value_len: u32,
 ) -> Outcome {
     let map = map_type(map)?;
-    charge_search(caller, map)?;
     let (memory, state) = caller.split();
     let key = guest::bytes(memory, key, key_len)?;
-    let found = match read(state, map, |headers| {
-        headers.get(known_as(map, key)).cloned()
-    }) {
-        Some(found) => found,
+    let read = read(state, map, |headers| {
+        (headers.len(), headers.get(known_as(map, key)).cloned())
+    });
+    let found = match read {
+        Some((searched, found)) => {
+            charge_search(caller, searched)?;
+            found
+        }
         // Inside on_log a map that is not there is one without that name.
         None if state.callback == Some(Callback::Log) => None,
         None => return Err(Status::BadArgument.into()),
     };
     match found {
         Some(found) => guest::give(caller, value, value_len, &found),
-        None if state.version == AbiVersion::V0_1_0 => guest::give(caller, value, value_len, &[]),
+        None if caller.state().version == AbiVersion::V0_1_0 => {
+            guest::give(caller, value, value_len, &[])
+        }
         None => Err(Status::NotFound.into()),
     }
 }
@@ -114,7 +117,7 @@ pub(crate) fn add_map_value<C: GuestCaller>(
         (key, key_len),
         (value, value_len),
         |headers, key, value| {
-            headers.add(key, Bytes::copy_from_slice(value));
+            headers.add_copied(key, value);
         },
     )
 }
@@ -133,7 +136,7 @@ pub(crate) fn replace_map_value<C: GuestCaller>(
         (key, key_len),
         (value, value_len),
         |headers, key, value| {
-            headers.replace(key, Bytes::copy_from_slice(value));
+            headers.replace_copied(key, value);
         },
     )
 }
@@ -157,15 +160,17 @@ fn change<C: GuestCaller>(
     apply: impl FnOnce(&mut Headers, &[u8], &[u8]),
 ) -> Outcome {
     let map = map_type(map)?;
-    charge_search(caller, map)?;
     guest::charge_bytes(caller, key.1.saturating_add(value.1) as usize)?;
     let (memory, state) = caller.split();
     let key = guest::bytes(memory, key.0, key.1)?;
     let value = guest::bytes(memory, value.0, value.1)?;
-    let full = edit(state, map, |headers| {
+    let (searched, full) = edit(state, map, |headers| {
+        let searched = headers.len();
         apply(headers, known_as(map, key), value);
-        headers.len() > MAX_ENTRIES || headers.byte_size() > MAX_BYTES
+        let full = headers.len() > MAX_ENTRIES || headers.byte_size() > MAX_BYTES;
+        (searched, full)
     })?;
+    charge_search(caller, searched)?;
     if full {
         Err(guest::too_much("a header map", MAX_BYTES).into())
     } else {
@@ -173,10 +178,9 @@ fn change<C: GuestCaller>(
     }
 }
 
-/// Charges for walking through a map, which is free for those of a common size.
-fn charge_search<C: GuestCaller>(caller: &mut C, map: MapType) -> Result<(), HostTrap> {
+/// Charges for having walked through so many entries, which is free for a common number.
+fn charge_search<C: GuestCaller>(caller: &mut C, entries: usize) -> Result<(), HostTrap> {
     const FREE: usize = 64;
-    let entries = read(caller.state(), map, Headers::len).unwrap_or(0);
     if entries > FREE {
         caller.charge(entries as u64)
     } else {

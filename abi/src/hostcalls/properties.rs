@@ -57,7 +57,7 @@ pub(crate) fn set_property<C: GuestCaller>(
     let path = guest::bytes(memory, path, path_len)?;
     let value = guest::bytes(memory, value, value_len)?;
     let id = state.context();
-    let stream = state.streams.get(&id).ok_or(Status::NotFound)?;
+    let stream = state.streams.get(id).ok_or(Status::NotFound)?;
     let prototype = match state.roots.get(&stream.root) {
         Some(root) => root.prototypes.of(path),
         None => Prototype::default(),

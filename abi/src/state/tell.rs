@@ -66,10 +66,16 @@ impl HostState {
 
     /// Logs what waits for the end of its line: the guest's call is over, or it has more to
     /// say that must not come first.
+    #[inline]
     pub(crate) fn flush_output(&mut self) {
         if !self.output.is_empty() {
-            std::mem::take(&mut self.output).flush(|level, record| self.log(level, record));
+            self.write_out();
         }
+    }
+
+    #[cold]
+    fn write_out(&mut self) {
+        std::mem::take(&mut self.output).flush(|level, record| self.log(level, record));
     }
 
     /// The guest has come up against a limit in the running callback.

@@ -67,17 +67,17 @@ impl Context {
     }
 
     /// `proxy_on_log`.
-    pub(crate) fn log(&self) -> Result<(), Trap> {
+    pub(crate) fn log(&self) -> Result<(), Box<Trap>> {
         self.call(Callback::Log, [0; 2]).map(drop)
     }
 
     /// `proxy_on_done`; for a stream its answer does not matter.
-    pub(crate) fn done(&self) -> Result<(), Trap> {
+    pub(crate) fn done(&self) -> Result<(), Box<Trap>> {
         self.call(Callback::Done, [0; 2]).map(drop)
     }
 
     /// `proxy_on_delete`; nothing may be called after it.
-    pub(crate) fn delete(&mut self) -> Result<(), Trap> {
+    pub(crate) fn delete(&mut self) -> Result<(), Box<Trap>> {
         let result = self.call(Callback::Delete, [0; 2]).map(drop);
         self.forget();
         result
@@ -128,15 +128,14 @@ impl Context {
         asked
     }
 
-    pub(crate) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Trap> {
+    pub(crate) fn call(&self, callback: Callback, args: [u32; 2]) -> Result<u32, Box<Trap>> {
         if self.dead {
             return Ok(0);
         }
-        let id = self.id.0;
-        let args = [id, args[0], args[1], 0, 0];
+        let args = [self.id.id, args[0], args[1], 0, 0];
         self.vm
             .borrow_mut()
-            .call_stream(callback, id, args, &self.account)
+            .call_stream(callback, self.id, &args, &self.account)
     }
 
     /// `proxy_on_foreign_function`.
@@ -144,7 +143,7 @@ impl Context {
         if self.dead {
             return Ok(());
         }
-        let id = self.id.0;
+        let id = self.id.id;
         let account = Some(&self.account);
         self.vm
             .borrow_mut()
@@ -165,7 +164,7 @@ impl Context {
             Way::Response => Callback::ResponseBody,
         };
         let mut vm = self.vm.borrow_mut();
-        vm.state().body_too_large(self.id.0, callback);
+        vm.state().body_too_large(self.id.id, callback);
     }
 
     pub(crate) fn close_map(&self, map: MapType) {
@@ -173,7 +172,7 @@ impl Context {
         let mut vm = self.vm.borrow_mut();
         let state = vm.state();
         let readable = request && state.settings.compat.response_phase_request_maps;
-        if let Some(stream) = state.streams.get_mut(&self.id.0) {
+        if let Some(stream) = state.streams.at(self.id) {
             stream.access[map as usize] = if readable { Access::Read } else { Access::None };
         }
     }
@@ -187,12 +186,7 @@ impl Context {
     }
 
     pub(crate) fn with_stream<R>(&self, apply: impl FnOnce(&mut Stream) -> R) -> Option<R> {
-        self.vm
-            .borrow_mut()
-            .state()
-            .streams
-            .get_mut(&self.id.0)
-            .map(apply)
+        self.vm.borrow_mut().state().streams.at(self.id).map(apply)
     }
 
     pub(crate) fn with_window<R>(

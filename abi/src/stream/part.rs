@@ -53,3 +53,9 @@ impl From<Trap> for Broken {
         Self::Trap(trap)
     }
 }
+
+impl From<Box<Trap>> for Broken {
+    fn from(trap: Box<Trap>) -> Self {
+        Self::Trap(*trap)
+    }
+}

@@ -104,11 +104,11 @@ impl Filter {
             .call(Callback::DownstreamConnectionClose, args)?;
         let done = self.context.done();
         if done.is_err() && self.context.vm.borrow().is_failed() {
-            return done;
+            return Ok(done?);
         }
         self.context.log()?;
         self.context.delete()?;
-        done
+        Ok(done?)
     }
 
     fn show(&mut self, way: Way) -> Result<Option<Chunk>, Trap> {

@@ -19,7 +19,7 @@ use crate::hostcalls::{
     metrics, properties, shared_data, shared_queue, stream,
 };
 use crate::limits::Limits;
-use crate::state::HostState;
+use crate::state::{HostState, Turn};
 use crate::types::Status;
 
 /// A guest, as its host calls it.
@@ -127,27 +127,32 @@ impl fmt::Debug for Native {
 // === impl NativeInstance ===
 
 impl Instance for NativeInstance {
-    fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
+    fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>> {
+        *spent = Spent::default();
+        let callback = turn.callback;
         if !self.exports(callback) {
             return Ok(0);
         }
+        self.state().begin(turn);
         PORT.set(self.port.take());
-        let result = catch_unwind(AssertUnwindSafe(|| self.guest.call(callback, args)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.guest.call(callback, *args)));
         self.port = PORT.take();
-        result.map_err(|panic| {
-            let HostTrap { kind, message } = ended_by(&*panic);
-            Trap {
-                kind,
-                callback: callback.name(),
-                message,
-                tier: Tier::Interpreter,
-                frames: Vec::new(),
+        match result {
+            Ok(value) => {
+                self.state().finish();
+                Ok(value)
             }
-        })
-    }
-
-    fn spent(&self) -> Spent {
-        Spent::default()
+            Err(panic) => {
+                let HostTrap { kind, message } = ended_by(&*panic);
+                Err(Box::new(Trap {
+                    kind,
+                    callback: callback.name(),
+                    message,
+                    tier: Tier::Interpreter,
+                    frames: Vec::new(),
+                }))
+            }
+        }
     }
 
     /// Nobody measures, so that a debugger may take its time.

@@ -4,10 +4,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::Vm;
+use super::{StreamId, Vm};
 use crate::callbacks::Callback;
 use crate::engine::Tier;
 use crate::error::{Trap, TrapKind};
+use crate::state::{NOWHERE, Turn};
 use crate::usage::{EVERY, Tally};
 
 /// What all callbacks of one stream context together have used.
@@ -38,13 +39,22 @@ impl Vm {
         &mut self,
         callback: Callback,
         id: u32,
-        args: [u32; 5],
-    ) -> Result<u32, Trap> {
+        args: &[u32; 5],
+    ) -> Result<u32, Box<Trap>> {
         if !self.callbacks.contains(callback) {
             return Ok(0);
         }
-        let tally = self.instance.state().tally_of(id);
-        self.enter(callback, id, args, tally.as_deref(), TrapKind::Deadline)
+        let state = self.instance.state();
+        let tally = state.tally_of(id);
+        let turn = Turn {
+            callback,
+            context: id,
+            place: state
+                .streams
+                .find(id)
+                .map_or(NOWHERE, |stream| stream.place),
+        };
+        self.enter(turn, args, tally.as_deref(), TrapKind::Deadline)
     }
 
     /// Likewise on behalf of a stream context. Once its time is used up, but for less than a
@@ -53,23 +63,28 @@ impl Vm {
     pub(crate) fn call_stream(
         &mut self,
         callback: Callback,
-        id: u32,
-        args: [u32; 5],
+        stream: StreamId,
+        args: &[u32; 5],
         account: &Account,
-    ) -> Result<u32, Trap> {
+    ) -> Result<u32, Box<Trap>> {
         if !self.callbacks.contains(callback) {
             return Ok(0);
         }
+        let turn = Turn {
+            callback,
+            context: stream.id,
+            place: stream.place,
+        };
         let mut over = TrapKind::Deadline;
         let left = self.time.stream.saturating_sub(account.spent.get());
         if left < self.time.callback && !is_end(callback) {
             if left < self.time.least {
-                return Err(self.stream_is_over(callback, id));
+                return Err(self.stream_is_over(turn).into());
             }
             self.instance.shorten(left);
             over = TrapKind::StreamCpu;
         }
-        let result = self.enter(callback, id, args, Some(&account.tally), over);
+        let result = self.enter(turn, args, Some(&account.tally), over);
         let spent = account.spent.get().saturating_add(self.last.time);
         account.spent.set(spent);
         result
@@ -99,18 +114,18 @@ impl Vm {
     }
 
     #[cold]
-    fn stream_is_over(&mut self, callback: Callback, id: u32) -> Trap {
+    fn stream_is_over(&mut self, turn: Turn) -> Trap {
         let trap = Trap {
             kind: TrapKind::StreamCpu,
-            callback: callback.name(),
+            callback: turn.callback.name(),
             message: "before it began".to_owned(),
             tier: self.tier,
             frames: Vec::new(),
         };
         let state = self.instance.state();
-        (state.current, state.callback) = (id, Some(callback));
+        state.begin(turn);
         state.trapped(&trap);
-        (state.current, state.callback) = (0, None);
+        state.finish();
         trap
     }
 }

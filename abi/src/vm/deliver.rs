@@ -166,7 +166,7 @@ impl Vm {
     ) -> Result<(), Trap> {
         let root = args[0];
         self.state().delivery = content.map(|content| Delivery { root, content });
-        let told = self.call_root(callback, RootId(root), args);
+        let told = self.call_root(callback, RootId(root), &args);
         self.state().delivery = None;
         told
     }

@@ -139,7 +139,7 @@ impl Vm {
     pub(super) fn fail(&mut self, id: u32) {
         self.failed = true;
         let state = self.instance.state();
-        let root = state.streams.get(&id).map_or(id, |stream| stream.root);
+        let root = state.streams.get(id).map_or(id, |stream| stream.root);
         self.life.culprit.get_or_insert(root);
         state.host.attention(self.id);
     }
@@ -153,9 +153,9 @@ impl Vm {
         }
     }
 
-    pub(crate) fn forget_stream(&mut self, id: StreamId) {
+    pub(crate) fn forget_stream(&mut self, stream: StreamId) {
         let state = self.instance.state();
-        state.streams.remove(&id.0);
+        state.streams.remove(stream);
         if self.life.retired && state.streams.is_empty() {
             state.host.attention(self.id);
         }

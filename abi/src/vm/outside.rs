@@ -1,7 +1,7 @@
 //! Contexts outside of any chain: one to see whether a guest makes them, and a root that
 //! looks at an exchange when it is over.
 
-use super::{RootId, StreamId, Vm};
+use super::{RootId, Vm};
 use crate::callbacks::Callback;
 use crate::error::Trap;
 use crate::exchange::SharedExchange;
@@ -17,12 +17,12 @@ impl Vm {
     /// # Errors
     /// When the guest traps before it has one.
     pub fn try_stream(&mut self, root: RootId, exchange: SharedExchange) -> Result<(), Trap> {
-        let (StreamId(id), account) = self.create_stream(root, exchange, NOWHERE)?;
+        let (stream, account) = self.create_stream(root, exchange, NOWHERE)?;
         for callback in [Callback::Done, Callback::Delete] {
             // What comes of the end is another matter.
-            let _ = self.call_stream(callback, id, [id, 0, 0, 0, 0], &account);
+            let _ = self.call_stream(callback, stream, &[stream.id, 0, 0, 0, 0], &account);
         }
-        self.forget_stream(StreamId(id));
+        self.forget_stream(stream);
         Ok(())
     }
 
@@ -39,9 +39,10 @@ impl Vm {
         }
         let mut stream = Stream::new(root.0, exchange, NOWHERE);
         stream.access = [Access::Read, Access::None, Access::Read, Access::Read];
-        state.streams.insert(root.0, stream);
-        let logged = self.call(Callback::Log, root.0, [root.0, 0, 0, 0, 0]);
-        self.forget_stream(StreamId(root.0));
-        logged.map(drop)
+        let stream = state.streams.insert(root.0, stream);
+        let logged = self.call(Callback::Log, root.0, &[root.0, 0, 0, 0, 0]);
+        self.forget_stream(stream);
+        logged?;
+        Ok(())
     }
 }

@@ -137,8 +137,8 @@ async fn follow(caller: &Caller, call: &GrpcCall, feed: &Feed) -> Result<Status,
             tokio::task::yield_now().await;
         }
     }
-    let trailers = answer.trailers.as_ref().map(headers::trailers_to_pairs);
-    let trailers = Headers::from_entries(trailers.unwrap_or_default());
+    let trailers = answer.trailers.as_ref().map(headers::trailers_map);
+    let trailers = trailers.unwrap_or_default();
     caller.hear(GrpcEvent::TrailingMetadata(trailers));
     Ok(answer.status())
 }
@@ -209,7 +209,7 @@ fn only_trailers(head: &Parts, body: &Incoming) -> Option<Status> {
 }
 
 fn response_head(head: &Parts) -> Headers {
-    Headers::from_entries(headers::response_to_pairs(head.status, &head.headers))
+    headers::response_map(head.status, &head.headers)
 }
 
 /// A response under way. The stream is reset if this goes before its end.

@@ -5,7 +5,6 @@ use std::error::Error;
 use std::fmt::Display;
 use std::rc::Rc;
 
-use cofferdam_abi::Headers;
 use cofferdam_abi::callout::{HttpCall, HttpOutcome};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -150,10 +149,10 @@ async fn read(
     let collected = Limited::new(body, limit).collect().await?;
     lease.give_back();
     strip_hop_by_hop(&mut head.headers, false);
-    let trailers = collected.trailers().map(headers::trailers_to_pairs);
+    let trailers = collected.trailers().map(headers::trailers_map);
     Ok(HttpOutcome::Response {
-        headers: Headers::from_entries(headers::response_to_pairs(head.status, &head.headers)),
+        headers: headers::response_map(head.status, &head.headers),
         body: collected.to_bytes(),
-        trailers: trailers.map(Headers::from_entries),
+        trailers,
     })
 }

@@ -10,10 +10,12 @@
 //! reaches the wire.
 
 mod head;
+mod names;
 #[cfg(test)]
 mod tests;
 
 use bytes::{Bytes, BytesMut};
+use cofferdam_abi::Headers;
 use http::{HeaderMap, Method, StatusCode, header};
 
 pub use head::{
@@ -21,19 +23,16 @@ pub use head::{
     response_from_pairs, trailers_from_pairs,
 };
 
-/// Header fields in order, names in lower case.
-pub type Pairs = Vec<(Bytes, Bytes)>;
-
 /// A request head: `:authority`, `:path`, `:method`, `:scheme`, then the fields. `host` is
 /// never among them, since it is shown as `:authority`; an empty authority or path (HTTP/1.0
 /// without a host, plain CONNECT) is left out.
-pub fn request_to_pairs(
+pub fn request_map(
     method: &Method,
     scheme: &str,
     authority: &str,
     path_and_query: &str,
     headers: &HeaderMap,
-) -> Pairs {
+) -> Headers {
     let pseudo = [
         (AUTHORITY, authority),
         (PATH, path_and_query),
@@ -44,18 +43,18 @@ pub fn request_to_pairs(
 }
 
 /// A response head: `:status`, then the fields.
-pub fn response_to_pairs(status: StatusCode, headers: &HeaderMap) -> Pairs {
+pub fn response_map(status: StatusCode, headers: &HeaderMap) -> Headers {
     gather(&[(STATUS, status.as_str())], headers)
 }
 
 /// Trailers: the fields alone.
-pub fn trailers_to_pairs(trailers: &HeaderMap) -> Pairs {
+pub fn trailers_map(trailers: &HeaderMap) -> Headers {
     gather(&[], trailers)
 }
 
 /// `pseudo` (the empty ones left out) and `headers` (without `host`, which has no meaning
-/// but in a request) as slices of one buffer.
-fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Pairs {
+/// but in a request) as slices of one buffer. What is left of it is for what guests add.
+fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Headers {
     let pseudo = || pseudo.iter().filter(|(_, value)| !value.is_empty());
     let fields = || headers.iter().filter(|(name, _)| *name != header::HOST);
 
@@ -63,17 +62,17 @@ fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Pairs {
         + fields()
             .map(|(name, value)| name.as_str().len() + value.len())
             .sum::<usize>();
-    let mut buffer = BytesMut::with_capacity(size);
+    let mut room = BytesMut::with_capacity(size + SPARE_BYTES);
     for (_, value) in pseudo() {
-        buffer.extend_from_slice(value.as_bytes());
+        room.extend_from_slice(value.as_bytes());
     }
     for (name, value) in fields() {
-        buffer.extend_from_slice(name.as_str().as_bytes());
-        buffer.extend_from_slice(value.as_bytes());
+        room.extend_from_slice(name.as_str().as_bytes());
+        room.extend_from_slice(value.as_bytes());
     }
 
-    let mut buffer = buffer.freeze();
-    let mut pairs = Pairs::with_capacity(4 + headers.len());
+    let mut buffer = room.split().freeze();
+    let mut pairs = Vec::with_capacity(4 + headers.len() + SPARE_ENTRIES);
     for (name, value) in pseudo() {
         let name = Bytes::from_static(name.as_bytes());
         pairs.push((name, buffer.split_to(value.len())));
@@ -82,8 +81,12 @@ fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Pairs {
         let name = buffer.split_to(name.as_str().len());
         pairs.push((name, buffer.split_to(value.len())));
     }
-    pairs
+    Headers::with_room(pairs, room)
 }
+
+/// Room for what filters commonly add to a message, in bytes and in entries.
+const SPARE_BYTES: usize = 256;
+const SPARE_ENTRIES: usize = 8;
 
 const AUTHORITY: &str = ":authority";
 const METHOD: &str = ":method";

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use cofferdam_abi::{Exchange, Headers, Part, Way};
+use cofferdam_abi::{Exchange, Part, Way};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Response, Version, header};
@@ -99,9 +99,8 @@ pub(crate) fn exchange(head: &Parts, facts: &Rc<Facts>) -> Exchange {
     let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let authority = headers::authority(&head.uri, &head.headers);
     let scheme = facts.connection.scheme();
-    let pairs = headers::request_to_pairs(&head.method, scheme, authority, path, &head.headers);
     Exchange::new(
-        Headers::from_entries(pairs),
+        headers::request_map(&head.method, scheme, authority, path, &head.headers),
         Box::new(Properties(facts.clone())),
     )
 }
@@ -152,23 +151,21 @@ pub(crate) async fn admit(
         ended = end;
     }
 
-    let (changed, cleared, pairs) = {
+    let (cleared, made) = {
         let mut exchange = filters.exchange.borrow_mut();
         let cleared = std::mem::take(&mut exchange.route_cleared);
         let map = exchange.request_headers.as_ref();
-        let changed = map.is_some_and(Headers::is_changed);
-        (
-            changed,
-            cleared,
-            map.filter(|_| changed).map(|map| map.entries().to_vec()),
-        )
+        let changed = map.filter(|map| map.is_changed());
+        let made = changed.map(|map| headers::request_from_pairs(map.entries(), filters.invalid));
+        (cleared, made)
     };
-    if let Some(pairs) = pairs {
+    let changed = made.is_some();
+    if let Some(made) = made {
         let stop = |why: String, pump: &mut Pump| {
             Stop::answer(Answer::bad_filtered_request(why), pump.take_source())
         };
-        let made = headers::request_from_pairs(&pairs, filters.invalid)
-            .map_err(|bad| stop(format!("invalid_request_headers{{{bad}}}"), &mut pump))?;
+        let made =
+            made.map_err(|bad| stop(format!("invalid_request_headers{{{bad}}}"), &mut pump))?;
         report_dropped(&made.dropped);
         rebuild(&mut head, made).map_err(|why| stop(why, &mut pump))?;
     }

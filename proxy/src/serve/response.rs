@@ -69,11 +69,8 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
         return Ok(with_reason(response, reason));
     };
     let ended = body.is_end_stream();
-    let pairs = headers::response_to_pairs(head.status, &head.headers);
-    {
-        let mut exchange = filters.exchange.borrow_mut();
-        exchange.response_headers = Some(Headers::from_entries(pairs));
-    }
+    let shown = headers::response_map(head.status, &head.headers);
+    filters.exchange.borrow_mut().response_headers = Some(shown);
     // Filters may ask for it from their response callbacks on.
     flow.facts.status.set(Some(head.status.as_u16()));
     flow.facts
@@ -151,20 +148,18 @@ pub(crate) async fn released(
     let reason = original
         .as_mut()
         .and_then(|head| Some((head.status, head.extensions.remove::<ReasonPhrase>()?)));
-    let (changed, pairs) = {
+    let (changed, made) = {
         let exchange = filters.exchange.borrow();
         let map = exchange.response_headers.as_ref();
         let changed = original.is_none() || map.is_some_and(Headers::is_changed);
-        (
-            changed,
-            map.filter(|_| changed).map(|map| map.entries().to_vec()),
-        )
+        let entries = map.map_or(&[][..], Headers::entries);
+        let made = changed.then(|| headers::response_from_pairs(entries, filters.invalid));
+        (changed, made)
     };
-    let (status, mut map) = match (original, pairs) {
-        (Some(original), _) if !changed => (original.status, original.headers),
-        (_, pairs) => {
-            let made = headers::response_from_pairs(&pairs.unwrap_or_default(), filters.invalid);
-            match made {
+    let (status, mut map) = match (original, made) {
+        (Some(original), None) => (original.status, original.headers),
+        (_, made) => {
+            match made.unwrap_or(Err(headers::BadHeaders::Missing(":status"))) {
                 // Nobody switches protocols here.
                 Ok(made) if made.status.is_informational() => {
                     return Ok(bad_head(end, &headers::BadHeaders::Malformed(":status")));

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 
-use cofferdam_abi::{Headers, Part, Way};
+use cofferdam_abi::{Part, Way};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -93,8 +93,8 @@ pub(crate) async fn switch(
     let mut headers = std::mem::take(response.headers_mut());
     if let Some(filters) = &flow.filters {
         headers::strip_hop_by_hop(&mut headers, true);
-        let pairs = headers::response_to_pairs(response.status(), &headers);
-        filters.exchange.borrow_mut().response_headers = Some(Headers::from_entries(pairs));
+        let pairs = headers::response_map(response.status(), &headers);
+        filters.exchange.borrow_mut().response_headers = Some(pairs);
         flow.facts.status.set(Some(response.status().as_u16()));
         flow.with_chain(Way::Response, |chain| {
             chain.push(Way::Response, Part::Headers { end: false });

@@ -80,11 +80,6 @@ impl Meter {
         self.hand_out(u64::MAX)
     }
 
-    /// No call has been.
-    pub(super) fn nothing(&mut self) {
-        self.given = 0;
-    }
-
     /// What the running call has used that has `left`.
     pub(super) const fn used(&self, left: u64) -> u64 {
         self.given.saturating_sub(left)

@@ -8,8 +8,8 @@ use wasmtime::{
     UpdateDeadline, Val, WasmBacktrace,
 };
 
-use super::Native;
 use super::exports::{Export, entry_functions};
+use super::{Native, caller};
 use crate::callbacks::Callback;
 use crate::engine::ticks::Pulse;
 use crate::engine::{Instance, Spent, Tier};
@@ -17,13 +17,13 @@ use crate::error::{LoadError, Trap, TrapKind};
 use crate::guest::{GuestCaller, HostTrap};
 use crate::limits::Limits;
 use crate::module::Shape;
-use crate::state::HostState;
+use crate::state::{HostState, Turn};
 
 /// What wasmtime keeps for us in its store.
 pub(super) struct Data {
-    state: HostState,
+    pub(super) state: HostState,
     bounds: Bounds,
-    memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
     allocator: Option<TypedFunc<u32, u32>>,
     deadline: Deadline,
     metered: bool,
@@ -55,7 +55,6 @@ struct NativeInstance {
     store: Store<Data>,
     exports: [Option<Export>; Callback::COUNT],
     allowance: Allowance,
-    called: bool,
 }
 
 /// What each call is given.
@@ -148,7 +147,6 @@ pub(super) fn start(
         store,
         exports,
         allowance,
-        called: false,
     })
 }
 
@@ -177,34 +175,47 @@ fn guarded<R>(
 
 // === impl NativeInstance ===
 
-impl Instance for NativeInstance {
-    fn call(&mut self, callback: Callback, args: [u32; 5]) -> Result<u32, Trap> {
-        let export = &self.exports[callback as usize];
-        self.called = export.is_some();
-        let Some(export) = export else {
-            return Ok(0);
-        };
-        guarded(&mut self.store, &self.allowance, |store| {
-            export.call(store, args)
-        })
-        .map_err(|error| to_trap(&error, callback.name()))
-    }
-
+impl NativeInstance {
+    /// What the call that is just over took.
     fn spent(&self) -> Spent {
-        if !self.called {
-            return Spent::default();
-        }
         let fuel = self.allowance.fuel.map_or(0, |given| {
             given.saturating_sub(self.store.get_fuel().unwrap_or(0))
         });
         let Data {
             deadline, state, ..
         } = self.store.data();
+        if deadline.seen == 0 {
+            return Spent {
+                fuel,
+                ..Spent::default()
+            };
+        }
         let time = deadline.took(|| state.host.cpu_time());
         Spent {
             fuel,
             ticks: deadline.seen,
             time: nanos(time),
+        }
+    }
+}
+
+impl Instance for NativeInstance {
+    fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>> {
+        let Some(export) = &self.exports[turn.callback as usize] else {
+            *spent = Spent::default();
+            return Ok(0);
+        };
+        self.store.data_mut().state.begin(turn);
+        let result = guarded(&mut self.store, &self.allowance, |store| {
+            export.call(store, args)
+        });
+        *spent = self.spent();
+        match result {
+            Ok(value) => {
+                self.store.data_mut().state.finish();
+                Ok(value)
+            }
+            Err(error) => Err(to_trap(&error, turn.callback.name()).into()),
         }
     }
 
@@ -337,19 +348,7 @@ fn within(
 
 impl GuestCaller for Caller<'_, Data> {
     fn split(&mut self) -> (&mut [u8], &mut HostState) {
-        if self.data().memory.is_none() {
-            // Inside the module's start section nobody has looked yet.
-            self.data_mut().memory = self
-                .get_export("memory")
-                .and_then(wasmtime::Extern::into_memory);
-        }
-        match self.data().memory {
-            Some(memory) => {
-                let (bytes, data) = memory.data_and_store_mut(&mut *self);
-                (bytes, &mut data.state)
-            }
-            None => (&mut [], &mut self.data_mut().state),
-        }
+        caller::split(self)
     }
 
     fn state(&mut self) -> &mut HostState {
@@ -363,13 +362,7 @@ impl GuestCaller for Caller<'_, Data> {
         let before = self.data_mut().state.enter_allocator();
         let pointer = allocator.call(&mut *self, size);
         self.data_mut().state.leave_allocator(before);
-        pointer.map_err(|error| {
-            let trap = to_trap(&error, "its allocator");
-            HostTrap {
-                kind: trap.kind,
-                message: format!("in its allocator: {}", trap.message),
-            }
-        })
+        pointer.map_err(|error| HostTrap::in_allocator(to_trap(&error, "its allocator")))
     }
 
     fn charge(&mut self, instructions: u64) -> Result<(), HostTrap> {

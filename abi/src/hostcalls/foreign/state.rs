@@ -83,7 +83,7 @@ pub(super) fn declare_property<C: GuestCaller>(caller: &mut C, args: Bytes) -> A
     let name = Bytes::copy_from_slice(&args.name);
     let state = caller.state();
     let id = state.current;
-    let prototypes = match state.streams.get_mut(&id) {
+    let prototypes = match state.streams.get_mut(id) {
         Some(stream) => &mut stream.prototypes,
         None => &mut state.roots.get_mut(&id).ok_or(Status::NotFound)?.prototypes,
     };

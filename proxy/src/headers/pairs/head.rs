@@ -3,12 +3,12 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::super::host::is_authority;
-use super::{AUTHORITY, METHOD, PATH, SCHEME, STATUS};
+use super::{AUTHORITY, METHOD, PATH, SCHEME, STATUS, names};
 
 /// What happens to a field that cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Fields {
     }
 
     fn add(&mut self, name: &Bytes, value: &Bytes) -> Result<(), BadHeaders> {
-        let Ok(field) = HeaderName::from_bytes(name) else {
+        let Some(field) = names::field(name) else {
             let why = match name.first() {
                 Some(b':') => "no such pseudo-header in this message",
                 _ => "the name is not a field name",
