@@ -457,3 +457,54 @@ fn below_the_level_nothing_is_logged() {
     assert!(!log::enabled(Level::Warn));
     log::set_level(Some(Level::Trace));
 }
+
+mod shares {
+    use cofferdam_sdk::{foreign, kv, property, queue::Queue};
+
+    use super::*;
+
+    #[filter]
+    pub(crate) async fn shares(request: Request) -> Result<Response> {
+        let count = kv::Counter::new("count").add(2)?;
+        let first = kv::insert_new("first", b"me")?;
+        let text = kv::update("text", |old| match old {
+            Some(old) if old.len() >= 2 => None,
+            old => Some([old.unwrap_or_default(), b"x"].concat()),
+        })?;
+        let queue = Queue::register("lines")?;
+        queue.push(b"line")?;
+        let popped = (queue.pop()?, queue.pop()?);
+        property::set("consumer", b"alice")?;
+        let unknown = foreign::call("no_such_function", b"")?.is_none();
+        let said = format!(
+            "{count} {first} {text:?} {popped:?} {:?} {:?} {unknown} {:?}",
+            property::text(&["consumer"]),
+            property::source(),
+            property::int(&["request", "size"]),
+        );
+        let mut response = request.forward().await?;
+        response.headers_mut().set("x-said", said)?;
+        Ok(response)
+    }
+}
+
+#[test]
+fn data_queues_and_properties_are_the_hosts() {
+    let mut tester = Tester::of::<shares::shares>("");
+    tester.property(&["source", "address"], "192.0.2.1:4711");
+    tester.property(&["request", "size"], 17_i64.to_le_bytes());
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        said.push(tester.get("/").send().header("x-said").unwrap().to_owned());
+    }
+    let rest =
+        r#"(Some([108, 105, 110, 101]), None) Some("alice") Some(192.0.2.1:4711) true Some(17)"#;
+    assert_eq!(
+        said,
+        [
+            format!("2 true Some([120]) {rest}"),
+            format!("4 false Some([120, 120]) {rest}"),
+            format!("6 false Some([120, 120]) {rest}"),
+        ]
+    );
+}
