@@ -9,6 +9,11 @@ use crate::Status;
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The bytes of a map.
+///
+/// ```
+/// let bytes = cofferdam_sdk::encode_pairs(&[("a", "1")]);
+/// assert_eq!(bytes.len(), 4 + 8 + 2 + 2);
+/// ```
 pub fn encode_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)]) -> Vec<u8> {
     let text = pairs
         .iter()
@@ -33,6 +38,13 @@ pub fn encode_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)]) -> Vec<u8>
 ///
 /// # Errors
 /// [`Status::ParseFailure`] when the lengths do not add up.
+///
+/// ```
+/// use cofferdam_sdk::{decode_pairs, encode_pairs};
+/// let pairs = decode_pairs(&encode_pairs(&[("a", "1")]))?;
+/// assert_eq!(pairs, [(b"a".to_vec(), b"1".to_vec())]);
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn decode_pairs(bytes: &[u8]) -> Result<Pairs, Status> {
     if bytes.is_empty() {
         return Ok(Pairs::new());

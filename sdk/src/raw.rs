@@ -116,6 +116,11 @@ hostcalls! {
 
 /// Memory for a value of `size` bytes from the host; null when there is none, or for a size
 /// of 0. [`abi!`](crate::abi) exports this as `proxy_on_memory_allocate`.
+///
+/// ```
+/// let block = cofferdam_sdk::raw::allocate(16);
+/// assert!(!block.is_null());
+/// ```
 pub fn allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
         Ok(layout) if size > 0 => {
@@ -128,6 +133,10 @@ pub fn allocate(size: usize) -> *mut u8 {
 
 /// Sets up the C library on a WASI target. [`abi!`](crate::abi) calls it from `_initialize`;
 /// a reference to it also keeps the linker from wrapping every export in a set-up of its own.
+///
+/// ```
+/// cofferdam_sdk::raw::call_constructors(); // nothing to do off wasm
+/// ```
 pub fn call_constructors() {
     #[cfg(target_os = "wasi")]
     {
@@ -168,12 +177,26 @@ impl Value {
 // === log and time ===
 
 /// Writes a line to the host's log.
+///
+/// ```no_run
+/// use cofferdam_sdk::{Level, raw};
+///
+/// raw::log(Level::Info, "hello")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn log(level: Level, message: &str) -> Result<(), Status> {
     // SAFETY: pointer and length are those of a live slice, which the host only reads.
     Status::check(unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) })
 }
 
 /// The host's level: lines below it are dropped. `None`: it logs nothing.
+///
+/// ```no_run
+/// use cofferdam_sdk::{Level, raw};
+///
+/// let wants_debug = raw::log_level()?.is_some_and(|level| level <= Level::Debug);
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn log_level() -> Result<Option<Level>, Status> {
     let mut level = 0;
     // SAFETY: `level` is writable and outlives the call.
@@ -182,6 +205,13 @@ pub fn log_level() -> Result<Option<Level>, Status> {
 }
 
 /// Wall-clock time, nanoseconds since the epoch.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let seconds = raw::current_time_nanoseconds()? / 1_000_000_000;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn current_time_nanoseconds() -> Result<u64, Status> {
     let mut time = 0;
     // SAFETY: `time` is writable and outlives the call.
@@ -190,12 +220,26 @@ pub fn current_time_nanoseconds() -> Result<u64, Status> {
 }
 
 /// Has `proxy_on_tick` called every so many milliseconds on the root context; 0 stops it.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// raw::set_tick_period(1_000)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_tick_period(milliseconds: u32) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
 /// Code and message of the last HTTP or gRPC event of the root context.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let (code, message) = raw::status()?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn status() -> Result<(u32, Vec<u8>), Status> {
     let (mut code, mut message) = (0, Value::none());
     // SAFETY: all three places are writable and outlive the call.
@@ -208,6 +252,13 @@ pub fn status() -> Result<(u32, Vec<u8>), Status> {
 // === properties ===
 
 /// The property at `path`, whose parts are joined by zero bytes (`b"request\0path"`).
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let path = raw::property(b"request\0path")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
     let mut value = Value::none();
     // SAFETY: `path` is a live slice the host reads; both places are writable; all outlive
@@ -224,6 +275,13 @@ pub fn property(path: &[u8]) -> Result<Vec<u8>, Status> {
 }
 
 /// Keeps `value` under `path` for the rest of the stream.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// raw::set_property(b"consumer", b"alice")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
     // SAFETY: both are live slices the host only reads.
     Status::check(unsafe {
@@ -234,6 +292,13 @@ pub fn set_property(path: &[u8], value: &[u8]) -> Result<(), Status> {
 // === buffers ===
 
 /// At most `max` bytes of a buffer from `start` on; `usize::MAX` is all of them.
+///
+/// ```no_run
+/// use cofferdam_sdk::{BufferType, raw};
+///
+/// let body = raw::buffer(BufferType::RequestBody, 0, usize::MAX)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn buffer(buffer: BufferType, start: usize, max: usize) -> Result<Vec<u8>, Status> {
     let mut value = Value::none();
     // SAFETY: both places are writable and outlive the call.
@@ -250,6 +315,13 @@ pub fn buffer(buffer: BufferType, start: usize, max: usize) -> Result<Vec<u8>, S
 }
 
 /// Length and flags of a buffer.
+///
+/// ```no_run
+/// use cofferdam_sdk::{BufferType, raw};
+///
+/// let (size, _flags) = raw::buffer_status(BufferType::RequestBody)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn buffer_status(buffer: BufferType) -> Result<(usize, u32), Status> {
     let (mut size, mut flags) = (0, 0);
     // SAFETY: both places are writable and outlive the call.
@@ -261,6 +333,13 @@ pub fn buffer_status(buffer: BufferType) -> Result<(usize, u32), Status> {
 
 /// Puts `value` in place of `length` bytes of a buffer at `start`. A start at or behind the
 /// end appends, `0, 0` prepends.
+///
+/// ```no_run
+/// use cofferdam_sdk::{BufferType, raw};
+///
+/// raw::set_buffer(BufferType::RequestBody, 0, usize::MAX, b"another body")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_buffer(
     buffer: BufferType,
     start: usize,
@@ -276,6 +355,13 @@ pub fn set_buffer(
 // === header maps ===
 
 /// The size of a map, as the host counts it.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// let bytes = raw::header_map_size(MapType::RequestHeaders)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn header_map_size(map: MapType) -> Result<usize, Status> {
     let mut size = 0;
     // SAFETY: `size` is writable and outlives the call.
@@ -284,6 +370,13 @@ pub fn header_map_size(map: MapType) -> Result<usize, Status> {
 }
 
 /// Every entry of a map.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// for (name, value) in raw::headers(MapType::RequestHeaders)? { /* … */ }
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn headers(map: MapType) -> Result<Pairs, Status> {
     let mut value = Value::none();
     // SAFETY: both places are writable and outlive the call.
@@ -294,6 +387,13 @@ pub fn headers(map: MapType) -> Result<Pairs, Status> {
 }
 
 /// Replaces a whole map.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// raw::set_headers(MapType::ResponseTrailers, &[("x-sum", "17")])?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     map: MapType,
     pairs: &[(N, V)],
@@ -304,6 +404,13 @@ pub fn set_headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 }
 
 /// The first value under a name; names are compared without case.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// let path = raw::header(MapType::RequestHeaders, ":path")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn header(map: MapType, name: &str) -> Result<Vec<u8>, Status> {
     let mut value = Value::none();
     // SAFETY: `name` is a live slice the host reads; both places are writable; all outlive
@@ -321,6 +428,13 @@ pub fn header(map: MapType, name: &str) -> Result<Vec<u8>, Status> {
 }
 
 /// Adds an entry and keeps those of the same name.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// raw::add_header(MapType::ResponseHeaders, "set-cookie", b"a=1")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: both are live slices the host only reads.
     Status::check(unsafe {
@@ -335,6 +449,13 @@ pub fn add_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> 
 }
 
 /// Leaves one entry of this name, with this value.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// raw::replace_header(MapType::RequestHeaders, "x-a", b"1")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn replace_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Status> {
     // SAFETY: both are live slices the host only reads.
     Status::check(unsafe {
@@ -349,6 +470,13 @@ pub fn replace_header(map: MapType, name: &str, value: &[u8]) -> Result<(), Stat
 }
 
 /// Removes every entry of this name; none is fine too.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MapType, raw};
+///
+/// raw::remove_header(MapType::ResponseHeaders, "server")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
     // SAFETY: `name` is a live slice the host only reads.
     Status::check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
@@ -357,12 +485,26 @@ pub fn remove_header(map: MapType, name: &str) -> Result<(), Status> {
 // === streams and contexts ===
 
 /// Resumes what was paused, once the current callback has returned.
+///
+/// ```no_run
+/// use cofferdam_sdk::{StreamType, raw};
+///
+/// raw::continue_stream(StreamType::HttpRequest)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn continue_stream(stream: StreamType) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_continue_stream(stream as u32) })
 }
 
 /// Resets an HTTP stream, or closes a connection.
+///
+/// ```no_run
+/// use cofferdam_sdk::{StreamType, raw};
+///
+/// raw::close_stream(StreamType::Downstream)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn close_stream(stream: StreamType) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_close_stream(stream as u32) })
@@ -370,6 +512,13 @@ pub fn close_stream(stream: StreamType) -> Result<(), Status> {
 
 /// Answers the request from here. `details` goes to the access log; a `grpc_status` turns
 /// the answer into one of gRPC where the request was.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// raw::send_local_response(403, "denied", &[("x-why", "no key")], b"no", None)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn send_local_response<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     status: u32,
     details: &str,
@@ -398,12 +547,26 @@ pub fn send_local_response<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 }
 
 /// Has the calls that follow act on another context, until the current callback returns.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// raw::set_effective_context(7)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_effective_context(context: u32) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Ends a context that had answered "not yet" to `proxy_on_done`.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// raw::done()?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn done() -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_done() })
@@ -413,6 +576,14 @@ pub fn done() -> Result<(), Status> {
 
 /// Sends an HTTP request to a cluster; the token comes back in
 /// `proxy_on_http_call_response`.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let headers = [(":method", "GET"), (":path", "/"), (":authority", "keys")];
+/// let token = raw::http_call("keys", &headers, b"", &[], 1_000)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn http_call<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     upstream: &str,
     headers: &[(N, V)],
@@ -443,6 +614,14 @@ pub fn http_call<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 
 /// Sends one gRPC message and expects one; the token comes back in `proxy_on_grpc_receive`
 /// or `proxy_on_grpc_close`.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let none: &[(&str, &str)] = &[];
+/// let token = raw::grpc_call(b"authz", "pkg.Authz", "Check", none, b"", 1_000)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn grpc_call<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     upstream: &[u8],
     service: &str,
@@ -475,6 +654,14 @@ pub fn grpc_call<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 }
 
 /// Opens a gRPC stream.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let none: &[(&str, &str)] = &[];
+/// let token = raw::grpc_stream(b"log", "pkg.Log", "Lines", none)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn grpc_stream<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     upstream: &[u8],
     service: &str,
@@ -502,6 +689,14 @@ pub fn grpc_stream<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 }
 
 /// Sends a message on a gRPC stream.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let token = 6;
+/// raw::grpc_send(token, b"a message", false)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn grpc_send(token: u32, message: &[u8], end_of_stream: bool) -> Result<(), Status> {
     // SAFETY: `message` is a live slice the host only reads.
     Status::check(unsafe {
@@ -515,12 +710,28 @@ pub fn grpc_send(token: u32, message: &[u8], end_of_stream: bool) -> Result<(), 
 }
 
 /// Resets a gRPC call or stream; nothing more comes from it.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let token = 6;
+/// raw::grpc_cancel(token)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn grpc_cancel(token: u32) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_grpc_cancel(token) })
 }
 
 /// Ends our side of a gRPC stream.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let token = 6;
+/// raw::grpc_close(token)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn grpc_close(token: u32) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_grpc_close(token) })
@@ -529,6 +740,13 @@ pub fn grpc_close(token: u32) -> Result<(), Status> {
 // === shared data and queues ===
 
 /// A shared value and its version.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let (value, version) = raw::shared_data("key")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
     let (mut value, mut cas) = (Value::none(), 0);
     // SAFETY: `key` is a live slice the host reads; all three places are writable; all
@@ -546,6 +764,14 @@ pub fn shared_data(key: &str) -> Result<(Vec<u8>, u32), Status> {
 }
 
 /// Stores a shared value if its version is still `cas`; 0 stores it in any case.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let (_, version) = raw::shared_data("key")?;
+/// raw::set_shared_data("key", b"new", version)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> {
     // SAFETY: both are live slices the host only reads.
     Status::check(unsafe {
@@ -554,6 +780,13 @@ pub fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), Status> 
 }
 
 /// Makes a queue, whose items are announced to this root context.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let queue = raw::register_shared_queue("lines")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn register_shared_queue(name: &str) -> Result<u32, Status> {
     let mut queue = 0;
     // SAFETY: `name` is a live slice the host reads; `queue` is writable.
@@ -564,6 +797,13 @@ pub fn register_shared_queue(name: &str) -> Result<u32, Status> {
 }
 
 /// Finds a queue of a VM; an empty id is this VM's.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let queue = raw::resolve_shared_queue("", "lines")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn resolve_shared_queue(vm_id: &str, name: &str) -> Result<u32, Status> {
     let mut queue = 0;
     // SAFETY: both are live slices the host reads; `queue` is writable.
@@ -580,12 +820,28 @@ pub fn resolve_shared_queue(vm_id: &str, name: &str) -> Result<u32, Status> {
 }
 
 /// Puts an item at the end of a queue.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let queue = 1;
+/// raw::enqueue_shared_queue(queue, b"one")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn enqueue_shared_queue(queue: u32, item: &[u8]) -> Result<(), Status> {
     // SAFETY: `item` is a live slice the host only reads.
     Status::check(unsafe { proxy_enqueue_shared_queue(queue, item.as_ptr(), item.len()) })
 }
 
 /// Takes the first item of a queue; [`Status::Empty`] when there is none.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let queue = 1;
+/// let item = raw::dequeue_shared_queue(queue)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn dequeue_shared_queue(queue: u32) -> Result<Vec<u8>, Status> {
     let mut value = Value::none();
     // SAFETY: both places are writable and outlive the call.
@@ -598,6 +854,13 @@ pub fn dequeue_shared_queue(queue: u32) -> Result<Vec<u8>, Status> {
 // === metrics ===
 
 /// The id of the metric with this name, made if need be.
+///
+/// ```no_run
+/// use cofferdam_sdk::{MetricType, raw};
+///
+/// let denied = raw::define_metric(MetricType::Counter, "denied")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
     let mut metric = 0;
     // SAFETY: `name` is a live slice the host reads; `metric` is writable.
@@ -608,18 +871,42 @@ pub fn define_metric(kind: MetricType, name: &str) -> Result<u32, Status> {
 }
 
 /// Adds to a counter or a gauge.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let denied = 4;
+/// raw::increment_metric(denied, 1)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn increment_metric(metric: u32, offset: i64) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_increment_metric(metric, offset) })
 }
 
 /// Sets a gauge, adds to a counter, samples a histogram.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let size = 6;
+/// raw::record_metric(size, 512)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn record_metric(metric: u32, value: u64) -> Result<(), Status> {
     // SAFETY: no pointer is involved.
     Status::check(unsafe { proxy_record_metric(metric, value) })
 }
 
 /// The value of a counter or a gauge.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// # let denied = 4;
+/// let so_far = raw::metric(denied)?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn metric(metric: u32) -> Result<u64, Status> {
     let mut value = 0;
     // SAFETY: `value` is writable and outlives the call.
@@ -630,6 +917,13 @@ pub fn metric(metric: u32) -> Result<u64, Status> {
 // === foreign functions ===
 
 /// Calls a function of this host by its name.
+///
+/// ```no_run
+/// use cofferdam_sdk::raw;
+///
+/// let packed = raw::call_foreign_function("compress", b"aaaa")?;
+/// # Ok::<(), cofferdam_sdk::Status>(())
+/// ```
 pub fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<Vec<u8>, Status> {
     let mut value = Value::none();
     // SAFETY: both are live slices the host reads; both places are writable; all outlive the

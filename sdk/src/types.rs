@@ -3,6 +3,13 @@
 use core::fmt;
 
 /// What a hostcall answered instead of OK.
+///
+/// ```
+/// use cofferdam_sdk::Status;
+///
+/// assert_eq!(Status::check(1), Err(Status::NotFound));
+/// assert_eq!(Status::NotFound.to_string(), "not found");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// No such key, header, buffer, property, queue, token.
@@ -35,6 +42,13 @@ pub enum Status {
 
 impl Status {
     /// The answer `code` of a hostcall, as a result.
+    ///
+    /// # Errors
+    /// Every answer but OK.
+    ///
+    /// ```
+    /// assert_eq!(cofferdam_sdk::Status::check(0), Ok(()));
+    /// ```
     pub const fn check(code: u32) -> Result<(), Self> {
         Err(match code {
             0 => return Ok(()),
@@ -78,6 +92,10 @@ impl fmt::Display for Status {
 impl core::error::Error for Status {}
 
 /// How important a line of the log is.
+///
+/// ```
+/// assert!(cofferdam_sdk::Level::Debug < cofferdam_sdk::Level::Warn);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -92,6 +110,11 @@ pub enum Level {
 
 impl Level {
     /// The level with this number; a host that logs nothing may answer 6.
+    ///
+    /// ```
+    /// use cofferdam_sdk::Level;
+    /// assert_eq!(Level::from_number(3), Some(Level::Warn));
+    /// ```
     pub const fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::Trace,
@@ -106,6 +129,10 @@ impl Level {
 }
 
 /// Which bytes a buffer call means.
+///
+/// ```
+/// assert_eq!(cofferdam_sdk::BufferType::RequestBody as u32, 0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -122,6 +149,10 @@ pub enum BufferType {
 }
 
 /// Which header map a call means.
+///
+/// ```
+/// assert_eq!(cofferdam_sdk::MapType::ResponseHeaders as u32, 2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -137,6 +168,10 @@ pub enum MapType {
 }
 
 /// Which direction of a stream a call means.
+///
+/// ```
+/// assert_eq!(cofferdam_sdk::StreamType::Downstream as u32, 2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -148,6 +183,10 @@ pub enum StreamType {
 }
 
 /// What a metric counts.
+///
+/// ```
+/// assert_eq!(cofferdam_sdk::MetricType::Histogram as u32, 2);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum MetricType {

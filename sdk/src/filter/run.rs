@@ -19,10 +19,13 @@ use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::result::Result;
 use crate::types::{Level, StreamType};
-use crate::{config, log_at, raw};
+use crate::{config, log_at, property, raw};
 
 /// How long a held body may show nothing before the host is looked at.
 const GUARD: Duration = Duration::from_secs(1);
+/// After so many looks a body that shows nothing is not waited for: Envoy does not tell of
+/// a response's body that it keeps.
+const LOOKS: u32 = 10;
 
 /// One configuration of a [`Function`].
 pub struct Runner<F: Function> {
@@ -41,6 +44,7 @@ pub struct Exchange<F: Function> {
     task: Option<Pending<Result<Response<F::Response>>>>,
     /// Looks whether the host holds, until it has been seen to.
     guard: Option<Rc<Sleeper>>,
+    looks: u32,
 }
 
 // === impl Runner ===
@@ -91,6 +95,7 @@ impl<F: Function> Plugin for Runner<F> {
             state: Rc::new(State::new()),
             task: None,
             guard: None,
+            looks: 0,
         }
     }
 
@@ -233,7 +238,8 @@ impl<F: Function> Exchange<F> {
             if !waits || side.size.get() > 0 {
                 continue;
             }
-            if raw::buffer_status(side.buffer).is_ok_and(|(size, _)| size > 0) {
+            self.looks += 1;
+            if self.looks >= LOOKS || keeps_body(side) {
                 side.not_held.set(true);
             } else {
                 self.guard = Some(self.scope.timers.wake_after(GUARD, self.scope.context));
@@ -252,6 +258,15 @@ impl<F: Function> Drop for Exchange<F> {
     fn drop(&mut self) {
         self.drop_guard();
     }
+}
+
+/// Whether the host has a body that it has not shown.
+fn keeps_body(side: &Side) -> bool {
+    if raw::buffer_status(side.buffer).is_ok_and(|(size, _)| size > 0) {
+        return true;
+    }
+    let size = |name| property::int(&["request", name]).unwrap_or(0);
+    side.stream == StreamType::HttpRequest && size("total_size") > size("headers_bytes")
 }
 
 const REQUEST: fn(&State) -> &Side = |state| &state.request;
