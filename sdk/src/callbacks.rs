@@ -51,6 +51,7 @@ pub use body::Body;
 pub use dispatch::{Callback, Dispatcher, Entry, Exports, Stream};
 
 use crate::callout::HttpCallResponse;
+use crate::grpc::GrpcResponse;
 use crate::headers::Headers;
 use crate::result::Error;
 
@@ -148,6 +149,9 @@ pub trait Plugin: Sized + 'static {
     /// `#[export(calls)]` in front of the plugin.
     fn on_http_call_response(&self, _token: u32, _response: HttpCallResponse) {}
 
+    /// Likewise to a gRPC call: `#[export(grpc)]`.
+    fn on_grpc_response(&self, _token: u32, _response: GrpcResponse) {}
+
     /// The plugin is to end. With `false` it goes on until [`crate::raw::done`].
     fn on_done(&self) -> bool {
         true
@@ -194,6 +198,9 @@ pub trait HttpFilter: Sized + 'static {
     /// The answer to a call that was begun in this exchange. The plugin says that there are
     /// such: `#[export(calls)]`.
     fn on_http_call_response(&mut self, _token: u32, _response: HttpCallResponse) {}
+
+    /// Likewise to a gRPC call: `#[export(grpc)]`.
+    fn on_grpc_response(&mut self, _token: u32, _response: GrpcResponse) {}
 
     /// The plugin has called [`wake`].
     fn on_wake(&mut self) {}
@@ -258,6 +265,9 @@ pub trait TcpFilter: Sized + 'static {
 
     /// The answer to a call that was begun in this connection.
     fn on_http_call_response(&mut self, _token: u32, _response: HttpCallResponse) {}
+
+    /// Likewise to a gRPC call: `#[export(grpc)]`.
+    fn on_grpc_response(&mut self, _token: u32, _response: GrpcResponse) {}
 
     /// The plugin has called [`wake`].
     fn on_wake(&mut self) {}

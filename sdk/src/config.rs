@@ -127,12 +127,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// As people read it: derived, this would bring half of `core::fmt` into every module.
-impl fmt::Debug for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+crate::result::debug_is_display!(ConfigError);
 
 impl core::error::Error for ConfigError {}
 

@@ -35,6 +35,7 @@
 //! | `Request<Held>` | also the whole body before the headers leave |
 //! | `Result<Response>`, `<Response<Body>>`, `<Response<Held>>` | likewise for the response |
 //! | an argument of type [`Http`] | ask other clusters over HTTP |
+//! | an argument of type [`Grpc`] | ask other clusters over gRPC |
 //! | an argument of type [`Clock`] | sleep, and bound what is waited for |
 //!
 //! What can no longer be changed has no method for it: a request that was forwarded is gone,
@@ -76,6 +77,7 @@
 mod body;
 mod combine;
 mod exchange;
+mod grpc;
 mod http;
 mod request;
 mod response;
@@ -89,6 +91,7 @@ use std::rc::Rc;
 pub use body::{BodyError, Chunk};
 pub use combine::{join, race};
 pub use exchange::Tools;
+pub use grpc::{Grpc, GrpcError};
 pub use http::{CallError, Http};
 pub use request::{Request, Streaming};
 pub use response::{Response, StreamingResponse};
@@ -229,8 +232,10 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 /// assert!(Clock::TICKS && !Clock::CALLS);
 /// ```
 pub trait Tool {
-    /// It needs the answers to calls.
+    /// It needs the answers to HTTP calls.
     const CALLS: bool;
+    /// It needs the answers to gRPC calls.
+    const GRPC: bool;
     /// It needs a timer.
     const TICKS: bool;
 

@@ -28,7 +28,7 @@ const NEW: u32 = u32::MAX;
 /// ```
 /// assert_eq!(cofferdam_sdk::kv::KvError::Contended.to_string(), "others were faster each time");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum KvError {
     /// Others have changed the value each time it was tried.
     Contended,
@@ -218,5 +218,7 @@ impl fmt::Display for KvError {
         }
     }
 }
+
+crate::result::debug_is_display!(KvError);
 
 impl core::error::Error for KvError {}

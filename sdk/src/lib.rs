@@ -38,6 +38,7 @@ pub mod config;
 pub mod cookie;
 pub mod filter;
 pub mod foreign;
+pub mod grpc;
 mod headers;
 pub mod kv;
 pub mod log;
@@ -55,6 +56,7 @@ mod types;
 
 pub use callout::{HttpCall, HttpCallResponse};
 pub use cofferdam_sdk_macros::{export, filter};
+pub use grpc::{GrpcCall, GrpcResponse, GrpcStatus};
 pub use headers::{HeaderValue, Headers};
 pub use pairs::{Pairs, decode_pairs, encode_pairs};
 pub use reply::Reply;
@@ -74,7 +76,8 @@ pub use types::{BufferType, Level, MapType, MetricType, Status, StreamType};
 pub mod prelude {
     pub use crate::callout::HttpCall;
     pub use crate::config::Schema;
-    pub use crate::filter::{Body, Clock, Held, Http, Request, Response, join, race};
+    pub use crate::filter::{Body, Clock, Grpc, Held, Http, Request, Response, join, race};
+    pub use crate::grpc::GrpcCall;
     pub use crate::{Error, Result, debug, error, filter, info, trace, warn};
 }
 

@@ -40,6 +40,19 @@ enum Kind {
 /// ```
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
+/// `Debug` as people read an error: derived, it would bring half of `core::fmt` into every
+/// module that may fail.
+macro_rules! debug_is_display {
+    ($error:ty) => {
+        impl ::std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use debug_is_display;
+
 impl Error {
     /// An error that says `text`.
     ///

@@ -294,7 +294,7 @@ fn an_error_is_logged_and_follows_the_policy() {
     let (status, mut tester) = asking("nowhere");
     assert_eq!(status, 503);
     let said = tester.logs().join("\n");
-    assert!(said.contains("no cluster \"nowhere\" to call"), "{said}");
+    assert!(said.contains("no cluster `nowhere` to call"), "{said}");
     tester.no_leaks();
 }
 
@@ -408,7 +408,7 @@ fn work_goes_on_beside_all_exchanges() {
         tester
             .logs()
             .join("\n")
-            .contains("no cluster \"keys\" to call")
+            .contains("no cluster `keys` to call")
     );
     tester.cluster("keys", |_| Reply::new(200));
     tester.advance(Duration::from_secs(150));
@@ -507,4 +507,48 @@ fn data_queues_and_properties_are_the_hosts() {
             format!("6 false Some([120, 120]) {rest}"),
         ]
     );
+}
+
+mod remote {
+    use super::*;
+
+    #[filter]
+    pub(crate) async fn remote(request: Request, grpc: Grpc, clock: Clock) -> Result<Response> {
+        let cluster = request.headers().get("x-ask").unwrap_or_default();
+        let call = GrpcCall::new(&cluster.lossy(), "pkg.Echo", "Say").message(*b"hello");
+        let echoed = clock
+            .timeout(Duration::from_secs(1), grpc.call(call))
+            .await??;
+        let mut response = request.forward().await?;
+        response.headers_mut().set("x-echo", echoed)?;
+        Ok(response)
+    }
+}
+
+#[test]
+fn a_grpc_call_is_awaited() {
+    let mut tester = Tester::of::<remote::remote>("");
+    tester.grpc_cluster("echo", |method, message| {
+        assert_eq!(method, "pkg.Echo/Say");
+        Ok(message.to_ascii_uppercase())
+    });
+    tester.grpc_cluster("shut", |_, _| {
+        Err(cofferdam_sdk::GrpcStatus::new(16, "who?"))
+    });
+    let answer = tester.get("/").header("x-ask", "echo").send();
+    assert_eq!(
+        (answer.status(), answer.header("x-echo")),
+        (200, Some("HELLO"))
+    );
+    for (cluster, said) in [
+        ("shut", "gRPC status 16: who?"),
+        ("nowhere", "no cluster `nowhere` to call"),
+    ] {
+        assert_eq!(
+            tester.get("/").header("x-ask", cluster).send().status(),
+            500
+        );
+        assert!(tester.logs().join("\n").contains(said));
+    }
+    tester.no_leaks();
 }

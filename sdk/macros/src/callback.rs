@@ -46,6 +46,12 @@ callbacks! {
             => proxy_on_http_call_response(root, token, headers, size, trailers)
             = http_call_response(root, token, [headers, size, trailers]);
     }
+    GRPC {
+        on_grpc_response => proxy_on_grpc_receive(root, token, size)
+            = grpc_receive(root, token, size);
+        on_grpc_response => proxy_on_grpc_close(root, token, status)
+            = grpc_close(root, token, status);
+    }
     HTTP {
         on_request_headers => proxy_on_request_headers(id, _count, end) -> u32
             = request_headers(id, end != 0);

@@ -5,22 +5,29 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, ImplItem, ItemImpl, Result, Token, Type};
 
-use crate::callback::{ALWAYS, CALLS, Callback, HTTP, PLUGIN, TCP};
+use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN, TCP};
 
 /// What stands in the attribute's brackets.
 #[derive(Default)]
 pub(crate) struct Options {
     calls: bool,
+    grpc: bool,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut options = Self::default();
         for word in input.parse_terminated(Ident::parse, Token![,])? {
-            if word != "calls" {
-                return Err(Error::new(word.span(), "the one option is `calls`"));
+            match word.to_string().as_str() {
+                "calls" => options.calls = true,
+                "grpc" => options.grpc = true,
+                _ => {
+                    return Err(Error::new(
+                        word.span(),
+                        "the options are `calls` and `grpc`",
+                    ));
+                }
             }
-            options.calls = true;
         }
         Ok(options)
     }
@@ -76,15 +83,20 @@ fn plugin(options: &Options, item: &ItemImpl) -> TokenStream {
     if options.calls {
         callbacks.extend(CALLS);
     }
-    let calls = options.calls;
+    if options.grpc {
+        callbacks.extend(GRPC);
+    }
+    let Options { calls, grpc } = options;
     let exports = exports(plugin, &quote!(#plugin), &callbacks);
     let wants_calls = !written(item, CALLS).is_empty();
+    let wants_grpc = !written(item, GRPC).is_empty();
     quote! {
         #[cfg(target_arch = "wasm32")]
         ::cofferdam_sdk::abi!(::cofferdam_sdk::log::set_panic_hook);
 
         impl ::cofferdam_sdk::callbacks::Entry for #plugin {
             const CALLS: bool = #calls;
+            const GRPC: bool = #grpc;
 
             fn with<R>(call: impl FnOnce(&::cofferdam_sdk::callbacks::Dispatcher<Self>) -> R) -> R {
                 ::std::thread_local! {
@@ -94,7 +106,10 @@ fn plugin(options: &Options, item: &ItemImpl) -> TokenStream {
                 MODULE.with(call)
             }
         }
-        const _: () = assert!(#calls || !#wants_calls, "on_http_call_response is never called: write #[export(calls)]");
+        const _: () = {
+            assert!(#calls || !#wants_calls, "nothing calls on_http_call_response: #[export(calls)]");
+            assert!(#grpc || !#wants_grpc, "nothing calls on_grpc_response: #[export(grpc)]");
+        };
         #exports
     }
 }
@@ -104,6 +119,7 @@ fn stream(item: &ItemImpl, list: &'static [Callback], of: &TokenStream) -> Token
     let plugin = quote!(<#stream as ::cofferdam_sdk::callbacks::#of>::Plugin);
     let exports = exports(stream, &plugin, &written(item, list));
     let wants_calls = !written(item, CALLS).is_empty();
+    let wants_grpc = !written(item, GRPC).is_empty();
     quote! {
         impl ::cofferdam_sdk::callbacks::Stream for #stream {
             fn wake(&mut self) {
@@ -114,14 +130,24 @@ fn stream(item: &ItemImpl, list: &'static [Callback], of: &TokenStream) -> Token
                 ::cofferdam_sdk::callbacks::#of::on_http_call_response(self, token, response);
             }
 
+            fn grpc_response(&mut self, token: u32, response: ::cofferdam_sdk::GrpcResponse) {
+                ::cofferdam_sdk::callbacks::#of::on_grpc_response(self, token, response);
+            }
+
             fn log(&mut self) {
                 ::cofferdam_sdk::callbacks::#of::on_log(self);
             }
         }
-        const _: () = assert!(
-            <#plugin as ::cofferdam_sdk::callbacks::Entry>::CALLS || !#wants_calls,
-            "on_http_call_response is never called: write #[export(calls)] in front of the Plugin",
-        );
+        const _: () = {
+            assert!(
+                <#plugin as ::cofferdam_sdk::callbacks::Entry>::CALLS || !#wants_calls,
+                "nothing calls on_http_call_response: write #[export(calls)] before the Plugin",
+            );
+            assert!(
+                <#plugin as ::cofferdam_sdk::callbacks::Entry>::GRPC || !#wants_grpc,
+                "nothing calls on_grpc_response: write #[export(grpc)] before the Plugin",
+            );
+        };
         #exports
     }
 }

@@ -9,7 +9,7 @@ use syn::{
     ReturnType, Token, Type,
 };
 
-use crate::callback::{ALWAYS, CALLS, Callback, HTTP, PLUGIN};
+use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN};
 
 /// What stands in the attribute's brackets.
 #[derive(Default)]
@@ -177,6 +177,10 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
     if calls {
         callbacks.extend(CALLS);
     }
+    let grpc = has_tool("Grpc");
+    if grpc {
+        callbacks.extend(GRPC);
+    }
     let (request_marker, response_marker) = (&request.marker, &response.marker);
     let functions = callbacks
         .iter()
@@ -224,8 +228,9 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
         quote! {
             assert!(
                 (!<#tool as ::cofferdam_sdk::filter::Tool>::CALLS || #calls)
+                    && (!<#tool as ::cofferdam_sdk::filter::Tool>::GRPC || #grpc)
                     && (!<#tool as ::cofferdam_sdk::filter::Tool>::TICKS || #ticks),
-                "write Http or Clock in the signature, and not another name for it",
+                "write Http, Grpc or Clock in the signature, and not another name for it",
             );
         }
     });

@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use super::{Action, Body, Data, Head, HttpFilter, Peer, Plugin, TcpFilter};
 use crate::callout::HttpCallResponse;
+use crate::grpc::{GrpcResponse, GrpcStatus};
 use crate::headers::Headers;
 use crate::types::{BufferType, Level, MapType};
-use crate::{ambient, log, raw};
+use crate::{ambient, grpc, log, raw};
 
 /// All contexts of one module.
 ///
@@ -30,8 +31,10 @@ struct Place<P: Plugin> {
 
 /// Where the [`Dispatcher`] of a plugin is; written by [`export`](crate::export).
 pub trait Entry: Plugin {
-    /// Whether answers to calls are exported.
+    /// Whether answers to HTTP calls are exported.
     const CALLS: bool;
+    /// Whether answers to gRPC calls are.
+    const GRPC: bool;
 
     /// Lends the one dispatcher of the module.
     fn with<R>(call: impl FnOnce(&Dispatcher<Self>) -> R) -> R;
@@ -44,6 +47,9 @@ pub trait Stream {
 
     /// A call it has begun is answered.
     fn http_call_response(&mut self, token: u32, response: HttpCallResponse);
+
+    /// Likewise a gRPC call.
+    fn grpc_response(&mut self, token: u32, response: GrpcResponse);
 
     /// It is over.
     fn log(&mut self);
@@ -201,6 +207,29 @@ impl<P: Plugin> Dispatcher<P> {
             self.call_plugin(root, |plugin| plugin.on_http_call_response(token, response));
         } else if raw::set_effective_context(owner).is_ok() {
             self.call_stream(owner, |stream| stream.http_call_response(token, response));
+        }
+        self.wake();
+    }
+
+    /// `proxy_on_grpc_receive`: of a call's answer there is one message.
+    pub fn grpc_receive(&self, root: u32, token: u32, size: u32) {
+        self.grpc_response(root, token, || Ok(grpc::take_message(size)));
+    }
+
+    /// `proxy_on_grpc_close`: the call has failed, if it has not been answered before.
+    pub fn grpc_close(&self, root: u32, token: u32, status: u32) {
+        self.grpc_response(root, token, || Err(GrpcStatus::take(status)));
+    }
+
+    fn grpc_response(&self, root: u32, token: u32, response: impl FnOnce() -> GrpcResponse) {
+        let Some(owner) = ambient::ended(token) else {
+            return;
+        };
+        let response = response();
+        if owner == root {
+            self.call_plugin(root, |plugin| plugin.on_grpc_response(token, response));
+        } else if raw::set_effective_context(owner).is_ok() {
+            self.call_stream(owner, |stream| stream.grpc_response(token, response));
         }
         self.wake();
     }

@@ -16,7 +16,7 @@ use crate::types::Status;
 /// let error = BodyError::TooLarge { limit: 1024 };
 /// assert_eq!(error.to_string(), "a body of more than 1024 bytes");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum BodyError {
     /// There is more than was asked for. What has come still waits.
     TooLarge {
@@ -206,5 +206,7 @@ impl fmt::Display for BodyError {
         }
     }
 }
+
+crate::result::debug_is_display!(BodyError);
 
 impl core::error::Error for BodyError {}

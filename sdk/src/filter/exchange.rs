@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use super::time::Timers;
 use crate::callbacks::Body;
 use crate::callout::HttpCallResponse;
+use crate::grpc::GrpcResponse;
 use crate::raw;
 use crate::types::{BufferType, StreamType};
 
@@ -56,11 +58,39 @@ pub(super) struct Side {
     pub(super) stream: StreamType,
 }
 
+/// What a call may come to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Http(HttpCallResponse),
+    Grpc(GrpcResponse),
+}
+
 /// An answer that somebody waits for.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    pub(super) answer: Option<HttpCallResponse>,
-    pub(super) waker: Option<Waker>,
+    answer: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+/// A call that can be waited for.
+pub(super) trait Asked {
+    /// What the wait comes to.
+    type Output;
+
+    /// Its token; or what the wait comes to at once.
+    fn send(&self) -> Result<u32, Self::Output>;
+
+    fn answered(answer: Answer) -> Self::Output;
+
+    /// Nobody waits any more.
+    fn forget(token: u32);
+}
+
+/// The wait for one answer. Dropped before it comes, nobody waits for it any more.
+pub(super) struct Waiting<C: Asked> {
+    scope: Rc<Scope>,
+    call: C,
+    sent: Option<(u32, Rc<RefCell<Slot>>)>,
 }
 
 /// On whose behalf calls and timers are: an exchange, or what runs beside them.
@@ -177,7 +207,7 @@ impl Scope {
     }
 
     /// The answer to a call has come.
-    pub(super) fn answered(&self, token: u32, answer: HttpCallResponse) {
+    pub(super) fn answered(&self, token: u32, answer: Answer) {
         let slot = {
             let mut calls = self.calls.borrow_mut();
             let place = calls.iter().position(|(call, _)| *call == token);
@@ -190,6 +220,59 @@ impl Scope {
                 slot.waker.take()
             };
             waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl<C: Asked> Waiting<C> {
+    pub(super) const fn new(scope: Rc<Scope>, call: C) -> Self {
+        Self {
+            scope,
+            call,
+            sent: None,
+        }
+    }
+}
+
+impl<C: Asked + Unpin> Future for Waiting<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let Some((_, slot)) = &self.sent else {
+            let token = match self.call.send() {
+                Ok(token) => token,
+                Err(output) => return Poll::Ready(output),
+            };
+            let slot = Rc::new(RefCell::new(Slot {
+                answer: None,
+                waker: Some(cx.waker().clone()),
+            }));
+            self.scope.calls.borrow_mut().push((token, slot.clone()));
+            self.sent = Some((token, slot));
+            return Poll::Pending;
+        };
+        let mut slot = slot.borrow_mut();
+        match slot.answer.take() {
+            Some(answer) => Poll::Ready(C::answered(answer)),
+            None => {
+                slot.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<C: Asked> Drop for Waiting<C> {
+    fn drop(&mut self) {
+        if let Some((token, _)) = self.sent {
+            let mut calls = self.scope.calls.borrow_mut();
+            let before = calls.len();
+            calls.retain(|(call, _)| *call != token);
+            if calls.len() < before {
+                C::forget(token);
+            }
         }
     }
 }

@@ -1,14 +1,11 @@
 //! Waiting for answers of other clusters.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use super::Tool;
-use super::exchange::{Scope, Slot, Tools};
+use super::exchange::{Answer, Asked, Scope, Tools, Waiting};
 use crate::callout::{self, HttpCall, HttpCallResponse};
 use crate::types::Status;
 
@@ -41,7 +38,7 @@ pub struct Http {
 /// use cofferdam_sdk::filter::CallError;
 /// assert_eq!(CallError::NoAnswer.to_string(), "no answer");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum CallError {
     /// The host knows no cluster of that name, or finds the request malformed.
     NoCluster(String),
@@ -50,13 +47,6 @@ pub enum CallError {
     /// The other end, or the time, broke it off. Most hosts make answers of 503 and 504 of
     /// that instead, as Envoy does.
     NoAnswer,
-}
-
-/// The wait for one answer. Dropped before it comes, nobody waits for it any more.
-struct Call {
-    scope: Rc<Scope>,
-    call: HttpCall,
-    sent: Option<(u32, Rc<RefCell<Slot>>)>,
 }
 
 // === impl Http ===
@@ -78,16 +68,13 @@ impl Http {
         &self,
         call: HttpCall,
     ) -> impl Future<Output = Result<HttpCallResponse, CallError>> + use<> {
-        Call {
-            scope: self.scope.clone(),
-            call,
-            sent: None,
-        }
+        Waiting::new(self.scope.clone(), call)
     }
 }
 
 impl Tool for Http {
     const CALLS: bool = true;
+    const GRPC: bool = false;
     const TICKS: bool = false;
 
     fn of(tools: &Tools) -> Self {
@@ -103,55 +90,27 @@ impl fmt::Debug for Http {
     }
 }
 
-// === impl Call ===
-
-impl Future for Call {
+impl Asked for HttpCall {
     type Output = Result<HttpCallResponse, CallError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some((_, slot)) = &self.sent else {
-            let token = match self.call.send() {
-                Ok(token) => token,
-                Err(Status::BadArgument) => {
-                    let cluster = self.call.cluster().to_owned();
-                    return Poll::Ready(Err(CallError::NoCluster(cluster)));
-                }
-                Err(status) => return Poll::Ready(Err(CallError::NotSent(status))),
-            };
-            let slot = Rc::new(RefCell::new(Slot {
-                answer: None,
-                waker: Some(cx.waker().clone()),
-            }));
-            self.scope.calls.borrow_mut().push((token, slot.clone()));
-            self.sent = Some((token, slot));
-            return Poll::Pending;
-        };
-        let answer = {
-            let mut slot = slot.borrow_mut();
-            let answer = slot.answer.take();
-            if answer.is_none() {
-                slot.waker = Some(cx.waker().clone());
-            }
-            answer
-        };
+    fn send(&self) -> Result<u32, Self::Output> {
+        Self::send(self).map_err(|status| {
+            Err(match status {
+                Status::BadArgument => CallError::NoCluster(self.cluster().to_owned()),
+                status => CallError::NotSent(status),
+            })
+        })
+    }
+
+    fn answered(answer: Answer) -> Self::Output {
         match answer {
-            Some(answer) if answer.headers().is_empty() => Poll::Ready(Err(CallError::NoAnswer)),
-            Some(answer) => Poll::Ready(Ok(answer)),
-            None => Poll::Pending,
+            Answer::Http(answer) if !answer.headers().is_empty() => Ok(answer),
+            _ => Err(CallError::NoAnswer),
         }
     }
-}
 
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Some((token, _)) = self.sent {
-            let mut calls = self.scope.calls.borrow_mut();
-            let before = calls.len();
-            calls.retain(|(call, _)| *call != token);
-            if calls.len() < before {
-                callout::forget(token);
-            }
-        }
+    fn forget(token: u32) {
+        callout::forget(token);
     }
 }
 
@@ -160,11 +119,13 @@ impl Drop for Call {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoCluster(name) => write!(f, "no cluster {name:?} to call"),
+            Self::NoCluster(name) => write!(f, "no cluster `{name}` to call"),
             Self::NotSent(status) => write!(f, "a call could not be sent: {status}"),
             Self::NoAnswer => f.write_str("no answer"),
         }
     }
 }
+
+crate::result::debug_is_display!(CallError);
 
 impl core::error::Error for CallError {}

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::exchange::{Gate, Scope, Side, State, Tools};
+use super::exchange::{Answer, Gate, Scope, Side, State, Tools};
 use super::time::{Sleeper, Timers};
 use super::{BodyKind, Function, OnError, Pending, Request, Response};
 use crate::callbacks::{self, Action, Body, Data, Head, HttpFilter, Plugin, Stream};
 use crate::callout::HttpCallResponse;
+use crate::grpc::GrpcResponse;
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::result::Result;
@@ -105,7 +106,12 @@ impl<F: Function> Plugin for Runner<F> {
     }
 
     fn on_http_call_response(&self, token: u32, response: HttpCallResponse) {
-        self.scope.answered(token, response);
+        self.scope.answered(token, Answer::Http(response));
+        self.poll_background();
+    }
+
+    fn on_grpc_response(&self, token: u32, response: GrpcResponse) {
+        self.scope.answered(token, Answer::Grpc(response));
         self.poll_background();
     }
 }
@@ -331,7 +337,12 @@ impl<F: Function> Stream for Exchange<F> {
     }
 
     fn http_call_response(&mut self, token: u32, response: HttpCallResponse) {
-        self.scope.answered(token, response);
+        self.scope.answered(token, Answer::Http(response));
+        self.go_on();
+    }
+
+    fn grpc_response(&mut self, token: u32, response: GrpcResponse) {
+        self.scope.answered(token, Answer::Grpc(response));
         self.go_on();
     }
 

@@ -38,7 +38,7 @@ pub struct Clock {
 /// ```
 /// assert_eq!(cofferdam_sdk::filter::Elapsed.to_string(), "the time is up");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
 /// Those who sleep, and the timer that is set for the first of them.
@@ -122,6 +122,7 @@ impl Clock {
 
 impl Tool for Clock {
     const CALLS: bool = false;
+    const GRPC: bool = false;
     const TICKS: bool = true;
 
     fn of(tools: &Tools) -> Self {
@@ -253,5 +254,7 @@ impl fmt::Display for Elapsed {
         f.write_str("the time is up")
     }
 }
+
+crate::result::debug_is_display!(Elapsed);
 
 impl core::error::Error for Elapsed {}

@@ -7,18 +7,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::callout::{Callout, HttpCall};
+use cofferdam_abi::callout::{Callout, GrpcCall, GrpcEvent, HttpCall};
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::testing::{Engine, RecordingHost};
 use cofferdam_abi::{
-    AbiVersion, FilterHandle, HttpOutcome, Module, Plugin, RootEffect, RootId, Target, Token, Vm,
-    VmSettings,
+    AbiVersion, FilterHandle, HttpOutcome, Module, Plugin, RootEffect, RootId, Target, Token, Trap,
+    Vm, VmSettings,
 };
 
 use super::guest;
 use super::message::{Seen, headers, pairs};
 use crate::callbacks::{self, Exports};
 use crate::filter::{BodyKind, Function, Runner};
+use crate::grpc::{GrpcResponse, GrpcStatus};
 use crate::reply::Reply;
 
 /// A filter, and everything around it.
@@ -32,12 +33,13 @@ pub struct Tester {
     pub(super) vm: Rc<RefCell<Vm>>,
     pub(super) root: RootId,
     clusters: BTreeMap<String, Cluster>,
+    grpc: BTreeMap<String, GrpcMethod>,
     pub(super) upstream: Box<dyn FnMut(&Seen) -> Reply>,
     pub(super) properties: Properties,
     pub(super) piece: usize,
     pub(super) hostile: bool,
     timer: Option<Timer>,
-    answers: Vec<(Duration, Token, HttpOutcome)>,
+    answers: Vec<(Duration, Token, Outcome)>,
 }
 
 pub(super) type Properties = Vec<(Vec<Vec<u8>>, Vec<u8>)>;
@@ -45,6 +47,15 @@ pub(super) type Properties = Vec<(Vec<Vec<u8>>, Vec<u8>)>;
 struct Cluster {
     delay: Duration,
     answer: Asked,
+}
+
+/// A service, and what it makes of a method and a message.
+type GrpcMethod = Box<dyn FnMut(&str, &[u8]) -> GrpcResponse>;
+
+/// What becomes of a call.
+enum Outcome {
+    Http(HttpOutcome),
+    Grpc(GrpcResponse),
 }
 
 type Asked = Box<dyn FnMut(&Seen) -> Option<Reply>>;
@@ -194,6 +205,7 @@ impl Tester {
             vm: Rc::new(RefCell::new(vm)),
             root,
             clusters: BTreeMap::new(),
+            grpc: BTreeMap::new(),
             upstream: Box::new(|_| Reply::new(200)),
             properties: Vec::new(),
             piece: usize::MAX,
@@ -214,6 +226,9 @@ impl Tester {
         twin.hostile = false;
         for name in self.clusters.keys() {
             twin.cluster(name, |_| Reply::new(200));
+        }
+        for name in self.grpc.keys() {
+            twin.grpc_cluster(name, |_, _| Ok(Vec::new()));
         }
         twin.settle();
         Some(twin)
@@ -251,6 +266,34 @@ impl Tester {
         self.host.clusters.borrow_mut().push(name.to_owned());
         self.clusters
             .insert(name.to_owned(), Cluster { delay, answer });
+    }
+
+    /// A cluster of that name that speaks gRPC: `answer` is given `package.Service/Method`
+    /// and the message.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::{GrpcStatus, testing::Tester};
+    /// # #[filter] async fn ask(request: Request, grpc: Grpc) -> Result<Response> {
+    /// #     match grpc.call(GrpcCall::new("authz", "pkg.Authz", "Check").message(b"me")).await {
+    /// #         Ok(_) => request.forward().await,
+    /// #         Err(error) => Ok(Response::new(403).with_body(error.to_string())),
+    /// #     }
+    /// # }
+    /// let mut tester = Tester::of::<ask>("");
+    /// tester.grpc_cluster("authz", |method, message| {
+    ///     assert_eq!((method, message), ("pkg.Authz/Check", &b"me"[..]));
+    ///     Err(GrpcStatus::new(7, "not you"))
+    /// });
+    /// assert_eq!(tester.get("/").send().text(), "gRPC status 7: not you");
+    /// ```
+    pub fn grpc_cluster(
+        &mut self,
+        name: &str,
+        answer: impl FnMut(&str, &[u8]) -> GrpcResponse + 'static,
+    ) {
+        self.host.clusters.borrow_mut().push(name.to_owned());
+        self.grpc.insert(name.to_owned(), Box::new(answer));
     }
 
     /// What the upstream answers; 200 without a body, if nothing else is said.
@@ -406,8 +449,14 @@ impl Tester {
                     });
                 }
                 RootEffect::Call { token, call, .. } => {
-                    if let Callout::Http(call) = *call {
-                        self.call(token, &call);
+                    let now = self.host.now.get();
+                    match *call {
+                        Callout::Http(call) => self.call(token, &call),
+                        Callout::Grpc(call) => {
+                            let outcome = Outcome::Grpc(self.call_grpc(&call));
+                            self.answers.push((now, token, outcome));
+                        }
+                        Callout::Redis(_) => {}
                     }
                 }
                 RootEffect::Cancel { token, .. } => {
@@ -425,10 +474,7 @@ impl Tester {
             body: call.body.to_vec(),
             trailers: call.trailers.as_ref().map(pairs).unwrap_or_default(),
         };
-        let name = match &call.target {
-            Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
-            other => other.to_string(),
-        };
+        let name = cluster_name(&call.target);
         let (delay, answer) = match self.clusters.get_mut(&name) {
             Some(cluster) => (cluster.delay, (cluster.answer)(&seen)),
             None => (Duration::ZERO, None),
@@ -437,8 +483,33 @@ impl Tester {
             Some(timeout) if timeout <= delay => (timeout, HttpOutcome::Timeout),
             _ => (delay, answer.map_or(HttpOutcome::NoEndpoint, outcome)),
         };
-        self.answers
-            .push((self.host.now.get() + delay, token, outcome));
+        let at = self.host.now.get() + delay;
+        self.answers.push((at, token, Outcome::Http(outcome)));
+    }
+
+    fn call_grpc(&mut self, call: &GrpcCall) -> GrpcResponse {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let method = format!("{}/{}", text(&call.service), text(&call.method));
+        match self.grpc.get_mut(&cluster_name(&call.target)) {
+            Some(answer) => answer(&method, call.message.as_deref().unwrap_or_default()),
+            None => Err(GrpcStatus::new(14, "no endpoint")),
+        }
+    }
+
+    fn deliver(&self, token: Token, outcome: Outcome) -> Result<(), Trap> {
+        let mut vm = self.vm.borrow_mut();
+        let (status, message) = match outcome {
+            Outcome::Http(outcome) => return vm.http_call_response(token, outcome),
+            Outcome::Grpc(Ok(message)) => {
+                vm.grpc_event(token, GrpcEvent::Message(message.into()))?;
+                (0, Bytes::new())
+            }
+            Outcome::Grpc(Err(status)) => {
+                let message = Bytes::copy_from_slice(status.message().as_bytes());
+                (status.code(), message)
+            }
+        };
+        vm.grpc_event(token, GrpcEvent::Closed { status, message })
     }
 
     /// Brings the next event there is until then: an answer, or the timer's.
@@ -463,7 +534,7 @@ impl Tester {
         let _ = match place {
             Some(place) => {
                 let (_, token, outcome) = self.answers.remove(place);
-                self.vm.borrow_mut().http_call_response(token, outcome)
+                self.deliver(token, outcome)
             }
             None => {
                 let now = self.host.now.get();
@@ -474,6 +545,13 @@ impl Tester {
             }
         };
         true
+    }
+}
+
+fn cluster_name(target: &Target) -> String {
+    match target {
+        Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
+        other => other.to_string(),
     }
 }
 
