@@ -12,6 +12,7 @@
 //! | [`World`] | VMs that plugins share, roots, timers, callouts, and what becomes of a filter that crashed |
 //! | [`Request`] | one exchange: what the client sends, and when |
 //! | [`Upstream`] | who answers it |
+//! | [`Connected`] | what became of a TCP connection ([`World::connection`]) |
 //! | [`Peers`] | who answers callouts |
 //! | [`TestHost`] | what filters write: records, metrics, remarks of the host |
 
@@ -21,6 +22,7 @@ mod exchange;
 mod facts;
 mod host;
 mod message;
+mod tcp;
 mod world;
 
 #[cfg(feature = "wasmi")]
@@ -29,4 +31,5 @@ pub use exchange::{Piece, Reply, Request, Script, Seen, Upstream};
 pub use facts::{Facts, Properties};
 pub use host::{QueueNews, Record, TestHost, cpu_time};
 pub use message::Message;
+pub use tcp::Connected;
 pub use world::{Events, GrpcStream, OnFailure, Peers, Role, Spec, World};

@@ -7,7 +7,7 @@
 //! costs the next start its head start, and nothing now.
 
 mod directory;
-mod location;
+pub(crate) mod location;
 
 use std::collections::HashSet;
 use std::fmt::Display;

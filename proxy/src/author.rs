@@ -2,9 +2,13 @@
 //!
 //! | command | what it does |
 //! |---|---|
+//! | [`new`] | a folder with a filter that builds and has tests |
+//! | [`build`] | source becomes a `.wasm`: finds the compiler, checks what came of it |
 //! | [`test`] | cases in files, against a `.wasm`, on each engine, in virtual time |
 //!
 //! None of them is on the way of a request. Filters run in the state machine that the proxy
 //! itself embeds, by [`cofferdam_abi::harness`].
 
+pub mod build;
+pub mod new;
 pub mod test;

@@ -74,6 +74,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a folder with a new filter in it
+    New(author::new::Options),
+    /// Build a filter: NAME.wasm in its folder, and nothing else outside its target directory
+    Build(author::build::Options),
     /// Run cases from files against a filter, on each engine
     Test(author::test::Options),
     /// Make native code of filters before anybody waits for it, and keep it
@@ -130,6 +134,11 @@ fn main() -> ExitCode {
         Command::Run { config } => run(&config),
         Command::Check { config } => check(&config),
         Command::Inspect { file, json } => inspect_module(&file, json),
+        Command::New(options) => match author::new::run(&options) {
+            Ok(said) => print(&said),
+            Err(failure) => fail(&failure),
+        },
+        Command::Build(options) => build(&options),
         Command::Test(options) => test(&options),
         Command::Compile(options) => compile_modules(&options),
         #[cfg(feature = "compiler")]
@@ -188,6 +197,27 @@ fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
         Err(error) => {
             eprintln!("{}: {error}", file.display());
             USAGE.into()
+        }
+    }
+}
+
+fn build(options: &author::build::Options) -> ExitCode {
+    match author::build::run(options) {
+        Ok(built) => print(&built.summary),
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &author::build::Failure) -> ExitCode {
+    use author::build::Failure;
+    match failure {
+        Failure::Unusable(what) => {
+            eprintln!("{what}");
+            USAGE.into()
+        }
+        Failure::Unavailable(what) => {
+            eprintln!("{what}");
+            UNAVAILABLE.into()
         }
     }
 }

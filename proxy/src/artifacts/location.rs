@@ -23,15 +23,17 @@ pub(crate) fn default_directory(of: &Surroundings) -> Option<PathBuf> {
         let first = std::env::split_paths(list).next()?;
         absolute(first.as_os_str()).map(|folder| folder.join("artifacts"))
     });
-    let shared = || {
-        let caches = of.cache_home.as_deref().and_then(absolute);
-        let caches = caches.or_else(|| match of.root {
-            true => Some(PathBuf::from("/var/cache")),
-            false => Some(of.home.as_deref().and_then(absolute)?.join(".cache")),
-        });
-        Some(caches?.join("cofferdam/artifacts"))
-    };
-    service.or_else(shared)
+    service.or_else(|| Some(caches(of)?.join("artifacts")))
+}
+
+/// Our folder among the caches of whoever runs this; `None` where nothing says where they are.
+pub(crate) fn caches(of: &Surroundings) -> Option<PathBuf> {
+    let caches = of.cache_home.as_deref().and_then(absolute);
+    let caches = caches.or_else(|| match of.root {
+        true => Some(PathBuf::from("/var/cache")),
+        false => Some(of.home.as_deref().and_then(absolute)?.join(".cache")),
+    });
+    Some(caches?.join("cofferdam"))
 }
 
 /// The XDG specification has relative ones ignored, and so it is with all three.

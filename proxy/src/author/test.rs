@@ -25,7 +25,7 @@ use cofferdam_abi::harness::Engine;
 #[derive(Debug, Args)]
 pub struct Options {
     /// Files of cases: YAML, or the textproto of Google's plugin tester (.textpb, .textproto)
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", default_value = "tests.yaml")]
     files: Vec<PathBuf>,
     /// The filter, whatever the files say
     #[arg(long, value_name = "FILE.wasm")]

@@ -1,5 +1,7 @@
 //! The commands for those who write filters.
 
+mod build;
+mod new;
 mod test;
 mod textproto;
 

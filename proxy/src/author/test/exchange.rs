@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_abi::callout::{HttpCall, HttpOutcome, Target};
 use cofferdam_abi::harness::{
-    Engine, Message, Peers, Piece, Record, Reply, Request, Script, Seen, TestHost, Upstream, World,
+    Connected, Engine, Message, Peers, Piece, Record, Reply, Request, Script, Seen, TestHost,
+    Upstream, World,
 };
 use cofferdam_abi::{Failure, FailureReason, Headers, Module, Way};
 
 use super::compare::{self, Wrong, show};
 use super::suite::{
-    Answer, Case, Cluster, Content, Exchange, Fails, Place, Rule, Step, WantedCall,
+    Answer, Case, Cluster, Connection, Content, Exchange, Fails, Place, Rule, Step, WantedCall,
 };
 use super::{Verdict, module};
 
@@ -59,6 +60,14 @@ pub(super) fn run(case: &Case, module: &Rc<Module>, engine: Engine) -> Verdict {
     for step in &case.steps {
         match step {
             Step::Wait(time) => world.wait(*time),
+            Step::Connection(connection) => {
+                let seen = world.connection(&connection.client, &connection.upstream);
+                let fresh = host.take_records();
+                connected(connection, &seen, &mut verdict.wrong);
+                compare::log(&connection.expect.log, &fresh, &mut verdict.wrong);
+                metrics(&connection.expect.metrics, &host, &mut verdict.wrong);
+                records.extend(fresh);
+            }
             Step::Request(exchange) => {
                 calls.borrow_mut().clear();
                 let seen = world.exchange(vec![request(exchange)]).pop().flatten();
@@ -159,6 +168,25 @@ fn look(exchange: &Exchange, seen: Option<Seen>, calls: &[(Bytes, Message)], wro
     }
 }
 
+fn connected(wanted: &Connection, seen: &Connected, wrong: &mut Wrong) {
+    if seen.failed {
+        wrong.push(format!("{}: the filter failed", wanted.place));
+    }
+    for (wanted, seen) in [
+        (&wanted.client_gets, &seen.client),
+        (&wanted.upstream_gets, &seen.upstream),
+    ] {
+        if let Some(wanted) = wanted {
+            compare::value(wanted, std::slice::from_ref(seen), wrong);
+        }
+    }
+    if let Some((place, closed)) = &wanted.closed
+        && *closed != seen.closed
+    {
+        wrong.push(format!("{place}: expected {closed}, got {}", seen.closed));
+    }
+}
+
 /// How a filter failed, for people.
 pub(super) fn reason(failure: &Failure) -> String {
     match &failure.reason {
@@ -209,7 +237,7 @@ fn metrics(wanted: &[(String, Place, u64)], host: &TestHost, wrong: &mut Wrong) 
 // === what comes from outside ===
 
 fn request(exchange: &Exchange) -> Request {
-    let ends = exchange.body.is_empty() && exchange.trailers.is_empty();
+    let ends = exchange.body.is_none() && exchange.trailers.is_empty();
     let mut client = vec![(Duration::ZERO, Piece::Head(Headers::default(), ends))];
     if !ends {
         body(
@@ -276,7 +304,7 @@ impl Upstream for Answering {
             return vec![(at, Piece::Cut)];
         }
         let bodiless = self.bodiless || matches!(answer.status, 204 | 304);
-        let ends = (bodiless || answer.body.is_empty()) && answer.trailers.is_empty();
+        let ends = (bodiless || answer.body.is_none()) && answer.trailers.is_empty();
         let mut out = vec![(at, Piece::Head(answer.headers.clone(), ends))];
         if !ends {
             body(&mut out, at, &answer.body, &answer.trailers);

@@ -1,6 +1,10 @@
 //! The keys of our own files of cases.
 
+mod expect;
+
 use std::time::Duration;
+
+pub(super) use self::expect::{CALL, CONNECTED, EXPECT, LOG, MATCH};
 
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Absent, Field, Kind, Table};
@@ -131,6 +135,12 @@ pub(super) static CASE: Table = Table {
             "What the client sends.",
         ),
         field(
+            "connection",
+            Kind::Table(&CONNECTION),
+            Means("an exchange of HTTP"),
+            "A TCP connection instead of an exchange.",
+        ),
+        field(
             "upstream",
             Kind::Table(&ANSWER),
             Means("200 with the body `ok`"),
@@ -144,7 +154,7 @@ pub(super) static CASE: Table = Table {
         ),
         field(
             "expect",
-            Kind::Table(&EXPECT),
+            Kind::Other("a table", &[&EXPECT, &CONNECTED]),
             Means("nothing"),
             "What must be seen of the exchange, and at the end of the case.",
         ),
@@ -169,6 +179,12 @@ pub(super) static STEP: Table = Table {
             "What the client sends.",
         ),
         field(
+            "connection",
+            Kind::Table(&CONNECTION),
+            Means("an exchange of HTTP"),
+            "A TCP connection instead of an exchange.",
+        ),
+        field(
             "upstream",
             Kind::Table(&ANSWER),
             Means("200 with the body `ok`"),
@@ -182,7 +198,7 @@ pub(super) static STEP: Table = Table {
         ),
         field(
             "expect",
-            Kind::Table(&EXPECT),
+            Kind::Other("a table", &[&EXPECT, &CONNECTED]),
             Means("nothing"),
             "What must be seen of it, and of the case so far.",
         ),
@@ -221,6 +237,26 @@ pub(super) static REQUEST: Table = Table {
             Kind::Other("values by name", &[]),
             Means("none"),
             "Trailers.",
+        ),
+    ],
+};
+
+/// A TCP connection.
+pub(super) static CONNECTION: Table = Table {
+    name: "connection",
+    doc: "What both ends of a TCP connection send, in pieces that arrive apart from each other: first the client, then the upstream.",
+    fields: &[
+        field(
+            "client",
+            Kind::Other("a list of texts", &[]),
+            Means("nothing"),
+            "What the client sends.",
+        ),
+        field(
+            "upstream",
+            Kind::Other("a list of texts", &[]),
+            Means("nothing"),
+            "What the upstream sends.",
         ),
     ],
 };
@@ -311,226 +347,6 @@ pub(super) static RULE: Table = Table {
             Kind::Choice(&["no", "connect", "timeout", "reset"]),
             Default("no"),
             "How no answer comes.",
-        ),
-    ],
-};
-
-/// What must be seen.
-pub(super) static EXPECT: Table = Table {
-    name: "expect",
-    doc: "What must be seen. What is not named is not looked at.",
-    fields: &[
-        field(
-            "reached",
-            Kind::Boolean,
-            Means("not looked at"),
-            "Whether the request got to the upstream; `false`: the filter answered it.",
-        ),
-        field(
-            "request",
-            Kind::Table(&MESSAGE),
-            Means("not looked at"),
-            "What the upstream got.",
-        ),
-        field(
-            "response",
-            Kind::Table(&MESSAGE),
-            Means("not looked at"),
-            "What the client got.",
-        ),
-        field(
-            "callouts",
-            Kind::Tables(&CALL),
-            Means("not looked at"),
-            "The filter's callouts since the step began, in order, and no others.",
-        ),
-        field(
-            "log",
-            Kind::Tables(&LOG),
-            Means("not looked at"),
-            "Records the filter wrote since the step began (in a case without steps, since it was started), or did not.",
-        ),
-        field(
-            "metrics",
-            Kind::Other("numbers by name", &[]),
-            Means("not looked at"),
-            "Values of its counters and gauges.",
-        ),
-        field(
-            "properties",
-            Kind::Other("values by path", &[]),
-            Means("not looked at"),
-            "What filters have set beside the request.",
-        ),
-    ],
-};
-
-/// What a message must be.
-pub(super) static MESSAGE: Table = Table {
-    name: "expect.response",
-    doc: "What a message must be. A value is text (exactly this), a list (these, in this order), nothing (`~`: there is none), or a table of `contains`, `matches`, `json` or `present`.",
-    fields: &[
-        field(
-            "status",
-            Kind::Integer { min: 100, max: 599 },
-            Means("not looked at"),
-            "The status.",
-        ),
-        field(
-            "method",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:method`.",
-        ),
-        field(
-            "path",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:path`.",
-        ),
-        field(
-            "host",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:authority`.",
-        ),
-        field(
-            "headers",
-            Kind::Other("values by name", &[&MATCH]),
-            Means("not looked at"),
-            "Headers.",
-        ),
-        field(
-            "body",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "The whole body.",
-        ),
-        field(
-            "trailers",
-            Kind::Other("values by name", &[&MATCH]),
-            Means("not looked at"),
-            "Trailers.",
-        ),
-        field(
-            "complete",
-            Kind::Boolean,
-            Means("not looked at"),
-            "Whether it came to its end.",
-        ),
-    ],
-};
-
-/// What a callout must be.
-pub(super) static CALL: Table = Table {
-    name: "expect.callouts[]",
-    doc: "What a callout must be.",
-    fields: &[
-        field(
-            "cluster",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "Whom it is for.",
-        ),
-        field(
-            "method",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:method`.",
-        ),
-        field(
-            "path",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:path`.",
-        ),
-        field(
-            "host",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "`:authority`.",
-        ),
-        field(
-            "headers",
-            Kind::Other("values by name", &[&MATCH]),
-            Means("not looked at"),
-            "Headers.",
-        ),
-        field(
-            "body",
-            Kind::Other("a value", &[&MATCH]),
-            Means("not looked at"),
-            "The body.",
-        ),
-    ],
-};
-
-/// What a record must be.
-pub(super) static LOG: Table = Table {
-    name: "expect.log[]",
-    doc: "A record that must be there. Written as mere text: the whole message.",
-    fields: &[
-        field(
-            "level",
-            Kind::Choice(&["any", "trace", "debug", "info", "warn", "error", "critical"]),
-            Default("any"),
-            "Its level.",
-        ),
-        field(
-            "is",
-            Kind::Text("text"),
-            Means("not looked at"),
-            "The whole message.",
-        ),
-        field(
-            "contains",
-            Kind::Text("text"),
-            Means("not looked at"),
-            "A part of it.",
-        ),
-        field(
-            "matches",
-            Kind::Text("regular expression"),
-            Means("not looked at"),
-            "What fits the whole of it.",
-        ),
-        field(
-            "absent",
-            Kind::Boolean,
-            Default("false"),
-            "There must be no such record.",
-        ),
-    ],
-};
-
-/// What a value must be, where it is more than text.
-pub(super) static MATCH: Table = Table {
-    name: "a value",
-    doc: "What a value must be.",
-    fields: &[
-        field(
-            "contains",
-            Kind::Text("text"),
-            Means("not looked at"),
-            "A part of it.",
-        ),
-        field(
-            "matches",
-            Kind::Text("regular expression"),
-            Means("not looked at"),
-            "What fits the whole of it.",
-        ),
-        field(
-            "json",
-            Kind::Other("any value", &[]),
-            Means("not looked at"),
-            "The same JSON, however it is written.",
-        ),
-        field(
-            "present",
-            Kind::Boolean,
-            Means("not looked at"),
-            "Whether there is one, whatever it is.",
         ),
     ],
 };

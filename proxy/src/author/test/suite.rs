@@ -67,8 +67,24 @@ pub(super) struct Filter {
 pub(super) enum Step {
     /// A request is made.
     Request(Box<Exchange>),
+    /// A TCP connection is made.
+    Connection(Box<Connection>),
     /// So much time passes.
     Wait(Duration),
+}
+
+/// A TCP connection, and what must be seen of it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) place: Place,
+    pub(super) client: Vec<Bytes>,
+    pub(super) upstream: Vec<Bytes>,
+    /// What the client got.
+    pub(super) client_gets: Option<Wanted>,
+    /// What the upstream got.
+    pub(super) upstream_gets: Option<Wanted>,
+    pub(super) closed: Option<(Place, bool)>,
+    pub(super) expect: Expect,
 }
 
 /// A request, what answers it, and what must be seen of it.
@@ -231,8 +247,12 @@ impl Content {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.pieces.iter().all(Bytes::is_empty)
+    /// Whether headers are all there is. A list of empty chunks is a body all the same.
+    pub(super) fn is_none(&self) -> bool {
+        match self.announced {
+            true => self.pieces.iter().all(Bytes::is_empty),
+            false => self.pieces.is_empty(),
+        }
     }
 
     pub(super) fn bytes(&self) -> Bytes {

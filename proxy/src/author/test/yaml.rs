@@ -13,7 +13,8 @@ use cofferdam_abi::Headers;
 
 use super::fields;
 use super::suite::{
-    Answer, Body, Case, Cluster, Content, Exchange, Fails, Filter, Named, Place, Rule, Step, Suite,
+    Answer, Body, Case, Cluster, Connection, Content, Exchange, Fails, Filter, Named, Place, Rule,
+    Step, Suite,
 };
 use crate::config::Diagnostic;
 use crate::config::yaml::{MAX_FILE_BYTES, Node, Object, Position, Problems, parse};
@@ -97,9 +98,9 @@ fn case(node: &Node<'_>, file: &str, filter: &Filter, shared: &[Cluster]) -> Opt
     let mut expect = super::suite::Expect::default();
     let stepwise = keys.get("steps");
     let steps = match &stepwise {
-        None => vec![Step::Request(Box::new(exchange(&keys, file, &mut expect)))],
+        None => vec![once(&keys, file, &mut expect)],
         Some(steps) => {
-            for key in ["request", "upstream", "properties", "expect"] {
+            for key in ["request", "connection", "upstream", "properties", "expect"] {
                 if let Some(node) = keys.get(key) {
                     let help = "put it into one of the steps";
                     node.wrong(format!("`{key}` stands beside `steps`"), help);
@@ -128,7 +129,7 @@ fn case(node: &Node<'_>, file: &str, filter: &Filter, shared: &[Cluster]) -> Opt
 fn step(node: &Node<'_>, file: &str) -> Option<Step> {
     let keys = node.object(&fields::STEP)?;
     if let Some(wait) = keys.get("wait") {
-        for key in ["request", "upstream", "properties", "expect"] {
+        for key in ["request", "connection", "upstream", "properties", "expect"] {
             if keys.get(key).is_some() {
                 let help = "make two steps of it";
                 wait.wrong(format!("`wait` stands beside `{key}`"), help);
@@ -137,13 +138,53 @@ fn step(node: &Node<'_>, file: &str) -> Option<Step> {
         return Some(Step::Wait(keys.duration("wait")));
     }
     let mut late = super::suite::Expect::default();
-    let mut exchange = exchange(&keys, file, &mut late);
-    exchange.expect.log.append(&mut late.log);
-    exchange.expect.metrics.append(&mut late.metrics);
-    Some(Step::Request(Box::new(exchange)))
+    let mut step = once(&keys, file, &mut late);
+    match &mut step {
+        Step::Request(exchange) => {
+            exchange.expect.log = late.log;
+            exchange.expect.metrics = late.metrics;
+        }
+        Step::Connection(connection) => connection.expect = late,
+        Step::Wait(_) => {}
+    }
+    Some(step)
 }
 
-/// `late` gets what is looked at when the case is over.
+/// An exchange or a connection. `late` gets what is looked at when the case is over.
+fn once(keys: &Object<'_>, file: &str, late: &mut super::suite::Expect) -> Step {
+    let Some(ends) = keys.table("connection") else {
+        return Step::Request(Box::new(exchange(keys, file, late)));
+    };
+    for key in ["request", "upstream", "properties"] {
+        if let Some(node) = keys.get(key) {
+            node.wrong(
+                format!("`{key}` stands beside `connection`"),
+                "make two cases of it",
+            );
+        }
+    }
+    let pieces = |name: &str| {
+        let list = ends.list(name);
+        let texts = list.iter().filter_map(Node::scalar);
+        texts
+            .map(|text| Bytes::copy_from_slice(text.as_bytes()))
+            .collect()
+    };
+    let mut connection = Connection {
+        place: place(ends.node(), file),
+        client: pieces("client"),
+        upstream: pieces("upstream"),
+        client_gets: None,
+        upstream_gets: None,
+        closed: None,
+        expect: super::suite::Expect::default(),
+    };
+    if let Some(node) = keys.get("expect") {
+        expect::connection(&node, file, &mut connection, late);
+    }
+    Step::Connection(Box::new(connection))
+}
+
 fn exchange(keys: &Object<'_>, file: &str, late: &mut super::suite::Expect) -> Exchange {
     let request = keys.table("request");
     let text = |name: &str, default: &'static str| {
@@ -165,7 +206,9 @@ fn exchange(keys: &Object<'_>, file: &str, late: &mut super::suite::Expect) -> E
     }
     announce(&mut entries, &body);
     let upstream = keys.table("upstream").map(|node| answer(&node, "ok"));
-    let expected = keys.table("expect");
+    let expected = keys
+        .get("expect")
+        .and_then(|node| node.object(&fields::EXPECT));
     Exchange {
         place: place(keys.node(), file),
         headers: Headers::from_entries(entries),

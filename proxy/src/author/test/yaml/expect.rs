@@ -5,7 +5,7 @@ use cofferdam_abi::LogLevel;
 
 use super::super::fields;
 use super::super::suite::{
-    Expect, Place, Seen, Wanted, WantedCall, WantedLog, WantedMessage, What,
+    Connection, Expect, Place, Seen, Wanted, WantedCall, WantedLog, WantedMessage, What,
 };
 use super::place;
 use crate::config::yaml::{Node, Object};
@@ -36,6 +36,18 @@ pub(super) fn read(keys: &Object<'_>, file: &str, late: &mut Expect) -> Seen {
         log: Vec::new(),
         metrics: Vec::new(),
     }
+}
+
+/// `expect` of a connection.
+pub(super) fn connection(node: &Node<'_>, file: &str, of: &mut Connection, late: &mut Expect) {
+    let Some(keys) = node.object(&fields::CONNECTED) else {
+        return;
+    };
+    of.client_gets = keys.get("client").map(|node| wanted(&node, file));
+    of.upstream_gets = keys.get("upstream").map(|node| wanted(&node, file));
+    of.closed = flag(&keys, "closed", file);
+    late.log = records(&keys, file);
+    late.metrics = metrics(&keys, file);
 }
 
 fn message(keys: &Object<'_>, file: &str) -> WantedMessage {
