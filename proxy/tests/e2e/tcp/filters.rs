@@ -130,7 +130,7 @@ fn a_connection_that_is_held_reaches_no_upstream_until_it_is_let_go() {
     let guest = telling(&[
         (
             "new_connection",
-            "(drop (!set_tick_period_milliseconds #300)) (return #1)",
+            "(drop (!set_tick_period_milliseconds #3000)) (return #1)",
         ),
         ("tick", RESUME),
     ]);

@@ -92,7 +92,15 @@ fn a_failure_has_a_code_and_a_message() {
                 "grpc 14, 0 bytes: status 14 \"no healthy upstream\"",
             ),
         ] {
-            let outcome = world.outcome(&format!("grpc {call}")).await;
+            let mut outcome = world.outcome(&format!("grpc {call}")).await;
+            // The server is told of the deadline and keeps it too: on a busy machine it may be
+            // the first.
+            for _ in 0..10 {
+                if !outcome.ends_with("status 1 \"Timeout expired\"") {
+                    break;
+                }
+                outcome = world.outcome(&format!("grpc {call}")).await;
+            }
             assert!(outcome.ends_with(wanted), "{outcome}");
         }
     });
