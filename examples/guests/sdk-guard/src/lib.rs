@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub struct Config {
     /// Whom to ask.
     cluster: String,
     /// Most bytes of a request's body.
@@ -39,7 +39,7 @@ const fn timeout_ms() -> u64 {
 static ASKED: Counter = Counter::new("sdk_guard_asked");
 
 #[filter]
-async fn guard(
+pub async fn guard(
     config: &Config,
     mut request: Request<Held>,
     http: Http,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
-struct Config {
+pub struct Config {
     /// Whom to greet.
     #[serde(default = "world")]
     who: String,
@@ -16,7 +16,7 @@ fn world() -> String {
 }
 
 #[filter]
-async fn hello(config: &Config, mut request: Request) -> Result<Response> {
+pub async fn hello(config: &Config, mut request: Request) -> Result<Response> {
     request.headers_mut().set("x-hello", &config.who)?;
     let mut response = request.forward().await?;
     response.headers_mut().set("x-filter", "hello")?;
