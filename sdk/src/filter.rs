@@ -38,6 +38,9 @@
 //! | an argument of type [`Grpc`] | ask other clusters over gRPC |
 //! | an argument of type [`Clock`] | sleep, and bound what is waited for |
 //!
+//! `async fn (connection: Connection) -> Result<()>` is a filter of connections that are not
+//! HTTP: [`Connection`].
+//!
 //! What can no longer be changed has no method for it: a request that was forwarded is gone,
 //! and one whose body streams has no `headers_mut`.
 //!
@@ -82,6 +85,7 @@ mod http;
 mod request;
 mod response;
 mod run;
+mod tcp;
 mod time;
 
 use std::future::Future;
@@ -95,7 +99,8 @@ pub use grpc::{Grpc, GrpcError};
 pub use http::{CallError, Http};
 pub use request::{Request, Streaming};
 pub use response::{Response, StreamingResponse};
-pub use run::{Exchange, Runner};
+pub use run::{Begin, Exchange, Runner};
+pub use tcp::{Connection, Flow, TcpFunction, Wire};
 pub use time::{Clock, Elapsed};
 
 use crate::result::Result;
@@ -198,15 +203,28 @@ pub enum OnError {
 }
 
 /// A filter as [`filter`](macro@crate::filter) has understood it.
-pub trait Function: 'static {
+pub trait Function: Sized + 'static {
     /// Its configuration; [`config::None`](crate::config::None) if it takes none.
     type Config: serde::de::DeserializeOwned + 'static;
+    /// What there is for each exchange: [`Exchange`] or [`Wire`].
+    type Stream: Begin<Self> + 'static;
+    /// What an `Err` comes to.
+    const ON_ERROR: OnError;
+    /// Headers wait for bodies.
+    const HELD: bool;
+
+    /// Begins what runs beside all exchanges, if anything does.
+    fn background(_config: Rc<Self::Config>, _tools: &Tools) -> Option<Pending<Result<()>>> {
+        None
+    }
+}
+
+/// A [`Function`] of HTTP exchanges.
+pub trait HttpFunction: Function {
     /// What it sees of requests.
     type Request: BodyKind;
     /// What it sees of responses.
     type Response: BodyKind;
-    /// What an `Err` comes to.
-    const ON_ERROR: OnError;
 
     /// Begins an exchange.
     fn call(
@@ -214,11 +232,6 @@ pub trait Function: 'static {
         request: Request<Self::Request>,
         tools: &Tools,
     ) -> Pending<Result<Response<Self::Response>>>;
-
-    /// Begins what runs beside all exchanges, if anything does.
-    fn background(_config: Rc<Self::Config>, _tools: &Tools) -> Option<Pending<Result<()>>> {
-        None
-    }
 }
 
 /// A future that knows no thread.

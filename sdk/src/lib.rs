@@ -76,7 +76,9 @@ pub use types::{BufferType, Level, MapType, MetricType, Status, StreamType};
 pub mod prelude {
     pub use crate::callout::HttpCall;
     pub use crate::config::Schema;
-    pub use crate::filter::{Body, Clock, Grpc, Held, Http, Request, Response, join, race};
+    pub use crate::filter::{
+        Body, Clock, Connection, Grpc, Held, Http, Request, Response, join, race,
+    };
     pub use crate::grpc::GrpcCall;
     pub use crate::{Error, Result, debug, error, filter, info, trace, warn};
 }

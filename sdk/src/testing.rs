@@ -34,11 +34,13 @@
 //! calls are all answered with 200: it must not crash. [`splits`] cuts a body in every way
 //! that matters.
 
+mod connection;
 mod exchange;
 mod guest;
 mod host;
 mod message;
 
+pub use connection::Wire;
 pub use exchange::Ask;
 pub use host::Tester;
 pub use message::{Answer, Seen};

@@ -101,6 +101,16 @@ async fn pieces(request: Request<Body>, clock: Clock) -> Result<Response<Body>> 
     Ok(response.finish())
 }
 
+#[filter]
+async fn wire(mut connection: Connection, http: Http) -> Result<()> {
+    let _ = connection.client.peek(3).await;
+    let _ = http.call(HttpCall::get("a", "/")).await;
+    while let Some(mut piece) = connection.server.chunk().await {
+        let _ = piece.replace(b"");
+    }
+    Ok(())
+}
+
 /// Calls every export with small numbers, in an order that is different for each seed.
 fn any_order<P: Plugin, E: Exports<P>>(seeds: u64) {
     for seed in 0..seeds {
@@ -130,5 +140,6 @@ fn any_order<P: Plugin, E: Exports<P>>(seeds: u64) {
 fn any_order_of_callbacks_is_survived() {
     any_order::<Runner<everything>, everything>(500);
     any_order::<Runner<pieces>, pieces>(500);
+    any_order::<Runner<wire>, wire>(500);
     any_order::<Nested, Nested>(100);
 }

@@ -9,7 +9,7 @@ use syn::{
     ReturnType, Token, Type,
 };
 
-use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN};
+use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN, TCP};
 
 /// What stands in the attribute's brackets.
 #[derive(Default)]
@@ -32,6 +32,8 @@ struct Signature {
     request: Kind,
     tools: Vec<Type>,
     response: Kind,
+    /// It is of connections, not of HTTP.
+    tcp: bool,
 }
 
 /// What is seen of a message.
@@ -86,17 +88,17 @@ pub(crate) fn expand(options: &Options, item: &ItemFn) -> Result<TokenStream> {
     let (name, visibility) = (&item.sig.ident, &item.vis);
     let none: Type = syn::parse_quote!(::cofferdam_sdk::config::None);
     let config = signature.config.as_ref().unwrap_or(&none);
-    let (request, response) = (&signature.request.marker, &signature.response.marker);
+    let held = signature.request.held || signature.response.held;
+    let stream = match signature.tcp {
+        false => quote!(Exchange),
+        true => quote!(Wire),
+    };
     let on_error = match options.on_error {
         OnError::Fail => quote!(Reply(500)),
         OnError::Status(status) => quote!(Reply(#status)),
         OnError::Open => quote!(Open),
     };
-    let lent = signature.config.is_some().then(|| quote!(&config,));
-    let tools = &signature.tools;
-    let tool_names: Vec<Ident> = (0..tools.len())
-        .map(|at| format_ident!("tool_{at}"))
-        .collect();
+    let call = call(name, &signature);
     let background = options.background.as_ref().map(background);
     let exports = exports(name, options, &signature);
     Ok(quote! {
@@ -109,28 +111,63 @@ pub(crate) fn expand(options: &Options, item: &ItemFn) -> Result<TokenStream> {
 
         impl ::cofferdam_sdk::filter::Function for #name {
             type Config = #config;
-            type Request = #request;
-            type Response = #response;
+            type Stream = ::cofferdam_sdk::filter::#stream<Self>;
             const ON_ERROR: ::cofferdam_sdk::filter::OnError =
                 ::cofferdam_sdk::filter::OnError::#on_error;
 
-            fn call(
-                config: ::std::rc::Rc<Self::Config>,
-                request: ::cofferdam_sdk::filter::Request<Self::Request>,
-                tools: &::cofferdam_sdk::filter::Tools,
-            ) -> ::cofferdam_sdk::filter::Pending<
-                ::cofferdam_sdk::Result<::cofferdam_sdk::filter::Response<Self::Response>>
-            > {
-                let _ = (&config, tools);
-                #(let #tool_names = <#tools as ::cofferdam_sdk::filter::Tool>::of(tools);)*
-                ::std::boxed::Box::pin(async move { #name(#lent request, #(#tool_names),*).await })
-            }
+            const HELD: bool = #held;
 
             #background
         }
 
+        #call
         #exports
     })
+}
+
+/// The `impl` that calls the function.
+fn call(name: &Ident, signature: &Signature) -> TokenStream {
+    let lent = signature.config.is_some().then(|| quote!(&config,));
+    let tools = &signature.tools;
+    let tool_names: Vec<Ident> = (0..tools.len())
+        .map(|at| format_ident!("tool_{at}"))
+        .collect();
+    let (kind, associated, given, result) = if signature.tcp {
+        let given = quote!(::cofferdam_sdk::filter::Connection);
+        (quote!(TcpFunction), quote!(), given, quote!(()))
+    } else {
+        let (request, response) = (&signature.request.marker, &signature.response.marker);
+        (
+            quote!(HttpFunction),
+            quote!(type Request = #request; type Response = #response;),
+            quote!(::cofferdam_sdk::filter::Request<#request>),
+            quote!(::cofferdam_sdk::filter::Response<#response>),
+        )
+    };
+    quote! {
+        impl ::cofferdam_sdk::filter::#kind for #name {
+            #associated
+
+            fn call(
+                config: ::std::rc::Rc<Self::Config>,
+                given: #given,
+                tools: &::cofferdam_sdk::filter::Tools,
+            ) -> ::cofferdam_sdk::filter::Pending<::cofferdam_sdk::Result<#result>> {
+                let _ = (&config, tools);
+                #(let #tool_names = <#tools as ::cofferdam_sdk::filter::Tool>::of(tools);)*
+                ::std::boxed::Box::pin(async move { #name(#lent given, #(#tool_names),*).await })
+            }
+        }
+
+        // Off wasm nothing else uses what tests may.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(
+            ::std::rc::Rc<<#name as ::cofferdam_sdk::filter::Function>::Config>,
+            #given,
+            &::cofferdam_sdk::filter::Tools,
+        ) -> ::cofferdam_sdk::filter::Pending<::cofferdam_sdk::Result<#result>> =
+            <#name as ::cofferdam_sdk::filter::#kind>::call;
+    }
 }
 
 fn background(path: &Path) -> TokenStream {
@@ -156,6 +193,7 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
         request,
         tools,
         response,
+        tcp,
     } = signature;
     let has_tool = |wanted: &str| {
         tools
@@ -166,14 +204,15 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
     let calls = beside || has_tool("Http");
     let ticks = beside || has_tool("Clock") || request.held || response.held;
     let wanted = |callback: &&Callback| match callback.method {
-        "on_request_headers" | "on_response_headers" => true,
+        "on_request_headers" | "on_response_headers" => !tcp,
+        "on_new_connection" | "on_downstream_data" | "on_upstream_data" => *tcp,
         "on_request_body" | "on_request_trailers" => request.seen,
         "on_response_body" | "on_response_trailers" => response.seen,
         "on_tick" => ticks,
         _ => false,
     };
     let mut callbacks: Vec<&Callback> = ALWAYS.iter().collect();
-    callbacks.extend(PLUGIN.iter().chain(HTTP).filter(wanted));
+    callbacks.extend(PLUGIN.iter().chain(HTTP).chain(TCP).filter(wanted));
     if calls {
         callbacks.extend(CALLS);
     }
@@ -181,7 +220,6 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
     if grpc {
         callbacks.extend(GRPC);
     }
-    let (request_marker, response_marker) = (&request.marker, &response.marker);
     let functions = callbacks
         .iter()
         .map(|callback| callback.export(&quote!(with)));
@@ -261,16 +299,6 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
             ] = &[#(#rows),*];
         }
 
-        // Off wasm nothing else uses what tests may.
-        #[cfg(not(target_arch = "wasm32"))]
-        const _: fn(
-            ::std::rc::Rc<<#name as ::cofferdam_sdk::filter::Function>::Config>,
-            ::cofferdam_sdk::filter::Request<#request_marker>,
-            &::cofferdam_sdk::filter::Tools,
-        ) -> ::cofferdam_sdk::filter::Pending<
-            ::cofferdam_sdk::Result<::cofferdam_sdk::filter::Response<#response_marker>>
-        > = <#name as ::cofferdam_sdk::filter::Function>::call;
-
         #schema
         #mark
     }
@@ -281,8 +309,8 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
 impl Signature {
     fn read(item: &ItemFn) -> Result<Self> {
         let sig = &item.sig;
-        let wrong =
-            "a filter is `async fn name(config: &Config, request: Request, …) -> Result<Response>`";
+        let wrong = "a filter is `async fn name(config: &Config, request: Request, …) -> Result<Response>`, \
+             or takes a `Connection` and returns `Result<()>`";
         if sig.asyncness.is_none() || !sig.generics.params.is_empty() {
             return Err(Error::new(sig.span(), wrong));
         }
@@ -302,15 +330,24 @@ impl Signature {
             }
             _ => None,
         };
-        let request = arguments
-            .next()
-            .and_then(last)
-            .filter(|ty| ty.ident == "Request");
-        let request = request.ok_or_else(|| Error::new(sig.inputs.span(), wrong))?;
-        let request = Kind::of(request)?;
+        let wrong_argument = || Error::new(sig.inputs.span(), wrong);
+        let given = arguments.next().and_then(last).ok_or_else(wrong_argument)?;
         let ReturnType::Type(_, returned) = &sig.output else {
             return Err(Error::new(sig.span(), wrong));
         };
+        if given.ident == "Connection" {
+            return Ok(Self {
+                config,
+                request: Kind::none(),
+                tools: arguments.cloned().collect(),
+                response: Kind::none(),
+                tcp: true,
+            });
+        }
+        if given.ident != "Request" {
+            return Err(wrong_argument());
+        }
+        let request = Kind::of(given)?;
         let inner = last(returned)
             .filter(|ty| ty.ident == "Result")
             .and_then(argument);
@@ -321,6 +358,7 @@ impl Signature {
             request,
             tools: arguments.cloned().collect(),
             response: Kind::of(response)?,
+            tcp: false,
         })
     }
 }
@@ -328,14 +366,18 @@ impl Signature {
 // === impl Kind ===
 
 impl Kind {
+    fn none() -> Self {
+        Self {
+            marker: quote!(::cofferdam_sdk::filter::NoBody),
+            seen: false,
+            held: false,
+        }
+    }
+
     /// What stands in the brackets of `Request` or `Response`.
     fn of(message: &PathSegment) -> Result<Self> {
         let Some(marker) = argument(message) else {
-            return Ok(Self {
-                marker: quote!(::cofferdam_sdk::filter::NoBody),
-                seen: false,
-                held: false,
-            });
+            return Ok(Self::none());
         };
         let name = last(marker).map(|segment| segment.ident.to_string());
         let (seen, held) = match name.as_deref() {

@@ -106,6 +106,8 @@ pub(super) struct State {
     pub(super) response: Side,
     /// The filter has asked for the response.
     pub(super) forwarded: Cell<bool>,
+    /// The connection is being closed from here.
+    pub(super) closed: Cell<bool>,
 }
 
 /// What a [`Tool`](super::Tool) is made of.
@@ -191,7 +193,20 @@ impl State {
             request: Side::new(BufferType::RequestBody, StreamType::HttpRequest),
             response: Side::new(BufferType::ResponseBody, StreamType::HttpResponse),
             forwarded: Cell::new(false),
+            closed: Cell::new(false),
         }
+    }
+
+    /// Of a connection: the client is one side, the server the other, whose bytes go on
+    /// until somebody asks for them.
+    pub(super) fn of_connection() -> Self {
+        let state = Self {
+            request: Side::new(BufferType::DownstreamData, StreamType::Downstream),
+            response: Side::new(BufferType::UpstreamData, StreamType::Upstream),
+            ..Self::new()
+        };
+        state.response.gate.set(Gate::Open);
+        state
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::exchange::{Answer, Gate, Scope, Side, State, Tools};
 use super::time::{Sleeper, Timers};
-use super::{BodyKind, Function, OnError, Pending, Request, Response};
+use super::{BodyKind, Function, HttpFunction, OnError, Pending, Request, Response};
 use crate::callbacks::{self, Action, Body, Data, Head, HttpFilter, Plugin, Stream};
 use crate::callout::HttpCallResponse;
 use crate::grpc::GrpcResponse;
@@ -30,15 +30,22 @@ const LOOKS: u32 = 10;
 
 /// One configuration of a [`Function`].
 pub struct Runner<F: Function> {
-    config: Rc<F::Config>,
+    pub(super) config: Rc<F::Config>,
     scope: Rc<Scope>,
     /// The host has been seen to hold headers for a body.
     holds: Cell<bool>,
     background: RefCell<Option<Pending<Result<()>>>>,
 }
 
-/// One exchange of a [`Function`].
-pub struct Exchange<F: Function> {
+/// What a [`Runner`] makes for each exchange or connection.
+pub trait Begin<F: Function>: Stream {
+    /// A new one.
+    #[doc(hidden)]
+    fn begin(plugin: Rc<Runner<F>>, tools: Tools) -> Self;
+}
+
+/// One exchange of an [`HttpFunction`].
+pub struct Exchange<F: HttpFunction> {
     plugin: Rc<Runner<F>>,
     scope: Rc<Scope>,
     state: Rc<State>,
@@ -70,7 +77,7 @@ impl<F: Function> Runner<F> {
 }
 
 impl<F: Function> Plugin for Runner<F> {
-    type Stream = Exchange<F>;
+    type Stream = F::Stream;
 
     fn configure(configuration: &[u8]) -> Result<Self> {
         let config = Rc::new(config::parse::<F::Config>(configuration)?);
@@ -88,16 +95,10 @@ impl<F: Function> Plugin for Runner<F> {
         Ok(runner)
     }
 
-    fn stream(plugin: &Rc<Self>) -> Exchange<F> {
+    fn stream(plugin: &Rc<Self>) -> F::Stream {
         let scope = Scope::new(callbacks::context(), plugin.scope.timers.clone());
-        Exchange {
-            plugin: plugin.clone(),
-            scope: Rc::new(scope),
-            state: Rc::new(State::new()),
-            task: None,
-            guard: None,
-            looks: 0,
-        }
+        let scope = Rc::new(scope);
+        F::Stream::begin(plugin.clone(), Tools { scope })
     }
 
     fn on_tick(&self) {
@@ -118,7 +119,20 @@ impl<F: Function> Plugin for Runner<F> {
 
 // === impl Exchange ===
 
-impl<F: Function> Exchange<F> {
+impl<F: HttpFunction> Begin<F> for Exchange<F> {
+    fn begin(plugin: Rc<Runner<F>>, tools: Tools) -> Self {
+        Self {
+            plugin,
+            scope: tools.scope,
+            state: Rc::new(State::new()),
+            task: None,
+            guard: None,
+            looks: 0,
+        }
+    }
+}
+
+impl<F: HttpFunction> Exchange<F> {
     fn poll(&mut self) {
         let Some(task) = &mut self.task else {
             return;
@@ -260,7 +274,7 @@ impl<F: Function> Exchange<F> {
     }
 }
 
-impl<F: Function> Drop for Exchange<F> {
+impl<F: HttpFunction> Drop for Exchange<F> {
     fn drop(&mut self) {
         self.drop_guard();
     }
@@ -278,7 +292,7 @@ fn keeps_body(side: &Side) -> bool {
 const REQUEST: fn(&State) -> &Side = |state| &state.request;
 const RESPONSE: fn(&State) -> &Side = |state| &state.response;
 
-impl<F: Function> HttpFilter for Exchange<F> {
+impl<F: HttpFunction<Stream = Self>> HttpFilter for Exchange<F> {
     type Plugin = Runner<F>;
 
     fn on_request_headers(&mut self, _headers: &mut Headers, end: bool) -> Head {
@@ -330,7 +344,7 @@ impl<F: Function> HttpFilter for Exchange<F> {
     }
 }
 
-impl<F: Function> Stream for Exchange<F> {
+impl<F: HttpFunction> Stream for Exchange<F> {
     fn wake(&mut self) {
         self.look_at_host();
         self.go_on();
@@ -355,7 +369,7 @@ impl<F: Function> fmt::Debug for Runner<F> {
     }
 }
 
-impl<F: Function> fmt::Debug for Exchange<F> {
+impl<F: HttpFunction> fmt::Debug for Exchange<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").finish_non_exhaustive()
     }

@@ -51,7 +51,8 @@ struct Flow {
     ended: bool,
 }
 
-struct Values(Properties);
+/// What a test says of properties.
+pub(super) struct Values(pub(super) Properties);
 
 impl Attributes for Values {
     fn attribute(&self, path: &[&[u8]]) -> Option<Value> {

@@ -18,7 +18,7 @@ use cofferdam_abi::{
 use super::guest;
 use super::message::{Seen, headers, pairs};
 use crate::callbacks::{self, Exports};
-use crate::filter::{BodyKind, Function, Runner};
+use crate::filter::{Function, Runner};
 use crate::grpc::{GrpcResponse, GrpcStatus};
 use crate::reply::Reply;
 
@@ -82,7 +82,7 @@ impl Tester {
     #[must_use]
     pub fn of<F: Function + Exports<Runner<F>>>(configuration: &str) -> Self {
         let code = guest::native(guest::exports::<Runner<F>, F>());
-        let holds = F::Request::HELD || F::Response::HELD;
+        let holds = F::HELD;
         Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, holds).unwrap_or_else(refused)
     }
 
