@@ -1,5 +1,26 @@
 //! Write proxy-wasm filters in Rust.
 //!
+//! ```
+//! use cofferdam_sdk::prelude::*;
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize, Schema)]
+//! struct Config {
+//!     /// Whom to greet.
+//!     who: String,
+//! }
+//!
+//! #[filter]
+//! async fn hello(config: &Config, mut request: Request) -> Result<Response> {
+//!     request.headers_mut().set("x-hello", &config.who)?;
+//!     let mut response = request.forward().await?; // the upstream is asked here
+//!     response.headers_mut().set("x-filter", "hello")?;
+//!     Ok(response)
+//! }
+//! ```
+//! The crate is a `cdylib`, built for `wasm32-wasip1` with
+//! `-C link-arg=-zstack-size=65536`: otherwise every instance carries a stack of 1 MiB.
+//!
 //! Three layers, each on top of the next:
 //!
 //! | layer | for | a filter is |
@@ -11,6 +32,19 @@
 //! A module exports the callbacks its filter uses and no others, and imports what Envoy 1.40
 //! offers: it runs there as it runs here. No function of this crate panics, whatever the host
 //! answers; headers and bodies are bytes.
+//!
+//! | feature | on | what it is |
+//! |---|---|---|
+//! | `small-heap` | yes | an allocator for modules; off, for who brings another |
+//! | `json` | no | bodies as JSON, by `serde_json` |
+//! | `testing` | no | [tests without wasm](#tests); for `dev-dependencies` |
+//!
+//! # Tests
+//!
+//! With the feature `testing`, `cargo test` runs a filter natively in the state machine of the
+//! proxy itself: `testing::Tester`.
+//!
+//! # Raw
 //!
 //! The raw layer alone:
 //! ```
