@@ -47,7 +47,7 @@
 //! # Raw
 //!
 //! The raw layer alone:
-//! ```
+//! ```standalone_crate
 //! use cofferdam_sdk::{Level, MapType, raw};
 //!
 //! cofferdam_sdk::abi!();
@@ -123,7 +123,7 @@ pub mod prelude {
 ///
 /// `abi!(start)` also runs `start()` at the end of `_initialize`.
 ///
-/// ```
+/// ```standalone_crate
 /// cofferdam_sdk::abi!(cofferdam_sdk::log::set_panic_hook);
 /// ```
 #[macro_export]
