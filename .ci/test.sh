@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole suite: guests in four languages, the workspace's tests, the guest library's.
+# The whole suite: guests in four languages, the workspace's tests, the guest library's, the
+# ready-made filters'.
 # Ends with one line, `N passed, N failed`, over all of them.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -33,6 +34,8 @@ else
 fi
 run "guest library" env CARGO_TARGET_DIR="$target/sdk" \
     cargo test --locked --workspace --all-features --manifest-path sdk/Cargo.toml --no-fail-fast --color $colour
+run "ready-made filters" env CARGO_TARGET_DIR="$target/sdk" \
+    cargo test --locked --workspace --manifest-path filters/Cargo.toml --no-fail-fast --color $colour
 
 # Two runners, two ways to say it:
 #   Summary [   1.2s] 12 tests run: 11 passed (1 slow), 1 failed, 2 skipped

@@ -90,6 +90,7 @@ cd "$root"
 for workspace in filters examples/guests conformance/guests; do
     "${cargo[@]}" build "${flags[@]}" --manifest-path "$root/$workspace/Cargo.toml"
     for manifest in "$root/$workspace"/*/Cargo.toml; do
+        grep -q cdylib "$manifest" || continue # a library of others
         crate=$(basename "$(dirname "$manifest")")
         publish "$CARGO_TARGET_DIR/$wasm/release/${crate//-/_}.wasm" "${crate//-/_}.wasm"
     done
