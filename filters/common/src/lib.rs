@@ -33,15 +33,20 @@ pub struct Outcome {
 impl Outcome {
     /// Counts one more. A host that takes no more metrics is no reason to fail.
     pub fn count(&self, rule: &str, result: &str) {
+        self.count_many(rule, result, 1);
+    }
+
+    /// Counts so many more.
+    pub fn count_many(&self, rule: &str, result: &str, many: u64) {
         let dry = if self.dry_run { "_dry" } else { "" };
         let labels = [("rule", rule), ("result", &[result, dry].concat())];
-        if let Err(status) = self.add(&labels) {
+        if let Err(status) = self.add(&labels, many) {
             debug!("{} is not counted: {status}", self.counter);
         }
     }
 
-    fn add(&self, labels: &[(&str, &str)]) -> Result<(), Status> {
-        Counter::new(self.counter).with(labels).add(1)
+    fn add(&self, labels: &[(&str, &str)], many: u64) -> Result<(), Status> {
+        Counter::new(self.counter).with(labels).add(many)
     }
 }
 

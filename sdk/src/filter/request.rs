@@ -168,7 +168,8 @@ impl<B: BodyKind> Request<B> {
 
 impl<B: HasBody> Request<B> {
     /// Has `map` called with every piece of the body that goes on, which it may change;
-    /// the second argument says that it is the last. Where trailers follow, no piece is.
+    /// the second argument says that it is the last. Where trailers follow, the last is what
+    /// still waits: mostly nothing, and not every host takes bytes in the place of nothing.
     ///
     /// `content-length` is removed, because the length may change.
     ///

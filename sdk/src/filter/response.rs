@@ -192,8 +192,9 @@ impl<B: BodyKind> From<Reply> for Response<B> {
 
 impl<B: HasBody> Response<B> {
     /// Has `map` called with every piece of the upstream's body that goes on, which it may
-    /// change; the second argument says that it is the last. Where trailers follow, no
-    /// piece is. `content-length` is removed, because the length may change.
+    /// change; the second argument says that it is the last. Where trailers follow,
+    /// the last is what still waits: mostly nothing, and not every host takes bytes in the
+    /// place of nothing. `content-length` is removed, because the length may change.
     ///
     /// ```no_run
     /// # use cofferdam_sdk::prelude::*;

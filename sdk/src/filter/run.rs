@@ -233,15 +233,14 @@ impl<F: HttpFunction> Exchange<F> {
 
     fn trailers(&mut self, of: fn(&State) -> &Side) -> Action {
         of(&self.state).ended.set(true);
+        of(&self.state).last.set(true);
         self.poll();
         let side = of(&self.state);
         if !side.passes() {
             side.held.set(true);
             return Action::Pause;
         }
-        if side.size.get() > 0 {
-            side.run_map();
-        }
+        side.run_map();
         side.left.set(true);
         side.passed();
         Action::Continue
