@@ -234,6 +234,31 @@ fn every_piece_that_goes_on_is_mapped() {
     }
 }
 
+mod ends {
+    use super::*;
+
+    static ENDS: Counter = Counter::new("ends");
+
+    #[filter]
+    pub(crate) async fn ends(mut request: Request<Body>) -> Result<Response> {
+        request.watch_body(|_, last| {
+            assert_eq!(ENDS.add(u64::from(last)), Ok(()));
+        });
+        request.forward().await
+    }
+}
+
+#[test]
+fn a_map_is_told_of_the_end_also_where_trailers_follow() {
+    let mut tester = Tester::of::<ends::ends>("");
+    tester.request("POST", "/").chunks(["a", "b"]).send();
+    assert_eq!(tester.metric("ends"), 1);
+    let ask = tester.request("POST", "/").chunks(["a", "b"]);
+    ask.trailer("x-sum", "2").send();
+    assert_eq!(tester.metric("ends"), 2);
+    tester.no_leaks();
+}
+
 mod asks {
     use super::*;
 

@@ -1,31 +1,32 @@
 //! Whether what looks like something is it: check digits. Each says how much of it is.
 
-/// The number of a card: the check digit is right (Luhn). Other numbers behind it look like
-/// more of it.
+/// The number of a card: 13 digits or more, and the last is right (Luhn). Other numbers
+/// behind it look like more of it: the longest that is right counts.
 pub(crate) fn card(text: &[u8]) -> Option<usize> {
-    let ends = (1..=text.len()).rev().filter(|end| {
-        let next = text.get(*end);
-        next.is_none_or(|byte| !byte.is_ascii_digit())
-    });
-    let mut ends = ends.filter(|end| text.get(..*end).is_some_and(is_card));
-    ends.next()
-}
-
-fn is_card(text: &[u8]) -> bool {
-    let digits = text.iter().rev().filter(|byte| byte.is_ascii_digit());
-    let (mut sum, mut count, mut zeros) = (0, 0, true);
-    for byte in digits {
+    // Every other digit counts twice, from the end: both ways at once, as the end is open.
+    let (mut even, mut odd) = (0, 0);
+    let (mut count, mut zeros, mut longest) = (0, true, None);
+    for (at, byte) in text
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| byte.is_ascii_digit())
+    {
         let digit = u32::from(byte - b'0');
-        sum += match count % 2 {
-            0 => digit,
-            _ if digit > 4 => digit * 2 - 9,
-            _ => digit * 2,
+        let twice = if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+        let (first, second) = if count % 2 == 0 {
+            (twice, digit)
+        } else {
+            (digit, twice)
         };
+        (even, odd) = (even + first, odd + second);
         (count, zeros) = (count + 1, zeros && digit == 0);
+        let sum = if count % 2 == 0 { even } else { odd };
+        let ends = text.get(at + 1).is_none_or(|next| !next.is_ascii_digit());
+        if ends && count >= 13 && sum % 10 == 0 && !zeros {
+            longest = Some(at + 1);
+        }
     }
-    // Fewer digits are of something else.
-    let ends_in_one = text.last().is_some_and(u8::is_ascii_digit);
-    ends_in_one && count >= 13 && sum % 10 == 0 && !zeros
+    longest
 }
 
 /// The number of an account: the checksum is right (ISO 7064, 97-10). Words in capitals
@@ -73,6 +74,8 @@ mod tests {
         assert_eq!(card(b"4111 1111 1111 1111"), Some(19));
         assert_eq!(card(b"4111-1111-1111-1112"), None);
         assert_eq!(card(b"4111 1111 1111 1111 22"), Some(19));
+        assert_eq!(card(b"4222222222222"), Some(13));
+        assert_eq!(card(b"378282246310005"), Some(15));
         assert_eq!(card(b"0000000000000000"), None);
         assert_eq!(iban(b"GB82WEST12345698765432"), Some(22));
         assert_eq!(iban(b"GB82 WEST 1234 5698 7654 32 AND MORE"), Some(27));
