@@ -12,6 +12,7 @@
 //! | [`World`] | VMs that plugins share, roots, timers, callouts, and what becomes of a filter that crashed |
 //! | [`Request`] | one exchange: what the client sends, and when |
 //! | [`Upstream`] | who answers it |
+//! | [`Metered`] | a clock around an engine: what each call takes |
 //! | [`Connected`] | what became of a TCP connection ([`World::connection`]) |
 //! | [`Peers`] | who answers callouts |
 //! | [`TestHost`] | what filters write: records, metrics, remarks of the host |
@@ -22,6 +23,7 @@ mod exchange;
 mod facts;
 mod host;
 mod message;
+mod meter;
 mod tcp;
 mod world;
 
@@ -31,5 +33,6 @@ pub use exchange::{Piece, Reply, Request, Script, Seen, Upstream};
 pub use facts::{Facts, Properties};
 pub use host::{QueueNews, Record, TestHost, cpu_time};
 pub use message::Message;
+pub use meter::{Call, Metered, Taken};
 pub use tcp::Connected;
 pub use world::{Events, GrpcStream, OnFailure, Peers, Role, Spec, World};

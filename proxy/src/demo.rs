@@ -42,6 +42,15 @@ pub fn start(address: SocketAddr) -> std::io::Result<()> {
 }
 
 async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut response = Response::new(Full::new(Bytes::from(describe(&request))));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    Ok(response)
+}
+
+/// A request's head as text.
+pub(crate) fn describe<B>(request: &Request<B>) -> String {
     let mut text = format!(
         "The upstream received:\n{} {}\n",
         request.method(),
@@ -54,9 +63,5 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
             String::from_utf8_lossy(value.as_bytes())
         );
     }
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    Ok(response)
+    text
 }

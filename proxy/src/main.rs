@@ -78,8 +78,12 @@ enum Command {
     New(author::new::Options),
     /// Build a filter: NAME.wasm in its folder, and nothing else outside its target directory
     Build(author::build::Options),
+    /// Run a filter in a proxy, build it anew when it is saved, and show what it does
+    Dev(author::dev::Options),
     /// Run cases from files against a filter, on each engine
     Test(author::test::Options),
+    /// Measure what each callback of a filter takes, on each engine
+    Bench(author::bench::Options),
     /// Make native code of filters before anybody waits for it, and keep it
     Compile(compile::command::Options),
     /// What the proxy runs for that
@@ -139,6 +143,19 @@ fn main() -> ExitCode {
             Err(failure) => fail(&failure),
         },
         Command::Build(options) => build(&options),
+        Command::Bench(options) => match author::bench::run(&options) {
+            Ok(table) => print(&table),
+            Err(failure) => fail(&failure),
+        },
+        Command::Dev(options) => {
+            let shown = author::dev::run(&options, |line| {
+                let _ = print(&format!("{line}\n"));
+            });
+            match shown {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => fail(&failure),
+            }
+        }
         Command::Test(options) => test(&options),
         Command::Compile(options) => compile_modules(&options),
         #[cfg(feature = "compiler")]

@@ -59,7 +59,15 @@ struct Made {
 /// # Errors
 /// Why that did not work, and what to do.
 pub fn run(options: &Options) -> Result<Built, Failure> {
-    let dir = &options.dir;
+    make(&options.dir, !options.no_wasm_opt)
+}
+
+/// Builds the filter in a folder, as it is built by default.
+pub(super) fn folder(dir: &Path) -> Result<Built, Failure> {
+    make(dir, true)
+}
+
+fn make(dir: &Path, optimise: bool) -> Result<Built, Failure> {
     let there = |name: &str| dir.join(name).is_file();
     let made = if there("Cargo.toml") {
         rust::build(dir)?
@@ -75,9 +83,9 @@ pub fn run(options: &Options) -> Result<Built, Failure> {
         return Err(Failure::Unusable(message));
     };
     let compiled = read(&made.module)?;
-    let small = match options.no_wasm_opt {
-        true => None,
-        false => optimised(&made)?,
+    let small = match optimise {
+        true => optimised(&made)?,
+        false => None,
     };
     let summary = |bytes: &[u8], optimised: bool| {
         let compiled = compiled.len();

@@ -7,7 +7,7 @@
 mod compare;
 mod exchange;
 mod fields;
-mod module;
+pub(super) mod module;
 mod phases;
 mod suite;
 mod textproto;
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::suite::{Body, Suite};
+pub(super) use self::suite::{Cluster, Filter};
 use crate::config::Diagnostic;
 use cofferdam_abi::harness::Engine;
 
@@ -85,6 +86,32 @@ pub fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Tally, Vec<St
     }
     say(&format!("{} passed, {} failed", tally.passed, tally.failed));
     Ok(tally)
+}
+
+/// What a file of cases says of all of them: for a proxy that is to run the same filter.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    pub(super) configuration: String,
+    pub(super) hold_headers: bool,
+    pub(super) clusters: Vec<Cluster>,
+}
+
+/// Whoever answers callouts as the clusters of a file do.
+pub(super) fn peers(clusters: Vec<Cluster>) -> Box<dyn cofferdam_abi::harness::Peers> {
+    exchange::peers(clusters)
+}
+
+/// Reads them from a YAML file of cases.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(super) fn surroundings(file: &str, bytes: &[u8]) -> Result<Surroundings, Vec<Diagnostic>> {
+    let suite = yaml::read(file, bytes)?;
+    Ok(Surroundings {
+        configuration: String::from_utf8_lossy(&suite.shared.configuration).into_owned(),
+        hold_headers: suite.shared.hold_headers,
+        clusters: suite.clusters,
+    })
 }
 
 fn run_suite(

@@ -1,6 +1,7 @@
 //! The commands for those who write filters.
 
 mod build;
+mod dev;
 mod new;
 mod test;
 mod textproto;

@@ -6,9 +6,6 @@ use cofferdam_abi::harness::Engine;
 use cofferdam_abi::module::Import;
 use cofferdam_abi::{Compat, Module, VmSettings};
 
-/// The mark of a filter that must see a body before its headers leave.
-const HOLDS: &str = "filter.hold_headers";
-
 /// What a module is; `before` is its size before wasm-opt, if that was used.
 ///
 /// # Errors
@@ -43,7 +40,7 @@ pub(super) fn text(name: &str, bytes: &[u8], before: Option<usize>) -> Result<St
     let _ = writeln!(out, "{name}.wasm  {} bytes{by}", bytes.len());
     list(&mut out, "exports", exports.collect());
     list(&mut out, "imports", imports.collect());
-    if module.sections.iter().any(|(section, _)| section == HOLDS) {
+    if module.holds_headers() {
         out.push_str("holds headers until it has seen the body; Envoy needs `allow_on_headers_stop_iteration: true` for it\n");
     }
     Ok(out)

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// An answer takes as long as nobody notices.
 const SOON: Duration = Duration::from_millis(2);
 
+/// Callouts that are remembered of one step.
+const MOST_CALLS: usize = 10_000;
+
 /// Callouts that were made: to whom, and with what.
 type Calls = Rc<RefCell<Vec<(Bytes, Message)>>>;
 
@@ -320,6 +323,11 @@ struct Clusters {
     calls: Calls,
 }
 
+pub(super) fn peers(clusters: Vec<Cluster>) -> Box<dyn Peers> {
+    let calls = Calls::default();
+    Box::new(Clusters { clusters, calls })
+}
+
 impl Peers for Clusters {
     fn http(&mut self, call: &HttpCall) -> (Duration, HttpOutcome) {
         let name = match &call.target {
@@ -333,7 +341,12 @@ impl Peers for Clusters {
             complete: true,
         };
         let answer = self.rule(&name, &message).map(|rule| rule.answer.clone());
-        self.calls.borrow_mut().push((name, message));
+        let mut calls = self.calls.borrow_mut();
+        // Nobody looks at so many.
+        if calls.len() < MOST_CALLS {
+            calls.push((name, message));
+        }
+        drop(calls);
         let Some(answer) = answer else {
             let status = (Bytes::from_static(b":status"), Bytes::from_static(b"404"));
             let headers = Headers::from_entries(vec![status]);
@@ -367,13 +380,8 @@ impl Clusters {
         let path = call.text(":path").unwrap_or_default();
         let path = path.split('?').next().unwrap_or_default();
         let method = call.text(":method").unwrap_or_default();
-        let cluster = self
-            .clusters
-            .iter()
-            .find(|cluster| cluster.name.as_bytes() == name)?;
-        cluster.rules.iter().find(|rule| {
-            rule.path.as_deref().is_none_or(|wanted| wanted == path)
-                && rule.method.as_deref().is_none_or(|wanted| wanted == method)
-        })
+        let mut clusters = self.clusters.iter();
+        let cluster = clusters.find(|cluster| cluster.name.as_bytes() == name)?;
+        cluster.rule(method, path)
     }
 }

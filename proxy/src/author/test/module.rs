@@ -12,7 +12,7 @@ use super::suite::Filter;
 ///
 /// # Errors
 /// Why it cannot be tested.
-pub(super) fn read(file: &Path) -> Result<Rc<Module>, String> {
+pub(in super::super) fn read(file: &Path) -> Result<Rc<Module>, String> {
     let wrong = |what: String| format!("{}: {what}", file.display());
     let bytes = std::fs::read(file).map_err(|error| {
         wrong(format!(
@@ -55,7 +55,11 @@ pub(super) fn beside(file: &Path) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// What the engine says of it.
-pub(super) fn spec(filter: &Filter, module: &Rc<Module>, engine: Engine) -> Result<Spec, String> {
+pub(in super::super) fn spec(
+    filter: &Filter,
+    module: &Rc<Module>,
+    engine: Engine,
+) -> Result<Spec, String> {
     let settings = VmSettings {
         vm_id: filter.vm_id.clone(),
         configuration: filter.vm_configuration.clone(),
@@ -69,7 +73,7 @@ pub(super) fn spec(filter: &Filter, module: &Rc<Module>, engine: Engine) -> Resu
         name: filter.name.clone(),
         root_id: filter.root_id.clone(),
         configuration: filter.configuration.clone(),
-        allow_on_headers_stop_iteration: filter.hold_headers,
+        allow_on_headers_stop_iteration: filter.hold_headers || module.holds_headers(),
         ..Plugin::default()
     };
     Ok(Spec {

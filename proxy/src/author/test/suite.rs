@@ -13,6 +13,9 @@ pub(super) struct Suite {
     pub(super) file: String,
     /// The module; empty: whichever is found beside the file.
     pub(super) filter: PathBuf,
+    /// What cases have that say nothing else.
+    pub(super) shared: Filter,
+    pub(super) clusters: Vec<Cluster>,
     pub(super) cases: Vec<Named>,
 }
 
@@ -51,15 +54,15 @@ pub(super) struct Case {
 
 /// How the filter is set up.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Filter {
-    pub(super) configuration: Bytes,
-    pub(super) vm_configuration: Bytes,
-    pub(super) name: String,
-    pub(super) root_id: String,
-    pub(super) vm_id: String,
-    pub(super) environment: Vec<(String, String)>,
-    pub(super) hold_headers: bool,
-    pub(super) log_level: Option<LogLevel>,
+pub(in super::super) struct Filter {
+    pub(in super::super) configuration: Bytes,
+    pub(in super::super) vm_configuration: Bytes,
+    pub(in super::super) name: String,
+    pub(in super::super) root_id: String,
+    pub(in super::super) vm_id: String,
+    pub(in super::super) environment: Vec<(String, String)>,
+    pub(in super::super) hold_headers: bool,
+    pub(in super::super) log_level: Option<LogLevel>,
 }
 
 /// One thing that happens.
@@ -131,8 +134,8 @@ pub(super) enum Fails {
 
 /// Who answers callouts to a name.
 #[derive(Debug, Clone)]
-pub(super) struct Cluster {
-    pub(super) name: String,
+pub(in super::super) struct Cluster {
+    pub(in super::super) name: String,
     /// The first that fits answers.
     pub(super) rules: Vec<Rule>,
 }
@@ -260,6 +263,39 @@ impl Content {
             [one] => one.clone(),
             many => many.concat().into(),
         }
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// The first rule that fits.
+    pub(super) fn rule(&self, method: &str, path: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| {
+            rule.path.as_deref().is_none_or(|wanted| wanted == path)
+                && rule.method.as_deref().is_none_or(|wanted| wanted == method)
+        })
+    }
+
+    /// What it answers where nothing is played: status, headers without the status, body.
+    pub(in super::super) fn answer(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> (u16, Vec<(Bytes, Bytes)>, Bytes) {
+        let Some(rule) = self.rule(method, path) else {
+            return (404, Vec::new(), Bytes::new());
+        };
+        let answer = &rule.answer;
+        let own = [&b":status"[..], b"content-length"];
+        let headers = answer.headers.entries().iter();
+        let headers = headers.filter(|(name, _)| !own.contains(&&**name)).cloned();
+        let status = if answer.fails.is_some() {
+            503
+        } else {
+            answer.status
+        };
+        (status, headers.collect(), answer.body.bytes())
     }
 }
 

@@ -75,12 +75,15 @@ fn suite(root: &Object<'_>, file: &str) -> Suite {
             .wrong("there are no cases", "write one under `cases`");
     }
     let cases = nodes.iter();
+    let cases = cases
+        .filter_map(|node| case(node, file, &filter, &shared))
+        .collect();
     Suite {
         file: file.to_owned(),
         filter: named.map(|name| folder.join(name)).unwrap_or_default(),
-        cases: cases
-            .filter_map(|node| case(node, file, &filter, &shared))
-            .collect(),
+        shared: filter,
+        clusters: shared,
+        cases,
     }
 }
 

@@ -80,6 +80,8 @@ impl Reader<'_> {
         Suite {
             file: self.file.to_owned(),
             filter: env.wasm,
+            shared: Filter::default(),
+            clusters: Vec::new(),
             cases,
         }
     }
