@@ -75,12 +75,7 @@ impl Code for Metered {
 // === impl Clocked ===
 
 impl Instance for Clocked {
-    fn call(
-        &mut self,
-        turn: Turn,
-        args: &[u32; 5],
-        spent: &mut Spent,
-    ) -> Result<u32, Box<Trap>> {
+    fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>> {
         let callback = turn.callback;
         let before = self.instance.memory().len();
         let begun = Instant::now();

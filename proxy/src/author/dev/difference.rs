@@ -1,6 +1,6 @@
 //! What a filter did to a message: the same message before it and behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -22,9 +22,7 @@ pub(super) fn lines(before: &Message, after: &Message, others: &[String]) -> Vec
         out.push(format!("~ {} → {}", before.line, after.line));
     }
     let (old, new) = (by_name(before), by_name(after));
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for name in names.into_iter().filter(|name| !others.contains(name)) {
         match (old.get(name), new.get(name)) {
             (Some(old), Some(new)) if old == new => {}
@@ -46,8 +44,10 @@ pub(super) fn lines(before: &Message, after: &Message, others: &[String]) -> Vec
 /// Names whose values differ: what somebody adds or changes when no filter is there.
 pub(super) fn changed(before: &Message, after: &Message) -> Vec<String> {
     let (old, new) = (by_name(before), by_name(after));
-    let names = old.keys().chain(new.keys());
-    let differs = names.filter(|name| old.get(*name) != new.get(*name));
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differs = names
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name));
     differs.cloned().collect()
 }
 
@@ -95,6 +95,6 @@ mod tests {
             ]
         );
         assert!(lines(&before, &before, &[]).is_empty());
-        assert_eq!(changed(&before, &after), ["b", "c", "x-id", "d"]);
+        assert_eq!(changed(&before, &after), ["b", "c", "d", "x-id"]);
     }
 }
