@@ -46,7 +46,7 @@ impl TcpFilter for Connection {
         Action::Continue
     }
 
-    fn on_downstream_close(&mut self, by: Peer) {
-        info!("{} bytes back, closed by {by:?}", self.answered);
+    fn on_downstream_close(&mut self, _by: Peer) {
+        info!("{} bytes came back", self.answered);
     }
 }
