@@ -146,7 +146,8 @@ fn a_connection_that_is_held_reaches_no_upstream_until_it_is_let_go() {
     );
     let server = backend.accept();
     expect(&server, "early");
-    assert!(said(&proxy).starts_with("new_connection downstream_data 5 0"));
+    proxy.log.wait_for(" filter: 0 ");
+    assert_eq!(said(&proxy), "new_connection downstream_data 5 0");
 }
 
 #[test]
@@ -263,9 +264,8 @@ fn a_filter_that_closes_lets_what_left_before_arrive() {
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(rest(&client).len(), LENGTH);
         proxy.log.wait_for("delete");
-        assert!(said(&proxy).ends_with(
-            "upstream_connection_close 0 downstream_connection_close 1 done log delete"
-        ));
+        let told = "upstream_connection_close 0 downstream_connection_close 1 done log delete";
+        assert!(said(&proxy).ends_with(told), "{}", said(&proxy));
         proxy
             .stdout
             .wait_for(" 1048576 LR wasm_close_stream backend -");
