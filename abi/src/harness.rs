@@ -9,7 +9,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | [`World`] | VMs that plugins share, roots, timers, callouts, and what becomes of a filter that crashed |
+//! | [`World`] | VMs that plugins share, roots, timers, callouts, and what becomes of a filter that crashed or is replaced |
 //! | [`Request`] | one exchange: what the client sends, and when |
 //! | [`Upstream`] | who answers it |
 //! | [`Metered`] | a clock around an engine: what each call takes |
@@ -35,4 +35,4 @@ pub use host::{QueueNews, Record, TestHost, cpu_time};
 pub use message::Message;
 pub use meter::{Call, Metered, Taken};
 pub use tcp::Connected;
-pub use world::{Events, GrpcStream, OnFailure, Peers, Role, Spec, World};
+pub use world::{Act, Events, GrpcStream, OnFailure, Peers, Role, Spec, World};

@@ -16,11 +16,11 @@ mod module;
 
 use std::time::Duration;
 
+use cofferdam_abi::harness::Engine;
 use cofferdam_abi::testing::{Script, Trace, hostile};
 use cofferdam_abi::{LoadError, Module, TrapKind};
 
 use self::dice::Dice;
-use crate::engines::Engine;
 
 /// Far more than any story needs, so that time runs out for nobody.
 const CALLBACK: Duration = Duration::from_secs(5);

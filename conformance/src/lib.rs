@@ -9,13 +9,12 @@
 //! case), `bench` ([`bench`]), `raw-http` ([`raw`]), `soak` ([`soak`]),
 //! `fuzz-engines` ([`differential`]) and
 //! `bench-instructions` ([`instructions`]). Only the suite's in-process columns use code of
-//! ours, the host crate on its two engines ([`engines`]), by its public face.
+//! ours, the host crate on its two engines (its own `harness`), by its public face.
 
 pub mod args;
 pub mod bench;
 pub mod client;
 pub mod differential;
-pub mod engines;
 pub mod error;
 pub mod instructions;
 pub mod load;

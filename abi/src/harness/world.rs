@@ -2,6 +2,7 @@
 //! and what becomes of a filter that crashed; on one thread, in virtual time.
 
 mod callouts;
+mod replace;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ pub struct World {
     host: Rc<TestHost>,
     peers: Box<dyn Peers>,
     slots: Vec<Slot>,
+    /// Roots of plugins that have been replaced.
+    replaced: Vec<replace::Replaced>,
     vms: Vec<(Key, SharedVm)>,
     events: Vec<(Duration, u64, Event)>,
     counter: u64,
@@ -82,6 +85,15 @@ pub enum OnFailure {
     Reload,
 }
 
+/// Something that happens among others.
+#[derive(Debug)]
+pub enum Act {
+    /// A request is made.
+    Request(Box<Request>),
+    /// See [`World::replace`].
+    Replace(usize, Spec),
+}
+
 type SharedVm = Rc<RefCell<Vm>>;
 
 /// What makes two VMs the same one.
@@ -119,6 +131,7 @@ impl World {
             host,
             peers,
             slots: Vec::new(),
+            replaced: Vec::new(),
             vms: Vec::new(),
             events: Vec::new(),
             counter: 0,
@@ -143,23 +156,36 @@ impl World {
     /// Runs exchanges side by side until the last one is over. `None`: a filter that must
     /// not be skipped could not run, and the client was answered 503.
     pub fn exchange(&mut self, requests: Vec<Request>) -> Vec<Option<Seen>> {
-        let now = self.host.time();
-        let mut live: Vec<Option<Live>> = Vec::new();
+        let mut live = Vec::new();
         for request in requests {
-            live.push(self.begin(request, now));
+            live.push(self.begin(request));
         }
-        loop {
-            let now = self.host.time();
-            let mut moved = true;
-            while std::mem::take(&mut moved) {
-                for one in live.iter_mut().flatten() {
-                    moved |= one.pump(now);
-                    if let Some(exchange) = one.take_finished() {
-                        self.log(&exchange);
-                    }
-                    self.settle();
+        self.finish(live)
+    }
+
+    /// Likewise, with plugins replaced in between: each act is done when those before it have
+    /// come as far as they can at once. There is an answer for each request.
+    ///
+    /// # Errors
+    /// A plugin cannot be replaced.
+    pub fn together(&mut self, acts: Vec<Act>) -> Result<Vec<Option<Seen>>, LoadError> {
+        let mut live = Vec::new();
+        for act in acts {
+            match act {
+                Act::Request(request) => live.push(self.begin(*request)),
+                Act::Replace(index, spec) => {
+                    self.pump(&mut live);
+                    self.replace(index, spec)?;
                 }
             }
+        }
+        Ok(self.finish(live))
+    }
+
+    fn finish(&mut self, mut live: Vec<Option<Live>>) -> Vec<Option<Seen>> {
+        loop {
+            let now = self.host.time();
+            self.pump(&mut live);
             let pending = live.iter().flatten().filter(|one| !one.over);
             let Some(next) = pending.map(|one| one.next_time(now)).min() else {
                 break;
@@ -167,6 +193,21 @@ impl World {
             self.advance(next.max(now));
         }
         live.into_iter().map(|one| one.map(Live::seen)).collect()
+    }
+
+    /// Everything that can happen now does.
+    fn pump(&mut self, live: &mut [Option<Live>]) {
+        let now = self.host.time();
+        let mut moved = true;
+        while std::mem::take(&mut moved) {
+            for one in live.iter_mut().flatten() {
+                moved |= one.pump(now);
+                if let Some(exchange) = one.take_finished() {
+                    self.log(&exchange);
+                }
+                self.settle();
+            }
+        }
     }
 
     /// Lets time pass.
@@ -226,7 +267,8 @@ impl World {
         Some((handles, done_before_log))
     }
 
-    fn begin(&mut self, mut request: Request, now: Duration) -> Option<Live> {
+    fn begin(&mut self, mut request: Request) -> Option<Live> {
+        let now = self.host.time();
         let (handles, done_before_log) = self.handles()?;
         let facts = request.facts(now);
         let properties = Box::new(Properties(facts.clone()));
@@ -268,7 +310,8 @@ impl World {
     fn start(&mut self, spec: &Spec) -> Result<(SharedVm, RootId), LoadError> {
         let key = (spec.module.digest, spec.settings.clone());
         self.vms.retain(|(_, vm)| !vm.borrow().is_failed());
-        let shared = self.vms.iter().find(|(other, _)| *other == key);
+        let mut vms = self.vms.iter();
+        let shared = vms.find(|(other, vm)| *other == key && !self.is_replaced(vm));
         let vm = match shared {
             Some((_, vm)) => vm.clone(),
             None => {
@@ -356,9 +399,16 @@ impl World {
             .push((self.host.time() + time, self.counter, event));
     }
 
-    /// Sees to what roots have asked for. Whoever works on a chain of [`World::handles`]
-    /// calls this after each step.
+    /// Sees to what roots have asked for, and to what nobody needs any more. Whoever works on
+    /// a chain of [`World::handles`] calls this after each step.
     pub fn settle(&mut self) {
+        self.carry_out_all();
+        if self.end_replaced() {
+            self.carry_out_all();
+        }
+    }
+
+    fn carry_out_all(&mut self) {
         let vms: Vec<SharedVm> = self.vms.iter().map(|(_, vm)| vm.clone()).collect();
         for vm in vms {
             loop {

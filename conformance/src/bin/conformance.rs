@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use cofferdam_abi::harness::Engine;
 use cofferdam_conformance::args::{Args, Opt};
-use cofferdam_conformance::engines::Engine;
 use cofferdam_conformance::suite::driver::abi::Abi;
 use cofferdam_conformance::suite::driver::envoy::Envoy;
 use cofferdam_conformance::suite::driver::null::Null;

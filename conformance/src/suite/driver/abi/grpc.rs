@@ -6,21 +6,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_abi::Headers;
 use cofferdam_abi::callout::{GrpcCall, GrpcEvent};
-
-/// What happens to a call or stream, each after so much time.
-pub(super) type Script = Vec<(Duration, GrpcEvent)>;
+use cofferdam_abi::harness::{Events, GrpcStream};
 
 const SOON: Duration = Duration::from_millis(2);
 
 /// A stream that is open.
-#[derive(Debug, Clone)]
-pub(super) struct Open {
+#[derive(Debug)]
+struct Open {
     method: Bytes,
     ended: bool,
 }
 
 /// A call begins, or a stream: then there is something to send to.
-pub(super) fn begin(call: &GrpcCall) -> (Script, Option<Open>) {
+pub(super) fn begin(call: &GrpcCall) -> (Events, Option<Box<dyn GrpcStream>>) {
     if *call.service != *b"conformance.Peer" {
         return (closed(SOON, 12, "no such service"), None);
     }
@@ -42,18 +40,22 @@ pub(super) fn begin(call: &GrpcCall) -> (Script, Option<Open>) {
                 method: call.method.clone(),
                 ended: false,
             };
-            return (vec![(SOON, metadata("x-first"))], Some(open));
+            return (vec![(SOON, metadata("x-first"))], Some(Box::new(open)));
         }
         _ => closed(SOON, 12, "no such method"),
     };
     (script, None)
 }
 
-// === impl Open ===
+/// Nobody is there.
+pub(super) fn unreachable() -> Events {
+    closed(SOON, 14, "connection refused")
+}
 
-impl Open {
-    /// A message came, or the end of what comes.
-    pub(super) fn receive(&mut self, message: Option<Bytes>, end: bool) -> Script {
+// === impl GrpcStream for Open ===
+
+impl GrpcStream for Open {
+    fn receive(&mut self, message: Option<Bytes>, end: bool) -> Events {
         let mut script = Vec::new();
         if self.ended {
             return script;
@@ -75,7 +77,7 @@ impl Open {
     }
 }
 
-fn answered(after: Duration, message: &Bytes) -> Script {
+fn answered(after: Duration, message: &Bytes) -> Events {
     vec![
         (after, GrpcEvent::InitialMetadata(Headers::default())),
         (after, GrpcEvent::Message(message.clone())),
@@ -90,7 +92,7 @@ fn answered(after: Duration, message: &Bytes) -> Script {
     ]
 }
 
-fn closed(after: Duration, status: u32, message: &'static str) -> Script {
+fn closed(after: Duration, status: u32, message: &'static str) -> Events {
     let message = Bytes::from_static(message.as_bytes());
     vec![(after, GrpcEvent::Closed { status, message })]
 }

@@ -1,15 +1,21 @@
 //! One TCP connection in process: a scripted client, the chain, a scripted upstream.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
+use cofferdam_abi::harness::{TestHost, World};
 use cofferdam_abi::tcp::Chunk;
-use cofferdam_abi::{Peer, TcpChain, Way};
+use cofferdam_abi::{Exchange, Peer, TcpChain, Way};
 
+use crate::suite::outcome::Seen;
 use crate::suite::step::{Side, TcpAction};
 
+/// How long what must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A connection and both its ends.
-pub(super) struct Connection {
+struct Connection {
     chain: TcpChain,
     client: End,
     upstream: End,
@@ -30,10 +36,50 @@ struct End {
     closed: bool,
 }
 
+/// Makes a connection and lets the actions happen on it.
+pub(super) fn run(world: &mut World, host: &TestHost, actions: &[TcpAction]) -> Seen {
+    let Some((handles, _)) = world.handles() else {
+        return Seen::Connection(vec![None; actions.len()]);
+    };
+    let exchange = Exchange::connection(Box::new(())).share();
+    let mut connection = Connection::new(TcpChain::begin(exchange, handles));
+    let mut seen = Vec::new();
+    for action in actions {
+        connection.act(action);
+        let until = host.time() + PATIENCE;
+        seen.push(loop {
+            world.settle();
+            while connection.pump() {
+                world.settle();
+            }
+            let sees = connection.sees(action);
+            let waits = matches!(
+                action,
+                TcpAction::ClientSees(_) | TcpAction::UpstreamSees(_) | TcpAction::SeesEnd(_)
+            );
+            if sees.is_some() || !waits || host.time() >= until {
+                break sees;
+            }
+            world.advance(until);
+        });
+        if let TcpAction::Wait(wait) = action {
+            let until = host.time() + wait.0;
+            while host.time() < until {
+                world.advance(until);
+                connection.pump();
+                world.settle();
+            }
+        }
+    }
+    connection.finish();
+    world.settle();
+    Seen::Connection(seen)
+}
+
 // === impl Connection ===
 
 impl Connection {
-    pub(super) fn new(chain: TcpChain) -> Self {
+    fn new(chain: TcpChain) -> Self {
         Self {
             chain,
             client: End::default(),
@@ -44,7 +90,7 @@ impl Connection {
 
     /// Lets it happen, as far as it happens at once. What `…_sees` waits for is asked by
     /// [`Connection::sees`].
-    pub(super) fn act(&mut self, action: &TcpAction) {
+    fn act(&mut self, action: &TcpAction) {
         match action {
             TcpAction::ClientSends(bytes) => self.client.send(bytes.0.clone()),
             TcpAction::UpstreamSends(bytes) => self.upstream.send(bytes.0.clone()),
@@ -54,7 +100,7 @@ impl Connection {
     }
 
     /// What the action waits for, if that is there.
-    pub(super) fn sees(&mut self, action: &TcpAction) -> Option<Bytes> {
+    fn sees(&mut self, action: &TcpAction) -> Option<Bytes> {
         match action {
             TcpAction::ClientSees(wanted) => self.client.take(wanted.0.len()),
             TcpAction::UpstreamSees(wanted) => self.upstream.take(wanted.0.len()),
@@ -64,7 +110,7 @@ impl Connection {
     }
 
     /// Moves whatever can move now.
-    pub(super) fn pump(&mut self) -> bool {
+    fn pump(&mut self) -> bool {
         let mut moved = false;
         while !self.over && self.step() {
             moved = true;
@@ -73,7 +119,7 @@ impl Connection {
     }
 
     /// The script is over: who has not closed does.
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         self.upstream.close();
         self.client.close();
         self.pump();

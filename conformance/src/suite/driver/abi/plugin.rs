@@ -3,21 +3,10 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use cofferdam_abi::engine::Code;
+use cofferdam_abi::harness::{self, Engine, Spec};
 use cofferdam_abi::{Capabilities, Compat, Limits, Module, Plugin, Target, VmSettings};
 
-use crate::engines::Engine;
 use crate::suite::case::{Filter, OnFailure, Role};
-
-/// One plugin.
-pub(super) struct Spec {
-    pub(super) code: Box<dyn Code>,
-    pub(super) module: Module,
-    pub(super) settings: Rc<VmSettings>,
-    pub(super) plugin: Rc<Plugin>,
-    pub(super) on_failure: OnFailure,
-    pub(super) role: Role,
-}
 
 /// Reads, checks and compiles it.
 ///
@@ -55,11 +44,19 @@ pub(super) fn spec(filter: &Filter, engine: Engine, compat: Compat) -> Result<Sp
     };
     Ok(Spec {
         code,
-        module,
+        module: Rc::new(module),
         settings: Rc::new(settings),
         plugin: Rc::new(plugin),
-        on_failure: filter.on_failure,
-        role: filter.role,
+        on_failure: match filter.on_failure {
+            OnFailure::Closed => harness::OnFailure::Closed,
+            OnFailure::Open => harness::OnFailure::Open,
+            OnFailure::Reload => harness::OnFailure::Reload,
+        },
+        role: match filter.role {
+            Role::Filter => harness::Role::Filter,
+            Role::Service => harness::Role::Service,
+            Role::AccessLog => harness::Role::AccessLog,
+        },
     })
 }
 
