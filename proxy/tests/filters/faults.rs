@@ -193,7 +193,12 @@ fn an_upstream_that_is_slow_is_answered_504_through_the_filter() {
             let filter = Filter::wasm("f", Guest::new().on("response_headers", mark).build());
             let config = Config::new(upstream.address)
                 .filter(filter)
-                .routes(&["{ match: { prefix: / }, cluster: up, timeout: 50ms }"]);
+                .routes(&[
+                    "{ match: { path: /held }, cluster: up, timeout: 50ms }",
+                    // Its headers must be there before.
+                    "{ match: { path: /halves }, cluster: up, timeout: 1s }",
+                    "{ match: { prefix: / }, cluster: up }",
+                ]);
             let proxy = Proxy::start(&config).await;
             let answer = proxy.client(http).await.send(get("/held")).await;
             assert_eq!(answer.status, 504);
