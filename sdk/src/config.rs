@@ -23,6 +23,7 @@
 //! path to what is wrong.
 
 mod access;
+mod period;
 mod read;
 pub mod schema;
 
@@ -31,6 +32,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 pub use cofferdam_sdk_macros::Schema;
+pub use period::Period;
 use read::Reader;
 pub use schema::Schema;
 

@@ -8,10 +8,17 @@
 //! # Ok::<(), kv::KvError>(())
 //! ```
 //! Plugins of the same `vm_id` share. Everything else is worked out by comparing versions:
-//! [`update`] reads, changes and writes until nobody was faster. A host may drop entries when
+//! [`update`] reads, changes and writes until nobody was faster; [`Cell`] does so for values of
+//! a type. A host may drop entries when
 //! there are too many, so this is no place for what must not be lost.
 
+mod cell;
+
 use std::fmt;
+
+#[cfg(feature = "json")]
+pub use cell::Json;
+pub use cell::{Cell, Stored};
 
 use crate::raw;
 use crate::types::Status;
@@ -34,6 +41,8 @@ pub enum KvError {
     Contended,
     /// The host does not take it.
     Refused(Status),
+    /// What is there, or is to be there, is no value of that type.
+    Malformed,
 }
 
 /// The value of a key; `None` where there is none.
@@ -215,6 +224,7 @@ impl fmt::Display for KvError {
         match self {
             Self::Contended => f.write_str("others were faster each time"),
             Self::Refused(status) => write!(f, "shared data: {status}"),
+            Self::Malformed => f.write_str("shared data: no value of that type"),
         }
     }
 }

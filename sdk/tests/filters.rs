@@ -259,6 +259,102 @@ fn a_map_is_told_of_the_end_also_where_trailers_follow() {
     tester.no_leaks();
 }
 
+mod lets_out {
+    use cofferdam_sdk::callbacks::Data;
+
+    use super::*;
+
+    /// Turns `ab` into `x`, wherever it is cut: a piece that ends with `a` waits.
+    #[filter]
+    pub(crate) async fn lets_out(mut request: Request<Body>) -> Result<Response<Body>> {
+        request.decide_body(|piece, last| {
+            let bytes = piece.bytes();
+            if bytes.ends_with(b"a") && !last {
+                return Data::Buffer;
+            }
+            let text = String::from_utf8_lossy(&bytes).replace("ab", "x");
+            assert_eq!(
+                text.len() == bytes.len() || piece.replace(text.as_bytes()).is_ok(),
+                true
+            );
+            Data::Continue
+        });
+        let mut response = request.forward().await?;
+        response.decide_body(|piece, _| match piece.bytes()[..] {
+            [b'-', ..] => Data::Drop,
+            _ => Data::Buffer,
+        });
+        Ok(response)
+    }
+}
+
+#[test]
+fn a_body_waits_where_its_filter_says_and_goes_on_with_trailers_too() {
+    for chunks in splits(b"cabaaba") {
+        for trailer in [false, true] {
+            let mut tester = Tester::of::<lets_out::lets_out>("");
+            tester.pieces(1);
+            tester.upstream(|seen| Reply::new(200).body(seen.body()));
+            let ask = tester.request("POST", "/").chunks(chunks.clone());
+            let ask = if trailer {
+                ask.trailer("x-sum", "7")
+            } else {
+                ask
+            };
+            let answer = ask.send();
+            let seen = answer.upstream().unwrap();
+            assert_eq!(seen.body(), b"cxaxa", "{chunks:?}");
+            assert_eq!(seen.trailer("x-sum"), trailer.then_some("7"));
+            // What always waits goes on in the end.
+            assert_eq!((answer.text(), answer.is_stuck()), ("cxaxa", false));
+            tester.no_leaks();
+        }
+    }
+    let mut tester = Tester::of::<lets_out::lets_out>("");
+    tester.pieces(1);
+    tester.upstream(|_| Reply::new(200).body("--a"));
+    assert_eq!(tester.get("/").send().text(), "a");
+}
+
+mod sealed {
+    use super::*;
+
+    #[filter]
+    pub(crate) async fn sealed(request: Request<Body>) -> Result<Response<Body>> {
+        let mut request = request.stream();
+        let mut pieces = 0;
+        while let Some(chunk) = request.chunk().await {
+            pieces += 1;
+            if chunk.is_last() {
+                break;
+            }
+        }
+        let added = request.append(format!("|{pieces}").as_bytes());
+        let mut response = request.forward().await?.stream();
+        while response.chunk().await.is_some() {}
+        response.append(format!("|{}", added.is_ok()).as_bytes())?;
+        Ok(response.finish())
+    }
+}
+
+#[test]
+fn bytes_can_be_put_behind_a_body_that_streams() {
+    for chunks in splits(b"abcd") {
+        let mut tester = Tester::of::<sealed::sealed>("");
+        tester.upstream(|seen| Reply::new(200).body(seen.body()));
+        let pieces = chunks.len();
+        let answer = tester.request("POST", "/").chunks(chunks).send();
+        assert_eq!(answer.text(), format!("abcd|{pieces}|true"));
+        tester.no_leaks();
+    }
+    let mut tester = Tester::of::<sealed::sealed>("");
+    tester.upstream(|seen| Reply::new(200).body(seen.body()));
+    let ask = tester.request("POST", "/").chunks(["ab"]);
+    // No host takes bytes any more where trailers have come.
+    assert_eq!(ask.trailer("x-sum", "2").send().text(), "ab|false");
+    tester.no_leaks();
+}
+
 mod asks {
     use super::*;
 
@@ -531,6 +627,45 @@ fn data_queues_and_properties_are_the_hosts() {
             format!("4 false Some([120, 120]) {rest}"),
             format!("6 false Some([120, 120]) {rest}"),
         ]
+    );
+}
+
+mod cells {
+    use cofferdam_sdk::kv::{Cell, KvError};
+
+    use super::*;
+
+    #[filter]
+    pub(crate) async fn cells(_request: Request) -> Result<Response> {
+        let cell: Cell<'_, u32> = Cell::new("cell");
+        let mut said = vec![format!("{:?}", cell.get()?)];
+        said.push(format!("{} {}", cell.insert_new(&5)?, cell.insert_new(&6)?));
+        let mut calls = 0;
+        let after = cell.update(|old| {
+            calls += 1;
+            if calls == 1 {
+                // Somebody else is faster.
+                assert_eq!(cell.set(&40), Ok(()));
+            }
+            old.map(|old| old + 2)
+        })?;
+        said.push(format!("{after:?} after {calls}"));
+        said.push(format!("{:?}", cell.update(|_| None)?));
+        let text: Cell<'_, bool> = Cell::new("cell");
+        assert_eq!(text.get(), Err(KvError::Malformed));
+        assert_eq!(text.update(|_| Some(true)), Err(KvError::Malformed));
+        said.push(format!("{:?}", cell.get()?));
+        Ok(Response::new(200).with_body(said.join(", ")))
+    }
+}
+
+#[test]
+fn a_typed_cell_is_compared_and_swapped_and_never_misread() {
+    let mut tester = Tester::of::<cells::cells>("");
+    tester.without_hostile_headers();
+    assert_eq!(
+        tester.get("/").send().text(),
+        "None, true false, Some(42) after 2, Some(42), Some(42)"
     );
 }
 

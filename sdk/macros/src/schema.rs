@@ -5,7 +5,8 @@ use quote::quote;
 use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, Lit, LitStr, Meta, Result, Variant,
+    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, Lit, LitStr, Meta, Result, Type,
+    Variant,
 };
 
 /// What serde's attributes, and comments, say of a type, a field or a variant.
@@ -17,6 +18,8 @@ struct Attributes {
     skip: bool,
     deny_unknown_fields: bool,
     transparent: bool,
+    /// It is read as that type, and made of it.
+    from: Option<Type>,
     description: String,
 }
 
@@ -29,6 +32,7 @@ pub(crate) fn expand(item: &DeriveInput) -> Result<TokenStream> {
     }
     let attributes = Attributes::read(&item.attrs)?;
     let pieces = match &item.data {
+        _ if let Some(from) = &attributes.from => vec![of_type(from)],
         Data::Struct(data) => structure(&data.fields, &attributes)?,
         Data::Enum(data) => alternatives(data.variants.iter(), &attributes)?,
         Data::Union(_) => return Err(Error::new_spanned(item, "serde reads no unions")),
@@ -55,15 +59,17 @@ fn text(text: impl AsRef<str>) -> TokenStream {
 fn structure(fields: &Fields, attributes: &Attributes) -> Result<Pieces> {
     match fields {
         Fields::Named(fields) => object(fields.named.iter(), attributes),
-        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-            Ok(fields.unnamed.iter().map(of_type).collect())
-        }
+        Fields::Unnamed(fields) if fields.unnamed.len() == 1 => Ok(fields
+            .unnamed
+            .iter()
+            .map(|field| of_type(&field.ty))
+            .collect()),
         Fields::Unnamed(fields) => {
             let length = fields.unnamed.len();
             let mut pieces = vec![text(r#""type":"array","prefixItems":["#)];
             for (index, field) in fields.unnamed.iter().enumerate() {
                 pieces.push(text(if index == 0 { "{" } else { ",{" }));
-                pieces.push(of_type(field));
+                pieces.push(of_type(&field.ty));
                 pieces.push(text("}"));
             }
             pieces.push(text(format!(
@@ -87,7 +93,7 @@ fn object<'a>(fields: impl Iterator<Item = &'a Field>, of: &Attributes) -> Resul
         }
         let name = of.name(&ident.unraw().to_string(), &attributes, case_of_field);
         if of.transparent {
-            return Ok(vec![of_type(field)]);
+            return Ok(vec![of_type(&field.ty)]);
         }
         let comma = if std::mem::take(&mut first) { "" } else { "," };
         pieces.push(text(format!(
@@ -95,7 +101,7 @@ fn object<'a>(fields: impl Iterator<Item = &'a Field>, of: &Attributes) -> Resul
             quoted(&name),
             attributes.described()
         )));
-        pieces.push(of_type(field));
+        pieces.push(of_type(&field.ty));
         pieces.push(text("}"));
         if !attributes.default && !of.default {
             let ty = &field.ty;
@@ -164,8 +170,7 @@ fn alternatives<'a>(
     Ok(pieces)
 }
 
-fn of_type(field: &Field) -> TokenStream {
-    let ty = &field.ty;
+fn of_type(ty: &Type) -> TokenStream {
     quote!(<#ty as ::cofferdam_sdk::config::Schema>::SCHEMA)
 }
 
@@ -210,7 +215,9 @@ impl Attributes {
                     value()?;
                 }
             }
-            "alias" | "skip_serializing_if" | "serialize_with" | "bound" | "expecting" => {
+            // What of it cannot be made is told when the filter is configured.
+            "from" | "try_from" => self.from = Some(syn::parse_str(&value()?)?),
+            "into" | "alias" | "skip_serializing_if" | "serialize_with" | "bound" | "expecting" => {
                 value()?;
             }
             _ => {

@@ -24,7 +24,11 @@
 //! # let _ = |c: Config| (c.who, c.times);
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A type whose JSON has a schema.
 ///
@@ -170,7 +174,7 @@ impl Piece {
 }
 
 macro_rules! plain {
-    ($($text:literal: $($type:ty),*;)*) => {
+    ($($text:expr; $($type:ty),*;)*) => {
         $($(impl Schema for $type {
             const SCHEMA: &'static Piece = &Piece::Text($text);
         })*)*
@@ -178,18 +182,26 @@ macro_rules! plain {
 }
 
 plain! {
-    r#""type":"boolean""#: bool;
-    r#""type":"string""#: String, Box<str>, char;
-    r#""type":"number""#: f32, f64;
-    r#""type":"integer""#: i64, isize;
-    r#""type":"integer","minimum":0"#: u64, usize;
-    r#""type":"integer","minimum":0,"maximum":255"#: u8;
-    r#""type":"integer","minimum":0,"maximum":65535"#: u16;
-    r#""type":"integer","minimum":0,"maximum":4294967295"#: u32;
-    r#""type":"integer","minimum":-128,"maximum":127"#: i8;
-    r#""type":"integer","minimum":-32768,"maximum":32767"#: i16;
-    r#""type":"integer","minimum":-2147483648,"maximum":2147483647"#: i32;
-    r#""type":"object","additionalProperties":false"#: super::None;
+    r#""type":"boolean""#; bool;
+    r#""type":"string""#; String, Box<str>, char;
+    r#""type":"number""#; f32, f64;
+    r#""type":"integer""#; i64, isize;
+    r#""type":"integer","minimum":0"#; u64, usize;
+    r#""type":"integer","minimum":0,"maximum":255"#; u8;
+    r#""type":"integer","minimum":0,"maximum":65535"#; u16;
+    r#""type":"integer","minimum":0,"maximum":4294967295"#; u32;
+    r#""type":"integer","minimum":-128,"maximum":127"#; i8;
+    r#""type":"integer","minimum":-32768,"maximum":32767"#; i16;
+    r#""type":"integer","minimum":-2147483648,"maximum":2147483647"#; i32;
+    r#""type":"integer","minimum":1,"maximum":255"#; NonZeroU8;
+    r#""type":"integer","minimum":1,"maximum":65535"#; NonZeroU16;
+    r#""type":"integer","minimum":1,"maximum":4294967295"#; NonZeroU32;
+    r#""type":"integer","minimum":1"#; NonZeroU64, NonZeroUsize;
+    // As serde reads it; `Period` is for people.
+    concat!(r#""type":"object","properties":{"secs":{"type":"integer","minimum":0},"#,
+        r#""nanos":{"type":"integer","minimum":0,"maximum":4294967295}},"#,
+        r#""required":["secs","nanos"],"additionalProperties":false"#); Duration;
+    r#""type":"object","additionalProperties":false"#; super::None;
 }
 
 impl<T: Schema> Schema for Option<T> {
@@ -197,10 +209,17 @@ impl<T: Schema> Schema for Option<T> {
     const OPTIONAL: bool = true;
 }
 
-impl<T: Schema> Schema for Box<T> {
-    const SCHEMA: &'static Piece = T::SCHEMA;
-    const OPTIONAL: bool = T::OPTIONAL;
+/// What has the schema of what is in it. serde reads `Rc` and `Arc` with its feature `rc`.
+macro_rules! around {
+    ($($type:ident),*) => {
+        $(impl<T: Schema> Schema for $type<T> {
+            const SCHEMA: &'static Piece = T::SCHEMA;
+            const OPTIONAL: bool = T::OPTIONAL;
+        })*
+    };
 }
+
+around!(Box, Rc, Arc);
 
 impl<T: Schema> Schema for Vec<T> {
     const SCHEMA: &'static Piece = &Piece::All(&[
@@ -208,6 +227,14 @@ impl<T: Schema> Schema for Vec<T> {
         T::SCHEMA,
         &Piece::Text("}"),
     ]);
+}
+
+impl<T: Schema> Schema for BTreeSet<T> {
+    const SCHEMA: &'static Piece = <Vec<T>>::SCHEMA;
+}
+
+impl<T: Schema, S> Schema for HashSet<T, S> {
+    const SCHEMA: &'static Piece = <Vec<T>>::SCHEMA;
 }
 
 impl<T: Schema> Schema for BTreeMap<String, T> {

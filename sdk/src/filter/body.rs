@@ -53,6 +53,7 @@ pub enum BodyError {
 pub struct Chunk<'a> {
     side: Handle<'a>,
     bytes: Vec<u8>,
+    last: bool,
 }
 
 /// One way of an exchange that is not gone.
@@ -73,6 +74,20 @@ impl Chunk<'_> {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether nothing comes behind it. `false` is no promise: the end of a body mostly comes
+    /// by itself, and where trailers follow it always does.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # fn f(chunk: cofferdam_sdk::filter::Chunk<'_>) {
+    /// let is_whole = chunk.is_last() || chunk.bytes().ends_with(b"\n");
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.last
     }
 
     /// Puts `bytes` in its place; they may be more or fewer, or none.
@@ -118,7 +133,11 @@ impl<'a> Handle<'a> {
                 side.gate.set(Gate::Shut);
                 side.taken.set(size);
                 let bytes = raw::buffer(side.buffer, taken, size - taken).unwrap_or_default();
-                return Poll::Ready(Some(Chunk { side: self, bytes }));
+                return Poll::Ready(Some(Chunk {
+                    side: self,
+                    bytes,
+                    last: side.ended.get(),
+                }));
             }
             // Whoever has the response already needs no more of the request.
             let over = side.ended.get()
@@ -129,6 +148,15 @@ impl<'a> Handle<'a> {
             side.gate.set(Gate::Chunks);
             Poll::Pending
         })
+    }
+
+    /// Puts `bytes` behind what the host has.
+    pub(super) fn append(self, bytes: &[u8]) -> Result<(), BodyError> {
+        let Self(side) = self;
+        raw::set_buffer(side.buffer, side.size.get(), 0, bytes)?;
+        side.size.set(side.size.get() + bytes.len());
+        side.taken.set(side.taken.get() + bytes.len());
+        Ok(())
     }
 
     /// All of the body.

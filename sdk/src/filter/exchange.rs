@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use super::time::Timers;
-use crate::callbacks::Body;
+use crate::callbacks::{Body, Data};
 use crate::callout::HttpCallResponse;
 use crate::grpc::GrpcResponse;
 use crate::raw;
@@ -28,7 +28,7 @@ pub(super) enum Gate {
 }
 
 /// What the filter has attached, to be called with each piece that goes on.
-pub(super) type Map = Box<dyn FnMut(&mut Body, bool)>;
+pub(super) type Map = Box<dyn FnMut(&mut Body, bool) -> Data>;
 
 /// One way of an exchange.
 pub(super) struct Side {
@@ -157,25 +157,45 @@ impl Side {
         self.taken.set(0);
     }
 
-    /// Shows what goes on to what the filter has attached.
-    pub(super) fn run_map(&self) {
+    /// Shows what goes on to what the filter has attached, which may keep it: but for the
+    /// last, behind which nothing would come to let it go.
+    pub(super) fn run_map(&self) -> Data {
         // Taken out: it may attach another.
         let Some(mut map) = self.map.take() else {
-            return;
+            return Data::Continue;
         };
         let mut body = Body::new(
             self.buffer,
             u32::try_from(self.size.get()).unwrap_or(u32::MAX),
         );
-        map(&mut body, self.last.get());
+        let last = self.last.get();
+        let data = map(&mut body, last);
+        self.size.set(body.len());
         self.map.borrow_mut().get_or_insert(map);
+        match data {
+            Data::Buffer | Data::Hold if last => Data::Continue,
+            data => data,
+        }
+    }
+
+    /// Outside of a body's own callback there is no other way to drop what waits.
+    pub(super) fn drop_waiting(&self, data: Data) {
+        if data == Data::Drop && self.size.get() > 0 {
+            let _ = raw::set_buffer(self.buffer, 0, self.size.get(), b"");
+        }
     }
 
     /// From a callback of something else: lets go what waits, if it may now.
     pub(super) fn let_go(&self) {
         if self.held.get() && self.passes() {
             if self.size.get() > 0 || self.last.get() {
-                self.run_map();
+                let data = self.run_map();
+                if matches!(data, Data::Buffer | Data::Hold) {
+                    // It waits for what comes next, and for nobody else.
+                    self.held.set(false);
+                    return;
+                }
+                self.drop_waiting(data);
             }
             self.left.set(true);
             self.passed();

@@ -5,10 +5,10 @@ use std::marker::PhantomData;
 use std::task::Poll;
 
 use super::body::{BodyError, Chunk, Handle, Shared};
-use super::exchange::Gate;
+use super::exchange::{Gate, Map};
 use super::response::Response;
 use super::{BodyKind, HasBody, Held, NoBody};
-use crate::callbacks;
+use crate::callbacks::{self, Data};
 use crate::headers::{HeaderValue, Headers};
 use crate::result::Result;
 use crate::types::MapType;
@@ -206,7 +206,43 @@ impl<B: HasBody> Request<B> {
     /// # }
     /// ```
     pub fn watch_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
-        self.state.request.map.replace(Some(Box::new(map)));
+        let mut map = map;
+        self.attach(Box::new(move |piece, last| {
+            map(piece, last);
+            Data::Continue
+        }));
+    }
+
+    /// Like [`Request::map_body`], for who says of each piece what becomes of it:
+    /// [`Data::Continue`] lets it go, [`Data::Buffer`] has it wait in the host, which shows
+    /// it again with what has come since, [`Data::Drop`] drops it.
+    ///
+    /// So a filter can wait for the rest of what a piece ends with, and have it also where
+    /// trailers follow: there the last call finds what waits, but no host takes bytes where
+    /// nothing does. What waits is bounded by the host (413 past it). The last piece goes on
+    /// whatever is answered.
+    ///
+    /// ```
+    /// use cofferdam_sdk::callbacks::Data;
+    /// use cofferdam_sdk::prelude::*;
+    ///
+    /// /// Passes on whole lines.
+    /// #[filter]
+    /// async fn lines(mut request: Request<Body>) -> Result<Response> {
+    ///     request.decide_body(|piece, _last| match piece.bytes().last() {
+    ///         Some(b'\n') => Data::Continue,
+    ///         _ => Data::Buffer,
+    ///     });
+    ///     request.forward().await
+    /// }
+    /// ```
+    pub fn decide_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) -> Data + 'static) {
+        self.drop_length();
+        self.attach(Box::new(map));
+    }
+
+    fn attach(&self, map: Map) {
+        self.state.request.map.replace(Some(map));
     }
 
     /// Lets the headers go, without `content-length`, to look at the body piece by piece.
@@ -311,6 +347,27 @@ impl Streaming {
     /// [`Chunk`] has an example.
     pub async fn chunk(&mut self) -> Option<Chunk<'_>> {
         Handle(&self.state.request).chunk(&self.state).await
+    }
+
+    /// Puts `bytes` behind what has come: for what was held back, once [`Streaming::chunk`]
+    /// has said that nothing more comes.
+    ///
+    /// # Errors
+    /// When the host does not take them: where trailers have come, or a response.
+    ///
+    /// ```
+    /// use cofferdam_sdk::prelude::*;
+    ///
+    /// #[filter]
+    /// async fn sealed(request: Request<Body>) -> Result<Response> {
+    ///     let mut request = request.stream();
+    ///     while request.chunk().await.is_some() {}
+    ///     request.append(b"-- end --")?;
+    ///     request.forward().await
+    /// }
+    /// ```
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        Handle(&self.state.request).append(bytes)
     }
 
     /// What of the body is left goes on by itself; waits for the response's headers.

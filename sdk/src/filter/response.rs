@@ -3,9 +3,9 @@
 use std::marker::PhantomData;
 
 use super::body::{BodyError, Chunk, Handle, Shared};
-use super::exchange::Gate;
+use super::exchange::{Gate, Map};
 use super::{BodyKind, HasBody, Held, NoBody};
-use crate::callbacks;
+use crate::callbacks::{self, Data};
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::result::Result;
@@ -224,8 +224,40 @@ impl<B: HasBody> Response<B> {
     /// # }
     /// ```
     pub fn watch_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
+        let mut map = map;
+        self.attach(Box::new(move |piece, last| {
+            map(piece, last);
+            Data::Continue
+        }));
+    }
+
+    /// Like [`Response::map_body`], for who says of each piece what becomes of it, as
+    /// [`Request::decide_body`](super::Request::decide_body) does. What waits past the
+    /// host's bound is answered with 500.
+    ///
+    /// ```
+    /// use cofferdam_sdk::callbacks::Data;
+    /// use cofferdam_sdk::prelude::*;
+    ///
+    /// /// Passes on whole events of a stream of events.
+    /// #[filter]
+    /// async fn events(request: Request) -> Result<Response<Body>> {
+    ///     let mut response = request.forward().await?;
+    ///     response.decide_body(|piece, _last| match piece.bytes().ends_with(b"\n\n") {
+    ///         true => Data::Continue,
+    ///         false => Data::Buffer,
+    ///     });
+    ///     Ok(response)
+    /// }
+    /// ```
+    pub fn decide_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) -> Data + 'static) {
+        self.drop_length();
+        self.attach(Box::new(map));
+    }
+
+    fn attach(&self, map: Map) {
         if let Some(state) = self.state() {
-            state.response.map.replace(Some(Box::new(map)));
+            state.response.map.replace(Some(map));
         }
     }
 
@@ -326,6 +358,30 @@ impl<B: HasBody> StreamingResponse<B> {
     pub async fn chunk(&mut self) -> Option<Chunk<'_>> {
         let state = self.response.state()?;
         Handle(&state.response).chunk(state).await
+    }
+
+    /// Puts `bytes` behind what has come: for what was held back, once
+    /// [`StreamingResponse::chunk`] has said that nothing more comes.
+    ///
+    /// # Errors
+    /// When the host does not take them: where trailers have come.
+    ///
+    /// ```
+    /// use cofferdam_sdk::prelude::*;
+    ///
+    /// #[filter]
+    /// async fn sealed(request: Request) -> Result<Response<Body>> {
+    ///     let mut response = request.forward().await?.stream();
+    ///     while response.chunk().await.is_some() {}
+    ///     response.append(b"-- end --")?;
+    ///     Ok(response.finish())
+    /// }
+    /// ```
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        match self.response.state() {
+            Some(state) => Handle(&state.response).append(bytes),
+            None => Err(BodyError::NoBody),
+        }
     }
 
     /// What the filter returns; what of the body is left goes on by itself.

@@ -225,10 +225,15 @@ impl<F: HttpFunction> Exchange<F> {
             side.held.set(true);
             return Data::Buffer;
         }
-        side.run_map();
+        let data = side.run_map();
         side.left.set(true);
+        if matches!(data, Data::Buffer | Data::Hold) {
+            // The next piece, or the end, decides.
+            side.held.set(false);
+            return data;
+        }
         side.passed();
-        Data::Continue
+        data
     }
 
     fn trailers(&mut self, of: fn(&State) -> &Side) -> Action {
@@ -240,7 +245,7 @@ impl<F: HttpFunction> Exchange<F> {
             side.held.set(true);
             return Action::Pause;
         }
-        side.run_map();
+        side.drop_waiting(side.run_map());
         side.left.set(true);
         side.passed();
         Action::Continue

@@ -9,7 +9,7 @@ use super::body::{Chunk, Handle, Shared};
 use super::exchange::{Answer, Gate, Scope, Side, State, Tools};
 use super::run::{Begin, Runner};
 use super::{Function, OnError, Pending};
-use crate::callbacks::{Action, Body, Stream, TcpFilter};
+use crate::callbacks::{Action, Body, Data, Stream, TcpFilter};
 use crate::callout::HttpCallResponse;
 use crate::grpc::GrpcResponse;
 use crate::result::Result;
@@ -123,6 +123,11 @@ impl Flow {
     /// }
     /// ```
     pub fn map(self, map: impl FnMut(&mut Body, bool) + 'static) {
+        let mut map = map;
+        let map = move |piece: &mut Body, last: bool| {
+            map(piece, last);
+            Data::Continue
+        };
         (self.of)(&self.state).map.replace(Some(Box::new(map)));
     }
 }
