@@ -18,6 +18,9 @@
 //!     Ok(response)
 //! }
 //! ```
+//! The book in `docs/` begins with the first filter and ends with the move from the `proxy-wasm`
+//! crate; its examples are tests of this crate.
+//!
 //! The crate is a `cdylib`, built for `wasm32-wasip1` with
 //! `-C link-arg=-zstack-size=65536`: otherwise every instance carries a stack of 1 MiB.
 //!
@@ -66,6 +69,8 @@
 extern crate alloc;
 
 mod ambient;
+#[cfg(all(doctest, feature = "testing", feature = "json"))]
+mod book;
 pub mod callbacks;
 pub mod callout;
 pub mod config;

@@ -273,10 +273,7 @@ mod lets_out {
                 return Data::Buffer;
             }
             let text = String::from_utf8_lossy(&bytes).replace("ab", "x");
-            assert_eq!(
-                text.len() == bytes.len() || piece.replace(text.as_bytes()).is_ok(),
-                true
-            );
+            assert!(text.len() == bytes.len() || piece.replace(text.as_bytes()).is_ok());
             Data::Continue
         });
         let mut response = request.forward().await?;
