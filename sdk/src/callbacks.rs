@@ -125,7 +125,68 @@ pub enum Peer {
 /// One configuration of a filter: a root context of the ABI. Its methods take `&self`,
 /// because streams hold it too.
 ///
-/// The [module](self) has an example.
+/// ```
+/// use std::cell::{Cell, RefCell};
+/// use std::rc::Rc;
+/// use cofferdam_sdk::callbacks::{self, HttpFilter, Plugin};
+/// use cofferdam_sdk::queue::Queue;
+/// use cofferdam_sdk::{
+///     Error, GrpcCall, GrpcResponse, HttpCall, HttpCallResponse, export, info, raw, warn,
+/// };
+///
+/// /// Keeps a list fresh, and tells what comes through a queue.
+/// struct Keeper { lines: Queue, list: RefCell<Vec<u8>>, asked: Cell<bool> }
+/// struct Exchange;
+///
+/// #[export(calls, grpc)]
+/// impl Plugin for Keeper {
+///     type Stream = Exchange;
+///
+///     fn configure(_configuration: &[u8]) -> Result<Self, Error> {
+///         raw::set_tick_period(60_000)?; // milliseconds
+///         let (list, asked) = (RefCell::default(), Cell::default());
+///         Ok(Self { lines: Queue::register("lines")?, list, asked })
+///     }
+///
+///     fn stream(_plugin: &Rc<Self>) -> Exchange { Exchange }
+///
+///     fn on_tick(&self) {
+///         self.asked.set(HttpCall::get("lists", "/").send().is_ok());
+///         let beat = GrpcCall::new("fleet", "pkg.Fleet", "Beat").send();
+///         beat.map_or_else(|status| warn!("no beat: {status}"), |_token| ());
+///     }
+///
+///     fn on_http_call_response(&self, _token: u32, response: HttpCallResponse) {
+///         self.asked.set(false);
+///         self.list.replace(response.into_body());
+///     }
+///
+///     fn on_grpc_response(&self, _token: u32, response: GrpcResponse) {
+///         if let Err(status) = response { warn!("{status}"); }
+///     }
+///
+///     fn on_queue_ready(&self, queue: u32) {
+///         while queue == self.lines.id() && let Ok(Some(line)) = self.lines.pop() {
+///             info!("{} bytes", line.len());
+///         }
+///     }
+///
+///     fn on_done(&self) -> bool {
+///         !self.asked.get() // otherwise `raw::done` ends it
+///     }
+/// }
+///
+/// #[export]
+/// impl HttpFilter for Exchange { type Plugin = Keeper; }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::{Reply, testing::Tester};
+/// # let mut tester = Tester::of_callbacks::<Keeper>("");
+/// # tester.cluster("lists", |_| Reply::new(200).body("a"));
+/// # tester.advance(std::time::Duration::from_secs(61));
+/// # assert!(tester.logs().join("").contains("no beat"));
+/// # let _ = callbacks::context();
+/// # }
+/// ```
 pub trait Plugin: Sized + 'static {
     /// Its part in one exchange or connection.
     type Stream: Stream + 'static;
@@ -160,7 +221,110 @@ pub trait Plugin: Sized + 'static {
 
 /// A filter's part in one HTTP exchange. It is dropped when the exchange is over.
 ///
-/// The [module](self) has an example.
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use cofferdam_sdk::callbacks::{self, Action, Body, Data, Head, HttpFilter, Plugin};
+/// use cofferdam_sdk::{
+///     Error, GrpcCall, GrpcResponse, Headers, HttpCall, HttpCallResponse, Reply, export, info, raw,
+/// };
+///
+/// /// Lets requests go after a while, when two services have been asked.
+/// #[derive(Default)]
+/// struct Gate { waiting: RefCell<Vec<u32>> }
+///
+/// #[export(calls, grpc)]
+/// impl Plugin for Gate {
+///     type Stream = Exchange;
+///     fn configure(_: &[u8]) -> Result<Self, Error> {
+///         raw::set_tick_period(10)?;
+///         Ok(Self::default())
+///     }
+///     fn stream(plugin: &Rc<Self>) -> Exchange {
+///         Exchange { plugin: plugin.clone(), asked: 0, size: 0 }
+///     }
+///     fn on_tick(&self) {
+///         self.waiting.take().into_iter().for_each(callbacks::wake);
+///     }
+/// }
+///
+/// struct Exchange { plugin: Rc<Gate>, asked: u32, size: usize }
+///
+/// impl Exchange {
+///     fn answered(&mut self, well: bool) {
+///         self.asked -= 1;
+///         if !well {
+///             let _ = Reply::new(403).send();
+///         } else if self.asked == 0 {
+///             self.plugin.waiting.borrow_mut().push(callbacks::context());
+///         }
+///     }
+/// }
+///
+/// #[export]
+/// impl HttpFilter for Exchange {
+///     type Plugin = Gate;
+///
+///     fn on_request_headers(&mut self, _headers: &mut Headers, _end: bool) -> Head {
+///         self.asked += u32::from(HttpCall::get("authz", "/").send().is_ok());
+///         self.asked += u32::from(GrpcCall::new("quota", "pkg.Quota", "Take").send().is_ok());
+///         if self.asked > 0 { Head::Stop } else { Head::Continue }
+///     }
+///
+///     fn on_http_call_response(&mut self, _token: u32, response: HttpCallResponse) {
+///         self.answered(response.status() == Some(200));
+///     }
+///
+///     fn on_grpc_response(&mut self, _token: u32, response: GrpcResponse) {
+///         self.answered(response.is_ok());
+///     }
+///
+///     fn on_wake(&mut self) {
+///         let _ = callbacks::resume_request();
+///     }
+///
+///     fn on_request_body(&mut self, body: &mut Body, _end: bool) -> Data {
+///         self.size += body.len();
+///         Data::Continue
+///     }
+///
+///     fn on_request_trailers(&mut self, trailers: &mut Headers) -> Action {
+///         let _ = trailers.remove("x-internal");
+///         Action::Continue
+///     }
+///
+///     fn on_response_headers(&mut self, headers: &mut Headers, _end: bool) -> Head {
+///         let _ = headers.remove("content-length");
+///         Head::Continue
+///     }
+///
+///     fn on_response_body(&mut self, body: &mut Body, end: bool) -> Data {
+///         match end && body.append(b"\n").is_err() {
+///             true => Data::Drop,
+///             false => Data::Continue,
+///         }
+///     }
+///
+///     fn on_response_trailers(&mut self, trailers: &mut Headers) -> Action {
+///         let _ = trailers.set("x-size", self.size.to_string());
+///         Action::Continue
+///     }
+///
+///     fn on_log(&mut self) {
+///         info!("{} bytes", self.size);
+///     }
+/// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::testing::Tester;
+/// # let mut tester = Tester::of_callbacks::<Gate>("");
+/// # tester.cluster("authz", |_| Reply::new(200));
+/// # tester.grpc_cluster("quota", |_, _| Ok(Vec::new()));
+/// # tester.upstream(|_| Reply::new(200).body("ok"));
+/// # assert_eq!(tester.post("/", "abc").send().text(), "ok\n");
+/// # assert!(tester.logs().join("").contains("3 bytes"));
+/// # tester.no_leaks();
+/// # }
+/// ```
 pub trait HttpFilter: Sized + 'static {
     /// What it is part of.
     type Plugin: Plugin<Stream = Self>;
@@ -237,6 +401,89 @@ pub trait HttpFilter: Sized + 'static {
 ///         }
 ///     }
 /// }
+/// ```
+/// One that asks first:
+/// ```
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use cofferdam_sdk::callbacks::{self, Action, Body, Peer, Plugin, TcpFilter};
+/// use cofferdam_sdk::{
+///     Error, GrpcCall, GrpcResponse, HttpCall, HttpCallResponse, StreamType, export, info, raw,
+/// };
+///
+/// #[derive(Default)]
+/// struct Door { last: Cell<u32> }
+///
+/// #[export(calls, grpc)]
+/// impl Plugin for Door {
+///     type Stream = Connection;
+///     fn configure(_: &[u8]) -> Result<Self, Error> {
+///         raw::set_tick_period(10)?;
+///         Ok(Self::default())
+///     }
+///     fn stream(plugin: &Rc<Self>) -> Connection {
+///         Connection { plugin: plugin.clone(), back: 0 }
+///     }
+///     fn on_tick(&self) { callbacks::wake(self.last.get()); }
+/// }
+///
+/// struct Connection { plugin: Rc<Door>, back: usize }
+///
+/// #[export]
+/// impl TcpFilter for Connection {
+///     type Plugin = Door;
+///
+///     fn on_new_connection(&mut self) -> Action {
+///         match HttpCall::get("admission", "/").send() {
+///             Ok(_token) => Action::Pause,
+///             Err(_) => Action::Continue,
+///         }
+///     }
+///
+///     fn on_http_call_response(&mut self, _token: u32, response: HttpCallResponse) {
+///         if response.status() != Some(200) {
+///             let _ = raw::close_stream(StreamType::Downstream);
+///             return;
+///         }
+///         if GrpcCall::new("audit", "pkg.Audit", "Connected").send().is_err() {
+///             self.plugin.last.set(callbacks::context());
+///         }
+///     }
+///
+///     fn on_grpc_response(&mut self, _token: u32, _response: GrpcResponse) {
+///         self.plugin.last.set(callbacks::context());
+///     }
+///
+///     fn on_wake(&mut self) {
+///         let _ = raw::continue_stream(StreamType::Downstream);
+///     }
+///
+///     fn on_upstream_data(&mut self, data: &mut Body, _end: bool) -> Action {
+///         self.back += data.len();
+///         Action::Continue
+///     }
+///
+///     fn on_downstream_close(&mut self, by: Peer) {
+///         info!("client: {by:?}");
+///     }
+///
+///     fn on_upstream_close(&mut self, by: Peer) {
+///         info!("server: {by:?}");
+///     }
+///
+///     fn on_log(&mut self) {
+///         info!("{} bytes back", self.back);
+///     }
+/// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::{Reply, testing::Tester};
+/// # let mut tester = Tester::of_callbacks::<Door>("");
+/// # tester.cluster("admission", |_| Reply::new(200));
+/// # tester.grpc_cluster("audit", |_, _| Ok(Vec::new()));
+/// # let wire = tester.connect(["hello"], ["ok"]);
+/// # assert_eq!((wire.server(), wire.client()), (&b"hello"[..], &b"ok"[..]));
+/// # assert!(tester.logs().join("").contains("2 bytes back"));
+/// # }
 /// ```
 pub trait TcpFilter: Sized + 'static {
     /// What it is part of.

@@ -31,6 +31,21 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+/// Fields become properties, comments descriptions; of serde's attributes those are known that say
+/// what the JSON is called and whether it may be left out.
+///
+/// ```
+/// use cofferdam_sdk::config::{Schema, schema};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize, Schema)]
+/// #[serde(rename_all = "kebab-case")]
+/// enum Mode { FailOpen, Reply(u16) }
+/// # let _ = |mode: Mode| matches!(mode, Mode::FailOpen | Mode::Reply(0));
+///
+/// let text = schema::text::<Mode>();
+/// assert!(text.starts_with(r#"{"oneOf":[{"enum":["fail-open"]},"#), "{text}");
+/// ```
 pub use cofferdam_sdk_macros::Schema;
 pub use period::Period;
 use read::Reader;

@@ -137,8 +137,9 @@ pub enum Held {}
 ///
 /// ```
 /// use cofferdam_sdk::filter::{BodyKind, Held, NoBody};
-/// fn waits<B: BodyKind>() -> bool { B::HELD }
-/// assert!(waits::<Held>() && !waits::<NoBody>());
+/// fn looks<B: BodyKind>() -> (bool, bool) { (B::SEEN, B::HELD) }
+/// assert_eq!(looks::<Held>(), (true, true));
+/// assert_eq!(looks::<NoBody>(), (false, false));
 /// ```
 pub trait BodyKind: sealed::Sealed + 'static {
     /// The body is looked at.
@@ -203,6 +204,7 @@ pub enum OnError {
 }
 
 /// A filter as [`filter`](macro@crate::filter) has understood it.
+#[doc(hidden)]
 pub trait Function: Sized + 'static {
     /// Its configuration; [`config::None`](crate::config::None) if it takes none.
     type Config: serde::de::DeserializeOwned + 'static;
@@ -220,6 +222,7 @@ pub trait Function: Sized + 'static {
 }
 
 /// A [`Function`] of HTTP exchanges.
+#[doc(hidden)]
 pub trait HttpFunction: Function {
     /// What it sees of requests.
     type Request: BodyKind;
@@ -235,14 +238,16 @@ pub trait HttpFunction: Function {
 }
 
 /// A future that knows no thread.
+#[doc(hidden)]
 pub type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// What a filter is given beside its request, because its signature names it.
 ///
 /// ```
-/// use cofferdam_sdk::filter::{Clock, Http, Tool};
+/// use cofferdam_sdk::filter::{Clock, Grpc, Http, Tool};
 /// assert!(Http::CALLS && !Http::TICKS);
 /// assert!(Clock::TICKS && !Clock::CALLS);
+/// assert!(Grpc::GRPC && !Grpc::CALLS);
 /// ```
 pub trait Tool {
     /// It needs the answers to HTTP calls.
@@ -253,5 +258,6 @@ pub trait Tool {
     const TICKS: bool;
 
     /// The tool of one exchange, or of what runs beside them.
+    #[doc(hidden)]
     fn of(tools: &Tools) -> Self;
 }

@@ -94,7 +94,65 @@ pub mod testing;
 mod types;
 
 pub use callout::{HttpCall, HttpCallResponse};
-pub use cofferdam_sdk_macros::{export, filter};
+/// ```
+/// use std::rc::Rc;
+/// use cofferdam_sdk::callbacks::{Head, HttpFilter, Plugin};
+/// use cofferdam_sdk::{Error, HttpCall, HttpCallResponse, Headers, Reply, callbacks, export};
+///
+/// struct Guard;
+/// struct Exchange;
+///
+/// #[export(calls)] // answers to HTTP calls are wanted
+/// impl Plugin for Guard {
+///     type Stream = Exchange;
+///     fn configure(_: &[u8]) -> Result<Self, Error> { Ok(Guard) }
+///     fn stream(_: &Rc<Self>) -> Exchange { Exchange }
+/// }
+///
+/// #[export]
+/// impl HttpFilter for Exchange {
+///     type Plugin = Guard;
+///
+///     fn on_request_headers(&mut self, _: &mut Headers, _: bool) -> Head {
+///         match HttpCall::get("authz", "/check").send() {
+///             Ok(_token) => Head::Stop,
+///             Err(_) => Head::Continue,
+///         }
+///     }
+///
+///     fn on_http_call_response(&mut self, _token: u32, response: HttpCallResponse) {
+///         let _ = match response.status() {
+///             Some(200) => callbacks::resume_request(),
+///             _ => Reply::new(403).send(),
+///         };
+///     }
+/// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::testing::Tester;
+/// # let mut tester = Tester::of_callbacks::<Guard>("");
+/// # tester.cluster("authz", |_| Reply::new(401));
+/// # assert_eq!(tester.get("/").send().status(), 403);
+/// # }
+/// ```
+pub use cofferdam_sdk_macros::export;
+/// ```
+/// use cofferdam_sdk::prelude::*;
+///
+/// async fn beat(clock: Clock) -> Result<()> {
+///     loop {
+///         info!("still here");
+///         clock.sleep(std::time::Duration::from_secs(60)).await;
+///     }
+/// }
+/// # // `background` names a function of a configuration, too.
+/// # async fn beside(_config: &cofferdam_sdk::config::None, _http: Http, clock: Clock) -> Result<()> { beat(clock).await }
+///
+/// #[filter(on_error = 503)]
+/// async fn passes(request: Request) -> Result<Response> {
+///     request.forward().await
+/// }
+/// ```
+pub use cofferdam_sdk_macros::filter;
 pub use grpc::{GrpcCall, GrpcResponse, GrpcStatus};
 pub use headers::{HeaderValue, Headers};
 pub use pairs::{Pairs, decode_pairs, encode_pairs};

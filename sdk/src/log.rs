@@ -162,6 +162,12 @@ macro_rules! critical {
 
 /// From here on a panic writes one line: where it was, and what it said. The call ends
 /// there; what the host makes of that is the `on_failure` of the filter.
+///
+/// [`filter`](macro@crate::filter) and [`export`](crate::export) see to it; a module of the raw
+/// layer does so at its start:
+/// ```standalone_crate
+/// cofferdam_sdk::abi!(cofferdam_sdk::log::set_panic_hook);
+/// ```
 #[cfg(target_arch = "wasm32")]
 pub fn set_panic_hook() {
     std::panic::set_hook(Box::new(|panic| {
@@ -176,7 +182,11 @@ pub fn set_panic_hook() {
     }));
 }
 
-/// Off wasm a panic is the test's.
+/// Off wasm a panic is the test's: this does nothing.
+///
+/// ```
+/// cofferdam_sdk::log::set_panic_hook();
+/// ```
 #[cfg(not(target_arch = "wasm32"))]
 pub const fn set_panic_hook() {}
 

@@ -6,6 +6,11 @@ use alloc::vec::Vec;
 use crate::Status;
 
 /// Names and values, in the order of the host.
+///
+/// ```
+/// let pairs: cofferdam_sdk::Pairs = vec![(b"via".to_vec(), b"1.1 a".to_vec())];
+/// assert!(pairs.iter().any(|(name, _)| name == b"via"));
+/// ```
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The bytes of a map.

@@ -1,6 +1,8 @@
 //! The book in `docs` is whole: every chapter is compiled by `src/book.rs`, listed in the index,
 //! and none of its Rust is left out of the tests.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -17,6 +17,7 @@ use crate::{ambient, grpc, log, raw};
 /// All contexts of one module.
 ///
 /// [`export`](crate::export) makes one and calls it; there is nothing to do with it by hand.
+#[doc(hidden)]
 pub struct Dispatcher<P: Plugin> {
     roots: RefCell<Vec<(u32, Rc<P>)>>,
     /// In the order of ids, which only grow.
@@ -30,6 +31,7 @@ struct Place<P: Plugin> {
 }
 
 /// Where the [`Dispatcher`] of a plugin is; written by [`export`](crate::export).
+#[doc(hidden)]
 pub trait Entry: Plugin {
     /// Whether answers to HTTP calls are exported.
     const CALLS: bool;
@@ -41,6 +43,7 @@ pub trait Entry: Plugin {
 }
 
 /// A stream of either kind, as its plugin knows it; written by [`export`](crate::export).
+#[doc(hidden)]
 pub trait Stream {
     /// The plugin has woken it.
     fn wake(&mut self);
@@ -56,9 +59,11 @@ pub trait Stream {
 }
 
 /// An export by its name, and what it does: for tests off wasm, which have no linker.
+#[doc(hidden)]
 pub type Callback<P> = (&'static str, fn(&Dispatcher<P>, [u32; 5]) -> u32);
 
 /// What [`export`](crate::export) has made of an `impl`.
+#[doc(hidden)]
 pub trait Exports<P: Plugin> {
     /// Each export of it.
     const CALLBACKS: &'static [Callback<P>];

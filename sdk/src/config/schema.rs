@@ -36,6 +36,19 @@ use std::time::Duration;
 /// use cofferdam_sdk::config::schema::{Schema, text};
 /// assert_eq!(text::<Vec<bool>>(), r#"{"type":"array","items":{"type":"boolean"}}"#);
 /// ```
+/// By hand, where it cannot be derived:
+/// ```
+/// use cofferdam_sdk::config::schema::{Piece, Schema, text};
+///
+/// struct Colour([u8; 3]);
+///
+/// impl Schema for Colour {
+///     const SCHEMA: &'static Piece = &Piece::Text(r#""type":"string","pattern":"^#[0-9a-f]{6}$""#);
+///     const OPTIONAL: bool = false; // it must be there, as is so if nothing is said
+/// }
+/// # let _ = |colour: Colour| colour.0;
+/// assert!(text::<Colour>().starts_with(r#"{"type":"string""#));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no JSON schema",
     note = "write `#[derive(Schema)]` in front of it"

@@ -111,6 +111,7 @@ pub(super) struct State {
 }
 
 /// What a [`Tool`](super::Tool) is made of.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Tools {
     pub(super) scope: Rc<Scope>,

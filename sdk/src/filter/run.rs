@@ -29,6 +29,7 @@ const GUARD: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 10;
 
 /// One configuration of a [`Function`].
+#[doc(hidden)]
 pub struct Runner<F: Function> {
     pub(super) config: Rc<F::Config>,
     scope: Rc<Scope>,
@@ -38,6 +39,7 @@ pub struct Runner<F: Function> {
 }
 
 /// What a [`Runner`] makes for each exchange or connection.
+#[doc(hidden)]
 pub trait Begin<F: Function>: Stream {
     /// A new one.
     #[doc(hidden)]
@@ -45,6 +47,7 @@ pub trait Begin<F: Function>: Stream {
 }
 
 /// One exchange of an [`HttpFunction`].
+#[doc(hidden)]
 pub struct Exchange<F: HttpFunction> {
     plugin: Rc<Runner<F>>,
     scope: Rc<Scope>,

@@ -43,12 +43,47 @@ pub struct Connection {
 }
 
 /// The bytes of one end of a [`Connection`]. Dropped, they go on by themselves.
+///
+/// ```
+/// use cofferdam_sdk::prelude::*;
+///
+/// /// Both ends at once.
+/// #[filter]
+/// async fn counted(connection: Connection) -> Result<()> {
+///     let Connection { mut client, mut server } = connection;
+///     let sent = async {
+///         let mut size = 0;
+///         while let Some(piece) = client.chunk().await {
+///             size += piece.bytes().len();
+///         }
+///         size
+///     };
+///     let received = async {
+///         let mut size = 0;
+///         while let Some(piece) = server.chunk().await {
+///             size += piece.bytes().len();
+///         }
+///         size
+///     };
+///     let (sent, received) = join(sent, received).await;
+///     info!("{sent} bytes there, {received} back");
+///     Ok(())
+/// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::testing::Tester;
+/// # let mut tester = Tester::of::<counted>("");
+/// # let wire = tester.connect(["he", "llo"], ["ok"]);
+/// # assert_eq!((wire.server(), wire.client()), (&b"hello"[..], &b"ok"[..]));
+/// # assert!(tester.logs().join("").contains("5 bytes there, 2 back"));
+/// # }
+/// ```
 pub struct Flow {
     state: Shared,
     of: fn(&State) -> &Side,
 }
 
 /// A [`Function`] of connections.
+#[doc(hidden)]
 pub trait TcpFunction: Function {
     /// Begins a connection.
     fn call(config: Rc<Self::Config>, connection: Connection, tools: &Tools)
@@ -56,6 +91,7 @@ pub trait TcpFunction: Function {
 }
 
 /// One connection of a [`TcpFunction`].
+#[doc(hidden)]
 pub struct Wire<F: TcpFunction> {
     plugin: Rc<Runner<F>>,
     scope: Rc<Scope>,

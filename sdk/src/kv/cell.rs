@@ -9,7 +9,6 @@ use super::{KvError, get, insert_new, set, update};
 ///
 /// ```
 /// # use cofferdam_sdk::prelude::*;
-/// # use cofferdam_sdk::testing::Tester;
 /// use cofferdam_sdk::kv::Cell;
 ///
 /// /// Each client's highest number so far.
@@ -20,10 +19,13 @@ use super::{KvError, get, insert_new, set, update};
 ///     let highest = cell.update(|old| Some(old.unwrap_or(0).max(number)))?;
 ///     Ok(Response::new(200).with_body(format!("{highest:?}")))
 /// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::testing::Tester;
 /// # let mut tester = Tester::of::<highest>("");
 /// # tester.without_hostile_headers();
 /// # for (path, text) in [("/?n=3", "Some(3)"), ("/?n=7", "Some(7)"), ("/?n=5", "Some(7)")] {
 /// #     assert_eq!(tester.get(path).send().text(), text);
+/// # }
 /// # }
 /// ```
 pub struct Cell<'a, T> {
@@ -67,7 +69,6 @@ pub trait Stored: Sized {
 ///
 /// ```
 /// # use cofferdam_sdk::prelude::*;
-/// # use cofferdam_sdk::testing::Tester;
 /// use cofferdam_sdk::kv::{Cell, Json};
 /// use serde::{Deserialize, Serialize};
 ///
@@ -85,8 +86,11 @@ pub trait Stored: Sized {
 ///     })?;
 ///     request.forward().await
 /// }
+/// # #[cfg(feature = "testing")] {
+/// # use cofferdam_sdk::testing::Tester;
 /// # let mut tester = Tester::of::<remember>("");
 /// # assert_eq!(tester.get("/a").send().status(), 200);
+/// # }
 /// ```
 #[cfg(feature = "json")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

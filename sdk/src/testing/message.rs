@@ -14,9 +14,14 @@ use crate::headers::HeaderValue;
 /// let mut tester = Tester::of::<pass>("");
 /// tester.upstream(|seen| {
 ///     assert_eq!((seen.method(), seen.path(), seen.body()), ("POST", "/a", &b"x"[..]));
+///     assert_eq!(seen.header("via"), Some("1.1 a")); // the first
+///     assert_eq!(seen.all("via"), ["1.1 a", "1.1 b"]);
+///     assert_eq!(seen.trailer("x-sum"), Some("1"));
 ///     Reply::new(200)
 /// });
-/// tester.post("/a", "x").send();
+/// # tester.without_hostile_headers();
+/// let ask = tester.request("POST", "/a").header("via", "1.1 a").header("via", "1.1 b");
+/// ask.chunks(["x"]).trailer("x-sum", "1").send();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
@@ -31,9 +36,15 @@ pub struct Seen {
 /// # use cofferdam_sdk::prelude::*;
 /// # use cofferdam_sdk::testing::Tester;
 /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
-/// let answer = Tester::of::<pass>("").get("/").send();
-/// assert_eq!(answer.status(), 200);
+/// # use cofferdam_sdk::Reply;
+/// let mut tester = Tester::of::<pass>("");
+/// tester.upstream(|_| Reply::new(201).header("via", "a").header("via", "b").body("made"));
+/// let answer = tester.get("/").send();
+/// assert_eq!((answer.status(), answer.text(), answer.body()), (201, "made", &b"made"[..]));
+/// assert_eq!((answer.header("via"), answer.trailer("x-sum")), (Some("a"), None));
+/// assert_eq!(answer.all("via"), ["a", "b"]);
 /// assert_eq!(answer.upstream().unwrap().path(), "/");
+/// assert!(!answer.is_cut() && !answer.is_stuck()); // whole, and without end of waiting
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
