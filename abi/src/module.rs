@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use wasmparser::{FuncType, ValType};
+use wasmparser::{FuncType, Parser, Payload, ValType};
 
 use crate::callbacks::Callback;
 use crate::compat::Compat;
@@ -85,6 +85,9 @@ pub enum Support {
 /// The custom section by which a module asks for what in Envoy is the option
 /// `allow_on_headers_stop_iteration`.
 pub const HOLD_HEADERS: &str = "filter.hold_headers";
+
+/// The custom section with the JSON schema of a plugin's configuration.
+pub const SCHEMA: &str = "filter.schema";
 
 /// Names of allocators, in the order of the specification.
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
@@ -205,6 +208,17 @@ impl Module {
     #[must_use]
     pub fn holds_headers(&self) -> bool {
         self.sections.iter().any(|(name, _)| name == HOLD_HEADERS)
+    }
+
+    /// What is in its first custom section of that name.
+    #[must_use]
+    pub fn custom_section(&self, name: &str) -> Option<&[u8]> {
+        // Read again rather than kept: whoever asks does it once.
+        let mut payloads = Parser::new(0).parse_all(&self.bytes);
+        payloads.find_map(|payload| match payload {
+            Ok(Payload::CustomSection(section)) if section.name() == name => Some(section.data()),
+            _ => None,
+        })
     }
 
     /// How many parameters the module's export of that callback takes.

@@ -11,6 +11,7 @@ mod board;
 mod engines;
 mod program;
 mod reload;
+mod schema;
 mod trial;
 mod work;
 
@@ -26,7 +27,7 @@ use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::{Cluster, Config, Diagnostic, PluginConfig};
 use crate::host::ClusterNames;
-use trial::diagnostic;
+use trial::{configuration_problems, diagnostic};
 
 pub(crate) use board::{Board, Publication};
 pub(crate) use engines::Engines;
@@ -149,12 +150,16 @@ impl Loader {
                         let what = problem.to_string();
                         problems.push(diagnostic(plugin, "module", &what, hint(problem)));
                     }
-                    if unsound.is_empty() {
+                    // What a guest says of its configuration is worth less than what its
+                    // schema does, which names every mistake.
+                    let misfits = configuration_problems(plugin, &program.module);
+                    if unsound.is_empty() && misfits.is_empty() {
                         match self.with_code(plugin, &program) {
                             Ok(plugin) => loaded.push(Arc::new(plugin)),
                             Err(problem) => problems.push(*problem),
                         }
                     }
+                    problems.extend(misfits);
                 }
                 Err(error) => {
                     let what = error.to_string();

@@ -4,8 +4,10 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use cofferdam_abi::{Attributes, Exchange, Headers, LoadError, SharedExchange, Value, Vm};
+use cofferdam_abi::module::SCHEMA;
+use cofferdam_abi::{Attributes, Exchange, Headers, LoadError, Module, SharedExchange, Value, Vm};
 
+use super::schema::{Mistake, Schema, Unusable};
 use super::{Loaded, Loader};
 use crate::config::{Diagnostic, PluginConfig};
 use crate::host::WorkerHost;
@@ -75,6 +77,30 @@ fn trial() -> SharedExchange {
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
     let entries = pairs.map(|(name, value)| (bytes(name), bytes(value)));
     Exchange::new(Headers::from_entries(entries.into()), Box::new(Loopback)).share()
+}
+
+/// What of a plugin's configuration does not fit the schema that its module carries.
+pub(super) fn configuration_problems(plugin: &PluginConfig, module: &Module) -> Vec<Diagnostic> {
+    let Some(schema) = module.custom_section(SCHEMA) else {
+        return Vec::new();
+    };
+    let checked = Schema::read(schema).and_then(|schema| schema.check(&plugin.configuration));
+    let mistakes = checked.unwrap_or_else(|Unusable(why)| {
+        tracing::warn!(
+            filter = %plugin.name,
+            "the schema in the module is not used to check the configuration: {why}"
+        );
+        Vec::new()
+    });
+    let said = |mistake: Mistake| {
+        let mut said = diagnostic(plugin, "configuration", &mistake.what, &mistake.help);
+        if !mistake.path.is_empty() && !mistake.path.starts_with('[') {
+            said.path.push('.');
+        }
+        said.path.push_str(&mistake.path);
+        said
+    };
+    mistakes.into_iter().map(said).collect()
 }
 
 pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {

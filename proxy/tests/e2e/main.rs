@@ -26,6 +26,7 @@ mod peers;
 #[cfg(feature = "compiler")]
 mod process;
 mod routing;
+mod schema;
 mod smuggling;
 mod stuck;
 mod tcp;

@@ -45,6 +45,38 @@ fn new_streams_go_to_the_new_module_and_those_under_way_finish_on_the_old() {
 }
 
 #[test]
+fn a_module_whose_schema_refuses_the_configuration_does_not_come_to_run() {
+    run(async {
+        // The schema in a custom section, which may stand behind all others.
+        let with_schema = |name: &str, schema: &str| {
+            let mut wasm = version(name, "");
+            let section = format!("\u{d}filter.schema{schema}");
+            let length = u8::try_from(section.len()).expect("a short schema");
+            assert!(length < 128, "one byte of a length");
+            wasm.extend([0, length]);
+            wasm.extend(section.into_bytes());
+            wasm
+        };
+        let numbers = r#"{"properties":{"a":{"type":"integer"}}}"#;
+        let texts = r#"{"properties":{"a":{"type":"string"}}}"#;
+        let filter = Filter::wasm("f", with_schema("one", numbers)).with("configuration: { a: 1 }");
+        let config = Config::new(Upstream::start().address).filter(filter);
+        let proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::Two).await;
+        proxy.replace_module("f", &with_schema("two", texts));
+        proxy.reload();
+        proxy.logged(&["ERROR", "reload: nothing is changed"]).await;
+        let told = "filters[0].configuration.a: filter f: ";
+        let what = "expected text, found a whole number";
+        proxy.logged(&["ERROR", "reload:", told, what]).await;
+        assert_eq!(answers(&mut client).await, "one");
+        proxy.replace_module("f", &with_schema("three", numbers));
+        proxy.reload();
+        answered_by(&proxy, "three").await;
+    });
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_is_reported() {
     run(async {
         let one = version("one", "");

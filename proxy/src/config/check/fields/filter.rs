@@ -44,7 +44,7 @@ pub static FILTER: Table = Table {
             "configuration",
             ANY_KIND,
             Means("empty"),
-            "Handed to the guest as JSON; a text is handed over as it is.",
+            "Handed to the guest as JSON; a text is handed over as it is. Where the module carries a JSON schema (custom section `filter.schema`), it has to fit that.",
         ),
         field(
             "on_failure",
