@@ -14,6 +14,7 @@ use syn::{
 struct Attributes {
     rename: Option<String>,
     rename_all: Option<String>,
+    aliases: Vec<String>,
     default: bool,
     skip: bool,
     deny_unknown_fields: bool,
@@ -95,15 +96,18 @@ fn object<'a>(fields: impl Iterator<Item = &'a Field>, of: &Attributes) -> Resul
         if of.transparent {
             return Ok(vec![of_type(&field.ty)]);
         }
-        let comma = if std::mem::take(&mut first) { "" } else { "," };
-        pieces.push(text(format!(
-            "{comma}{}:{{{}",
-            quoted(&name),
-            attributes.described()
-        )));
-        pieces.push(of_type(&field.ty));
-        pieces.push(text("}"));
-        if !attributes.default && !of.default {
+        for name in [&name].into_iter().chain(&attributes.aliases) {
+            let comma = if std::mem::take(&mut first) { "" } else { "," };
+            pieces.push(text(format!(
+                "{comma}{}:{{{}",
+                quoted(name),
+                attributes.described()
+            )));
+            pieces.push(of_type(&field.ty));
+            pieces.push(text("}"));
+        }
+        // Of several names no one is required; that one of them is there, serde says.
+        if !attributes.default && !of.default && attributes.aliases.is_empty() {
             let ty = &field.ty;
             let name = quoted(&name);
             // A comma is not known to be needed until the types before are known.
@@ -135,24 +139,24 @@ fn alternatives<'a>(
         if attributes.skip {
             continue;
         }
-        let name = quoted(&of.name(
-            &variant.ident.unraw().to_string(),
-            &attributes,
-            case_of_variant,
-        ));
-        if matches!(variant.fields, Fields::Unit) {
-            names.push(name);
-            continue;
+        let ident = variant.ident.unraw().to_string();
+        let name = of.name(&ident, &attributes, case_of_variant);
+        for name in [&name].into_iter().chain(&attributes.aliases) {
+            let name = quoted(name);
+            if matches!(variant.fields, Fields::Unit) {
+                names.push(name);
+                continue;
+            }
+            let mut pieces = vec![text(format!(
+                r#"{{"type":"object","properties":{{{name}:{{{}"#,
+                attributes.described()
+            ))];
+            pieces.extend(structure(&variant.fields, &attributes)?);
+            pieces.push(text(format!(
+                r#"}}}},"required":[{name}],"additionalProperties":false}}"#
+            )));
+            others.push(pieces);
         }
-        let mut pieces = vec![text(format!(
-            r#"{{"type":"object","properties":{{{name}:{{{}"#,
-            attributes.described()
-        ))];
-        pieces.extend(structure(&variant.fields, &attributes)?);
-        pieces.push(text(format!(
-            r#"}}}},"required":[{name}],"additionalProperties":false}}"#
-        )));
-        others.push(pieces);
     }
     let plain = format!(r#""enum":[{}]"#, names.join(","));
     if others.is_empty() {
@@ -217,7 +221,8 @@ impl Attributes {
             }
             // What of it cannot be made is told when the filter is configured.
             "from" | "try_from" => self.from = Some(syn::parse_str(&value()?)?),
-            "into" | "alias" | "skip_serializing_if" | "serialize_with" | "bound" | "expecting" => {
+            "alias" => self.aliases.push(value()?),
+            "into" | "skip_serializing_if" | "serialize_with" | "bound" | "expecting" => {
                 value()?;
             }
             _ => {

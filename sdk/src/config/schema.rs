@@ -19,9 +19,24 @@
 //! assert_eq!(schema::text::<Config>(), concat!(
 //!     r#"{"type":"object","properties":{"#,
 //!     r#""who":{"description":"Whom to greet.","type":"string"},"#,
-//!     r#""times":{"type":"integer","minimum":0,"maximum":255}},"#,
+//!     r#""times":{"anyOf":[{"type":"integer","minimum":0,"maximum":255},{"type":"null"}]}},"#,
 //!     r#""required":[],"additionalProperties":false}"#));
 //! # let _ = |c: Config| (c.who, c.times);
+//! ```
+//! Whatever serde takes, the schema allows: `null` for an [`Option`], a name and its aliases.
+//!
+//! ```
+//! # use cofferdam_sdk::config::{Schema, schema};
+//! # use serde::Deserialize;
+//! #[derive(Deserialize, Schema)]
+//! struct Old {
+//!     #[serde(alias = "name")]
+//!     who: bool,
+//! }
+//! assert_eq!(schema::text::<Old>(), concat!(
+//!     r#"{"type":"object","properties":{"who":{"type":"boolean"},"name":{"type":"boolean"}},"#,
+//!     r#""required":[]}"#));
+//! # let _ = |c: Old| c.who;
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -218,7 +233,11 @@ plain! {
 }
 
 impl<T: Schema> Schema for Option<T> {
-    const SCHEMA: &'static Piece = T::SCHEMA;
+    const SCHEMA: &'static Piece = &Piece::All(&[
+        &Piece::Text(r#""anyOf":[{"#),
+        T::SCHEMA,
+        &Piece::Text(r#"},{"type":"null"}]"#),
+    ]);
     const OPTIONAL: bool = true;
 }
 
