@@ -17,6 +17,7 @@
 //! | [`Peers`] | who answers callouts |
 //! | [`TestHost`] | what filters write: records, metrics, remarks of the host |
 
+pub(crate) mod border;
 #[cfg(feature = "wasmi")]
 mod engine;
 mod exchange;
@@ -27,6 +28,7 @@ mod meter;
 mod tcp;
 mod world;
 
+pub use border::Border;
 #[cfg(feature = "wasmi")]
 pub use engine::{Engine, FUEL_PER_MS};
 pub use exchange::{Piece, Reply, Request, Script, Seen, Upstream};

@@ -6,7 +6,7 @@
 //! | [`build`] | source becomes a `.wasm`: finds the compiler, checks what came of it |
 //! | [`test`] | cases in files, against a `.wasm`, on each engine, in virtual time |
 //! | [`dev`] | a running proxy with the filter, rebuilt when it is saved; shows what it does |
-//! | [`bench`] | what each callback of a filter takes, on each engine |
+//! | [`bench`] | what each callback of a filter takes on each engine, and what goes over the border |
 //!
 //! None of them is on the way of a request. Filters run in the state machine that the proxy
 //! itself embeds, by [`cofferdam_abi::harness`].

@@ -12,7 +12,11 @@
 use super::backend::{Caller, Error, Linker, Val, ValType};
 use super::{Data, fail, func_type};
 use crate::error::LoadError;
+#[cfg(feature = "harness")]
+use crate::guest::GuestCaller as _;
 use crate::guest::{Failure, Outcome};
+#[cfg(feature = "harness")]
+use crate::harness::border;
 use crate::hostcalls::{
     self, Hostcall, When, buffers, callout, configuration, env, foreign, gateway, headers, later,
     log, metrics, properties, shared_data, shared_queue, stream, wasi,
@@ -22,15 +26,22 @@ use crate::types::Status;
 
 macro_rules! define_env {
     ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
-        fn define_env(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), Error>> {
+        fn define_env<const COUNTED: bool>(
+            linker: &mut Linker<Data>,
+            import: &Import,
+        ) -> Option<Result<(), Error>> {
             match import.name.as_str() {
                 $($name => Some(linker.func_wrap(
                     "env",
                     $name,
                     |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, Error> {
                         const CALL: Hostcall = Hostcall::env($name, When::$when);
-                        hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
-                            .map_err(fail)
+                        let done = hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
+                            .map_err(fail);
+                        if COUNTED {
+                            counted(&mut caller, $name, &[$((stringify!($arg), u64::from($arg))),*], &done);
+                        }
+                        done
                     },
                 ).map(drop).map_err(Error::from)),)*
                 _ => None,
@@ -42,15 +53,22 @@ hostcalls::for_each_env_call!(define_env);
 
 macro_rules! define_wasi {
     ($($name:literal ($($arg:ident: $ty:ident),*) -> $result:tt = $path:path, $when:ident;)*) => {
-        fn define_wasi(linker: &mut Linker<Data>, import: &Import) -> Option<Result<(), Error>> {
+        fn define_wasi<const COUNTED: bool>(
+            linker: &mut Linker<Data>,
+            import: &Import,
+        ) -> Option<Result<(), Error>> {
             match import.name.as_str() {
                 $($name => Some(linker.func_wrap(
                     &import.module,
                     $name,
                     |mut caller: Caller<'_, Data> $(, $arg: $ty)*| -> Result<$result, Error> {
                         const CALL: Hostcall = Hostcall::wasi($name, When::$when);
-                        hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
-                            .map_err(fail)
+                        let done = hostcalls::enter(&mut caller, &CALL, |caller| $path(caller $(, $arg)*))
+                            .map_err(fail);
+                        if COUNTED {
+                            counted(&mut caller, $name, &[$((stringify!($arg), u64::from($arg))),*], &done);
+                        }
+                        done
                     },
                 ).map(drop).map_err(Error::from)),)*
                 _ => None,
@@ -60,8 +78,35 @@ macro_rules! define_wasi {
 }
 hostcalls::for_each_wasi_call!(define_wasi);
 
-/// Puts one import into the linker, in the type the module wants it.
-pub(super) fn define(linker: &mut Linker<Data>, import: &Import) -> Result<(), LoadError> {
+/// Counts what that call has carried, for those who measure guests.
+#[cfg(feature = "harness")]
+fn counted<R: border::WentWell>(
+    caller: &mut Caller<'_, Data>,
+    name: &str,
+    arguments: &[(&str, u64)],
+    done: &Result<R, Error>,
+) {
+    if done.as_ref().is_ok_and(border::WentWell::went_well) {
+        border::count(name, arguments, caller.split().0);
+    }
+}
+
+/// Nobody measures.
+#[cfg(not(feature = "harness"))]
+const fn counted<R>(
+    _caller: &mut Caller<'_, Data>,
+    _name: &str,
+    _arguments: &[(&str, u64)],
+    _done: &Result<R, Error>,
+) {
+}
+
+/// Puts one import into the linker, in the type the module wants it. `COUNTED`: with a look
+/// at what each call carries.
+pub(super) fn define<const COUNTED: bool>(
+    linker: &mut Linker<Data>,
+    import: &Import,
+) -> Result<(), LoadError> {
     let missing = |problem: String| LoadError::Import {
         name: import.full_name(),
         problem,
@@ -74,8 +119,8 @@ pub(super) fn define(linker: &mut Linker<Data>, import: &Import) -> Result<(), L
         Support::Built if lacks_metadata(&import.name, import.ty.params().len()) => {
             define_without_metadata(linker, import)
         }
-        Support::Built if import.module == "env" => define_env(linker, import),
-        Support::Built => define_wasi(linker, import),
+        Support::Built if import.module == "env" => define_env::<COUNTED>(linker, import),
+        Support::Built => define_wasi::<COUNTED>(linker, import),
         Support::Later => Some(define_later(linker, import)),
     };
     match defined {

@@ -46,6 +46,9 @@ pub struct Wasmi {
     fuel_per_ms: u64,
     /// Whether the host's clock is asked how long a call has taken.
     clocked: bool,
+    /// Whether what goes over the border is counted.
+    #[cfg(feature = "harness")]
+    counting: bool,
 }
 
 /// A module translated for [`Wasmi`].
@@ -56,6 +59,8 @@ struct WasmiCode {
     shape: Shape,
     fuel_per_ms: u64,
     clocked: bool,
+    #[cfg(feature = "harness")]
+    counting: bool,
 }
 
 /// What wasmi keeps for us in its store.
@@ -113,6 +118,8 @@ impl Wasmi {
             engine: Engine::new(&config),
             fuel_per_ms: FUEL_PER_MS,
             clocked: false,
+            #[cfg(feature = "harness")]
+            counting: false,
         }
     }
 
@@ -134,6 +141,15 @@ impl Wasmi {
     pub const fn with_fuel_per_ms(mut self, fuel: u64) -> Self {
         self.fuel_per_ms = fuel;
         self.clocked = false;
+        self
+    }
+
+    /// Counts what goes over the border between host and guest
+    /// ([`Call::border`](crate::harness::Call::border)).
+    #[cfg(feature = "harness")]
+    #[must_use]
+    pub const fn counting(mut self) -> Self {
+        self.counting = true;
         self
     }
 
@@ -162,6 +178,8 @@ impl Wasmi {
             shape: module.shape(compat),
             fuel_per_ms: self.fuel_per_ms,
             clocked: self.clocked,
+            #[cfg(feature = "harness")]
+            counting: self.counting,
         }))
     }
 }
@@ -191,7 +209,12 @@ impl Code for WasmiCode {
         store.limiter(|data| &mut data.bounds);
         let mut linker = Linker::<Data>::new(engine);
         for import in &self.imports {
-            link::define(&mut linker, import)?;
+            #[cfg(feature = "harness")]
+            if self.counting {
+                link::define::<true>(&mut linker, import)?;
+                continue;
+            }
+            link::define::<false>(&mut linker, import)?;
         }
         let fuel = store.data_mut().meter.begin_whole();
         refuel(&mut store, fuel);

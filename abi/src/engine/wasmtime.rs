@@ -135,7 +135,7 @@ impl Native {
         let mut linker = Linker::<Data>::new(&self.engine);
         linker.allow_shadowing(true);
         for import in &module.imports {
-            link::define(&mut linker, import)?;
+            link::define::<false>(&mut linker, import)?;
         }
         Ok(Box::new(NativeCode {
             linked: linker.instantiate_pre(&compiled).map_err(problem)?,

@@ -52,6 +52,18 @@ impl Engine {
         }
     }
 
+    /// Code of a module on the interpreter, which counts what goes over the border between
+    /// host and guest: for [`Metered`](super::Metered), whose calls then say so.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn counting(module: &Module, settings: &VmSettings) -> Result<Box<dyn Code>, LoadError> {
+        Wasmi::new(settings.limits.stack)
+            .with_fuel_per_ms(FUEL_PER_MS)
+            .counting()
+            .compile(module, &settings.compat)
+    }
+
     /// Code of a module that will not be seen again.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::border::{self, Border};
 use crate::callbacks::Callback;
 use crate::engine::{Code, Instance, Spent, Tier};
 use crate::error::{LoadError, Trap};
@@ -29,6 +30,8 @@ pub struct Call {
     pub fuel: u64,
     /// By how much the guest's memory has grown, in bytes.
     pub growth: usize,
+    /// What its hostcalls carried, where the engine counts that.
+    pub border: Border,
 }
 
 struct Clocked {
@@ -78,6 +81,7 @@ impl Instance for Clocked {
     fn call(&mut self, turn: Turn, args: &[u32; 5], spent: &mut Spent) -> Result<u32, Box<Trap>> {
         let callback = turn.callback;
         let before = self.instance.memory().len();
+        border::take();
         let begun = Instant::now();
         let ended = self.instance.call(turn, args, spent);
         let time = begun.elapsed();
@@ -85,6 +89,7 @@ impl Instance for Clocked {
             time,
             fuel: spent.fuel,
             growth: self.instance.memory().len().saturating_sub(before),
+            border: border::take(),
         };
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.entry(callback.name()).or_default().push(call);

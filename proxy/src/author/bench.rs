@@ -6,19 +6,18 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
 use cofferdam_abi::harness::{
-    Call, Engine, Message, Metered, Piece, Reply, Request, Script, Spec, Taken, TestHost, Upstream,
-    World,
+    Border, Call, Engine, Message, Metered, Piece, Reply, Request, Script, Spec, Taken, TestHost,
+    Upstream, World,
 };
 use cofferdam_abi::{Headers, LogLevel, Module};
 
-use super::build::Failure;
+use super::build::{Failure, note};
 use super::test::{Filter, Surroundings, module, peers, surroundings};
 
 /// What was typed.
@@ -38,6 +37,9 @@ pub struct Options {
 /// Exchanges before anything is counted: caches fill, guests allocate what they keep.
 const WARM_UP: u32 = 50;
 
+/// As many as tell how much goes over the border, which is the same each time.
+const ENOUGH: u32 = 200;
+
 /// Measures, and makes a table of it.
 ///
 /// # Errors
@@ -54,27 +56,43 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         ..Filter::default()
     };
     let names: Vec<&str> = around.clusters.iter().map(|one| &*one.name).collect();
-    let mut measured = Vec::new();
-    for engine in Engine::ALL {
+    let measure = |spec: Spec, exchanges: u32| -> Result<Taken, Failure> {
         let host = TestHost::new(&names, None);
         host.set_level(LogLevel::Critical);
         let mut world = World::new(host.clone(), peers(around.clusters.clone()));
-        let (spec, taken) = metered(&filter, &module, *engine)?;
-        world.load(spec).map_err(|error| {
+        let (code, taken) = Metered::new(spec.code);
+        let code = Box::new(code);
+        let so_far = || std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        world.load(Spec { code, ..spec }).map_err(|error| {
             Failure::Unusable(format!("the filter does not start: {error}{}", said(&host)))
         })?;
-        let start = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        let start = so_far();
         exchange(&mut world, &host, WARM_UP)?;
-        taken.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        exchange(&mut world, &host, options.exchanges)?;
-        let mut all = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        so_far();
+        exchange(&mut world, &host, exchanges)?;
+        let mut all = so_far();
         // What happens once is shown, too.
         for (name, calls) in start {
             all.entry(name).or_insert(calls);
         }
-        measured.push((*engine, all));
+        Ok(all)
+    };
+    let mut measured = Vec::new();
+    for engine in Engine::ALL {
+        note(&format!(
+            "{} exchanges on {}",
+            options.exchanges,
+            engine.name()
+        ));
+        let spec = module::spec(&filter, &module, *engine).map_err(unusable)?;
+        measured.push((*engine, measure(spec, options.exchanges)?));
     }
-    Ok(table(options, &module, &measured))
+    // In a run of its own: what counts takes time.
+    let spec = module::spec(&filter, &module, Engine::Interpreter).map_err(unusable)?;
+    let code = Engine::counting(&module, &spec.settings)
+        .map_err(|error| Failure::Unusable(error.to_string()))?;
+    let counted = measure(Spec { code, ..spec }, options.exchanges.min(ENOUGH))?;
+    Ok(table(options, &module, &measured, &counted))
 }
 
 fn beside(options: &Options) -> Result<Surroundings, Failure> {
@@ -91,18 +109,6 @@ fn beside(options: &Options) -> Result<Surroundings, Failure> {
             .map_err(|error| Failure::Unusable(format!("{}: {error}", file.display())))?;
     }
     Ok(around)
-}
-
-type Clock = std::sync::Arc<std::sync::Mutex<Taken>>;
-
-fn metered(filter: &Filter, module: &Rc<Module>, engine: Engine) -> Result<(Spec, Clock), Failure> {
-    let spec = module::spec(filter, module, engine).map_err(Failure::Unusable)?;
-    let (code, taken) = Metered::new(spec.code);
-    let spec = Spec {
-        code: Box::new(code),
-        ..spec
-    };
-    Ok((spec, taken))
 }
 
 fn exchange(world: &mut World, host: &TestHost, count: u32) -> Result<(), Failure> {
@@ -201,7 +207,12 @@ impl Upstream for Answer {
     }
 }
 
-fn table(options: &Options, module: &Module, measured: &[(Engine, Taken)]) -> String {
+fn table(
+    options: &Options,
+    module: &Module,
+    measured: &[(Engine, Taken)],
+    counted: &Taken,
+) -> String {
     let mut out = String::new();
     let (file, exchanges) = (options.file.display(), options.exchanges);
     // Writing to a string cannot fail.
@@ -210,27 +221,57 @@ fn table(options: &Options, module: &Module, measured: &[(Engine, Taken)]) -> St
         "{file}  {} bytes; {exchanges} exchanges, GET and POST by turns",
         module.bytes.len()
     );
-    let _ = write!(out, "{:<32} {:>9}", "callback", "calls");
+    let _ = write!(out, "{:<32} {:>7}", "callback", "calls");
     for (engine, _) in measured {
-        let _ = write!(out, " {:>12}", format!("{} µs", engine.name()));
+        let _ = write!(out, " {:>10}", format!("{} µs", engine.name()));
     }
-    let _ = writeln!(out, " {:>10} {:>10}", "fuel", "growth");
+    let titles = ["fuel", "growth", "allocs", "to guest", "from guest"];
+    for title in titles {
+        let _ = write!(out, " {title:>10}");
+    }
+    out.push('\n');
     let Some((_, first)) = measured.first() else {
         return out;
     };
     for (name, calls) in first {
-        let _ = write!(out, "{name:<32} {:>9}", calls.len());
+        let _ = write!(out, "{name:<32} {:>7}", calls.len());
         for (_, taken) in measured {
             let time = taken.get(name).map(|calls| median(calls, |call| call.time));
             let shown = time.map_or_else(|| "-".to_owned(), micros);
-            let _ = write!(out, " {shown:>12}");
+            let _ = write!(out, " {shown:>10}");
         }
         let growth: usize = calls.iter().map(|call| call.growth).sum();
         let fuel = median(calls, |call| call.fuel);
-        let _ = writeln!(out, " {fuel:>10} {growth:>10}");
+        let _ = write!(out, " {fuel:>10} {growth:>10}");
+        let counted = counted.get(name).map_or(&[][..], Vec::as_slice);
+        let border: [fn(&Border) -> u64; 3] = [
+            |border| border.allocations,
+            |border| border.to_guest,
+            |border| border.from_guest,
+        ];
+        for of in border {
+            let _ = write!(out, " {:>10}", mean(counted, of));
+        }
+        out.push('\n');
     }
-    out.push_str("µs and fuel are medians of one call, hostcalls included; fuel is the interpreter's, about an instruction each; growth is of memory, in bytes, all calls together\n");
+    out.push_str(EXPLAINED);
     out
+}
+
+const EXPLAINED: &str = "\
+µs and fuel are medians of one call, hostcalls included; fuel is the interpreter's, about an instruction each
+growth is of the guest's memory, in bytes, all calls together
+of one call in the mean: allocs are calls of the guest's allocator by the host, to guest and from guest the bytes that its hostcalls carry
+";
+
+/// With a digit behind the point where it is no whole number.
+fn mean(calls: &[Call], of: fn(&Border) -> u64) -> String {
+    let sum: u64 = calls.iter().map(|call| of(&call.border)).sum();
+    let count = calls.len().max(1) as u64;
+    if sum % count == 0 {
+        return (sum / count).to_string();
+    }
+    format!("{:.1}", sum as f64 / count as f64)
 }
 
 fn median<T: Ord + Copy + Default>(calls: &[Call], of: impl Fn(&Call) -> T) -> T {

@@ -213,7 +213,7 @@ fn ask(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
 }
 
 /// A word about what takes long, for whoever watches.
-fn note(text: &str) {
+pub(super) fn note(text: &str) {
     if std::io::stderr().is_terminal() {
         eprintln!("{text}");
     }
