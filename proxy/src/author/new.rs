@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
 
-use super::build::Failure;
+use super::build::{Failure, note};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -140,6 +140,7 @@ fn lock(folder: &Path) {
     if !manifest.is_file() {
         return;
     }
+    note("looking up the crates it depends on");
     for more in [&["--offline"][..], &[]] {
         let mut cargo = Command::new("cargo");
         cargo

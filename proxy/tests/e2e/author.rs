@@ -3,6 +3,7 @@
 mod build;
 mod dev;
 mod new;
+mod progress;
 mod test;
 mod textproto;
 

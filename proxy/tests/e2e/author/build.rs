@@ -22,7 +22,7 @@ fn build(folder: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String, S
 }
 
 /// A crate without dependencies.
-fn package(dir: &Dir, name: &str, more: &str, code: &str) {
+pub(super) fn package(dir: &Dir, name: &str, more: &str, code: &str) {
     let folder = dir.join(name);
     std::fs::create_dir_all(folder.join("src")).unwrap();
     let manifest =
@@ -31,10 +31,10 @@ fn package(dir: &Dir, name: &str, more: &str, code: &str) {
     dir.write(&format!("{name}/src/lib.rs"), code);
 }
 
-const CDYLIB: &str = "[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+pub(super) const CDYLIB: &str = "[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
 
 /// Enough to be a filter.
-const FILTER: &str = r#"
+pub(super) const FILTER: &str = r#"
 #[unsafe(no_mangle)]
 pub extern "C" fn proxy_abi_version_0_2_1() {}
 #[unsafe(no_mangle)]

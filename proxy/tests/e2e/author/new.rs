@@ -1,4 +1,7 @@
-//! A newcomer's path: `new`, `build`, `test`, in an empty folder.
+//! A newcomer's path: `new`, `build`, `test`, in an empty folder; then `run`, and curl.
+
+mod alone;
+mod tried;
 
 use std::path::Path;
 use std::process::Command;
@@ -104,6 +107,7 @@ fn newcomer(language: &str, template: &str, cases: usize) {
         tested.out,
         tested.err
     );
+    tried::template(template, language, &folder.join(format!("{name}.wasm")));
 }
 
 #[test]
