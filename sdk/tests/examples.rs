@@ -184,7 +184,9 @@ impl Library {
         let Some((before, _)) = text.split_once("has an example") else {
             return String::new();
         };
-        let parent = Path::new(&item.module).parent().unwrap_or_else(|| Path::new(""));
+        let parent = Path::new(&item.module)
+            .parent()
+            .unwrap_or_else(|| Path::new(""));
         let link = before.rsplit_once('[').map_or("", |(_, link)| link);
         let (shown, target) = link.split_once(']').unwrap_or_default();
         let target = target.trim().trim_start_matches('(').trim_end_matches(')');

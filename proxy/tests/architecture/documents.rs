@@ -34,7 +34,8 @@ fn the_reference_is_what_the_program_prints() {
 #[test]
 fn what_documents_point_at_is_there() {
     let mut wrong = Vec::new();
-    for document in DOCUMENTS {
+    let documents = DOCUMENTS.map(str::to_owned).into_iter().chain(book());
+    for document in &documents.collect::<Vec<_>>() {
         let text = read(document);
         let base = document.rsplit_once('/').map_or("", |(folder, _)| folder);
         for word in references(&text) {
@@ -78,6 +79,49 @@ fn documents_name_targets_that_the_makefile_has() {
                 "{document} names `make {words}`; the Makefile has {targets:?}"
             );
         }
+    }
+}
+
+/// The chapters of the guest library's book.
+fn book() -> Vec<String> {
+    let chapters = files("sdk/docs", ".md");
+    assert!(
+        chapters.len() > 8,
+        "the book is somewhere else: {chapters:?}"
+    );
+    chapters
+}
+
+/// Commands of the book: each block of shell begins lines with one of `cofferdam`, or of others.
+#[test]
+fn the_book_names_commands_that_there_are() {
+    let mut commands = Vec::new();
+    for chapter in book() {
+        let text = read(&chapter);
+        let blocks = text.split("\n```sh\n").skip(1);
+        let lines = blocks.flat_map(|block| block.split("\n```").next().unwrap_or("").lines());
+        let inline = text.split('`').skip(1).step_by(2);
+        for line in lines.chain(inline) {
+            let mut words = line.split_whitespace();
+            if words.next() == Some("cofferdam")
+                && let Some(command) = words.next()
+            {
+                commands.push((chapter.clone(), command.to_owned()));
+            }
+        }
+    }
+    assert!(commands.len() > 10, "{commands:?}");
+    let output = Command::new(env!("CARGO_BIN_EXE_cofferdam"))
+        .arg("--help")
+        .output()
+        .expect("cofferdam starts");
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    for (chapter, command) in commands {
+        let known = |line: &str| line.split_whitespace().next() == Some(&command);
+        assert!(
+            help.lines().any(known),
+            "{chapter}: no `cofferdam {command}`"
+        );
     }
 }
 

@@ -45,15 +45,63 @@ fn every_snippet_of_the_documents_is_accepted() {
     );
 }
 
+/// The guest library's book: its configurations, and its cases, on the filter they are for.
+#[test]
+fn the_book_shows_configurations_and_cases_that_work() {
+    let Some(workspace) = workspace() else { return };
+    let module = workspace.0.join("target/guests/sdk_headers.wasm");
+    let (mut configurations, mut suites) = (0, 0);
+    for chapter in files("sdk/docs", ".md") {
+        for (number, yaml) in blocks(&read(&chapter)).into_iter().enumerate() {
+            let what = format!("{chapter}, YAML block {}", number + 1);
+            let file = workspace.put(&format!("book-{number}.yaml"), &yaml);
+            if yaml.contains("listeners:") {
+                check(&file, &what);
+                configurations += 1;
+            } else if yaml.contains("cases:") {
+                let output = Command::new(env!("CARGO_BIN_EXE_cofferdam"))
+                    .arg("test")
+                    .arg(&file)
+                    .arg("--filter")
+                    .arg(&module)
+                    .output()
+                    .expect("cofferdam starts");
+                assert!(
+                    output.status.success(),
+                    "{what}:\n{}{}",
+                    String::from_utf8_lossy(&output.stdout),
+                    String::from_utf8_lossy(&output.stderr)
+                );
+                suites += 1;
+            } else {
+                // Envoy's: pieces of a configuration, which are at least YAML.
+                for event in serde_yaml::Parser::new_from_str(&yaml) {
+                    assert!(event.is_ok(), "{what}: {event:?}");
+                }
+            }
+        }
+    }
+    assert!(
+        configurations >= 3 && suites >= 1,
+        "{configurations} configurations, {suites} files of cases"
+    );
+}
+
 /// Whole configurations: YAML blocks with listeners.
 fn snippets(document: &str) -> Vec<String> {
+    let mut blocks = blocks(document);
+    blocks.retain(|yaml| yaml.contains("listeners:"));
+    blocks
+}
+
+fn blocks(document: &str) -> Vec<String> {
     let blocks = document.split("\n```yaml\n").skip(1);
     let blocks = blocks.filter_map(|block| {
         block
             .split_once("\n```")
             .map(|(yaml, _)| format!("{yaml}\n"))
     });
-    blocks.filter(|yaml| yaml.contains("listeners:")).collect()
+    blocks.collect()
 }
 
 /// A folder that looks like the workspace to a configuration: guests in their place, and

@@ -191,14 +191,12 @@ fn an_upstream_that_is_slow_is_answered_504_through_the_filter() {
             let upstream = Upstream::start();
             let mark = "(drop (call $replace (i32.const 2) «x-filter» «seen»))";
             let filter = Filter::wasm("f", Guest::new().on("response_headers", mark).build());
-            let config = Config::new(upstream.address)
-                .filter(filter)
-                .routes(&[
-                    "{ match: { path: /held }, cluster: up, timeout: 50ms }",
-                    // Its headers must be there before.
-                    "{ match: { path: /halves }, cluster: up, timeout: 1s }",
-                    "{ match: { prefix: / }, cluster: up }",
-                ]);
+            let config = Config::new(upstream.address).filter(filter).routes(&[
+                "{ match: { path: /held }, cluster: up, timeout: 50ms }",
+                // Its headers must be there before.
+                "{ match: { path: /halves }, cluster: up, timeout: 1s }",
+                "{ match: { prefix: / }, cluster: up }",
+            ]);
             let proxy = Proxy::start(&config).await;
             let answer = proxy.client(http).await.send(get("/held")).await;
             assert_eq!(answer.status, 504);
