@@ -15,12 +15,31 @@ thread_local! {
 pub(crate) struct Ambient {
     /// The context whose callback runs.
     context: Cell<u32>,
-    /// Calls under way, by token, and the context that has begun them.
-    calls: RefCell<Vec<(u32, u32)>>,
+    calls: RefCell<Vec<Call>>,
     /// Streams that are to be called once the callback of their plugin has ended.
     woken: RefCell<Vec<u32>>,
     /// Metrics by kind and name, and their numbers.
     metrics: RefCell<Vec<(u32, String, u32)>>,
+}
+
+/// A call or a stream under way.
+#[derive(Debug)]
+struct Call {
+    token: u32,
+    /// The context that has begun it.
+    owner: u32,
+    kind: Kind,
+}
+
+/// What comes of a [`Call`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One answer.
+    Call,
+    /// Whatever comes, until it is closed.
+    Stream,
+    /// Likewise; from here nothing is sent any more.
+    HalfClosed,
 }
 
 impl Ambient {
@@ -57,18 +76,49 @@ pub(crate) fn enter(context: u32) -> u32 {
 
 /// The current context waits for the answer to that call.
 pub(crate) fn began(token: u32) {
+    begin(token, Kind::Call);
+}
+
+/// The current context listens to that stream.
+pub(crate) fn opened(token: u32) {
+    begin(token, Kind::Stream);
+}
+
+fn begin(token: u32, kind: Kind) {
     AMBIENT.with(|ambient| {
-        let call = (token, ambient.context.get());
+        let owner = ambient.context.get();
+        let call = Call { token, owner, kind };
         ambient.calls.borrow_mut().push(call);
     });
+}
+
+/// Who listens to that stream, if it is one.
+pub(crate) fn listener(token: u32) -> Option<u32> {
+    AMBIENT.with(|ambient| {
+        let calls = ambient.calls.borrow();
+        let mut streams = calls.iter().filter(|call| call.kind != Kind::Call);
+        streams
+            .find(|call| call.token == token)
+            .map(|call| call.owner)
+    })
+}
+
+/// Nothing more is sent on that stream: whether anything could be.
+pub(crate) fn half_closed(token: u32) -> bool {
+    AMBIENT.with(|ambient| {
+        let mut calls = ambient.calls.borrow_mut();
+        let mut streams = calls.iter_mut().filter(|call| call.kind == Kind::Stream);
+        let stream = streams.find(|call| call.token == token);
+        stream.map(|call| call.kind = Kind::HalfClosed).is_some()
+    })
 }
 
 /// The call has been answered, or nobody waits for it any more: who did.
 pub(crate) fn ended(token: u32) -> Option<u32> {
     AMBIENT.with(|ambient| {
         let mut calls = ambient.calls.borrow_mut();
-        let place = calls.iter().position(|(call, _)| *call == token)?;
-        Some(calls.swap_remove(place).1)
+        let place = calls.iter().position(|call| call.token == token)?;
+        Some(calls.swap_remove(place).owner)
     })
 }
 
@@ -76,7 +126,7 @@ pub(crate) fn ended(token: u32) -> Option<u32> {
 pub(crate) fn forget(context: u32) {
     AMBIENT.with(|ambient| {
         let mut calls = ambient.calls.borrow_mut();
-        calls.retain(|(_, owner)| *owner != context);
+        calls.retain(|call| call.owner != context);
     });
 }
 
@@ -119,6 +169,24 @@ mod tests {
         assert_eq!(enter(before), 7);
         assert_eq!(ended(4), Some(7));
         assert_eq!(ended(4), None);
+    }
+
+    #[test]
+    fn a_stream_is_listened_to_until_it_ends_and_half_closed_once() {
+        let before = enter(5);
+        began(4);
+        opened(6);
+        enter(before);
+        assert_eq!(
+            (listener(6), listener(6), listener(4)),
+            (Some(5), Some(5), None)
+        );
+        assert_eq!(
+            [half_closed(6), half_closed(6), half_closed(4)],
+            [true, false, false]
+        );
+        assert_eq!((ended(6), listener(6)), (Some(5), None));
+        assert_eq!(ended(4), Some(5));
     }
 
     #[test]

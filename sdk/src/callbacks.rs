@@ -51,7 +51,7 @@ pub use body::Body;
 pub use dispatch::{Callback, Dispatcher, Entry, Exports, Stream};
 
 use crate::callout::HttpCallResponse;
-use crate::grpc::GrpcResponse;
+use crate::grpc::{GrpcEvent, GrpcResponse};
 use crate::headers::Headers;
 use crate::result::Error;
 
@@ -213,6 +213,12 @@ pub trait Plugin: Sized + 'static {
     /// Likewise to a gRPC call: `#[export(grpc)]`.
     fn on_grpc_response(&self, _token: u32, _response: GrpcResponse) {}
 
+    /// Something has come of a gRPC stream that was opened here ([`crate::grpc::open`]):
+    /// `#[export(grpc_streams)]`, which answers to calls are part of.
+    ///
+    /// [`HttpFilter::on_grpc_event`] has an example.
+    fn on_grpc_event(&self, _token: u32, _event: GrpcEvent) {}
+
     /// The plugin is to end. With `false` it goes on until [`crate::raw::done`].
     fn on_done(&self) -> bool {
         true
@@ -366,6 +372,49 @@ pub trait HttpFilter: Sized + 'static {
     /// Likewise to a gRPC call: `#[export(grpc)]`.
     fn on_grpc_response(&mut self, _token: u32, _response: GrpcResponse) {}
 
+    /// Something has come of a gRPC stream that was opened here: `#[export(grpc_streams)]`.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use cofferdam_sdk::callbacks::{Head, HttpFilter, Plugin, resume_request};
+    /// use cofferdam_sdk::{Error, GrpcEvent, Headers, Status, export, grpc};
+    ///
+    /// struct Scan;
+    /// struct Exchange;
+    ///
+    /// #[export(grpc_streams)] // what comes of gRPC streams is wanted
+    /// impl Plugin for Scan {
+    ///     type Stream = Exchange;
+    ///     fn configure(_: &[u8]) -> Result<Self, Error> { Ok(Scan) }
+    ///     fn stream(_: &Rc<Self>) -> Exchange { Exchange }
+    /// }
+    ///
+    /// fn ask(path: &[u8]) -> Result<(), Status> {
+    ///     let token = grpc::open("scanner", "pkg.Scanner", "Scan", &[("x-tenant", "7")])?;
+    ///     grpc::send(token, path)?;
+    ///     grpc::close(token);
+    ///     Ok(())
+    /// }
+    ///
+    /// #[export]
+    /// impl HttpFilter for Exchange {
+    ///     type Plugin = Scan;
+    ///
+    ///     fn on_request_headers(&mut self, headers: &mut Headers, _: bool) -> Head {
+    ///         let path = headers.get(":path").unwrap_or_default();
+    ///         ask(path.as_bytes()).map_or(Head::Continue, |()| Head::Stop)
+    ///     }
+    ///
+    ///     fn on_grpc_event(&mut self, _token: u32, event: GrpcEvent) {
+    ///         if let GrpcEvent::Closed(status) = event {
+    ///             cofferdam_sdk::info!("{status}");
+    ///             let _ = resume_request();
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_grpc_event(&mut self, _token: u32, _event: GrpcEvent) {}
+
     /// The plugin has called [`wake`].
     fn on_wake(&mut self) {}
 
@@ -515,6 +564,11 @@ pub trait TcpFilter: Sized + 'static {
 
     /// Likewise to a gRPC call: `#[export(grpc)]`.
     fn on_grpc_response(&mut self, _token: u32, _response: GrpcResponse) {}
+
+    /// Something has come of a gRPC stream that was opened here: `#[export(grpc_streams)]`.
+    ///
+    /// [`HttpFilter::on_grpc_event`] has an example.
+    fn on_grpc_event(&mut self, _token: u32, _event: GrpcEvent) {}
 
     /// The plugin has called [`wake`].
     fn on_wake(&mut self) {}

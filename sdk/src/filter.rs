@@ -36,6 +36,7 @@
 //! | `Result<Response>`, `<Response<Body>>`, `<Response<Held>>` | likewise for the response |
 //! | an argument of type [`Http`] | ask other clusters over HTTP |
 //! | an argument of type [`Grpc`] | ask other clusters over gRPC |
+//! | an argument of type [`GrpcStreams`] | open gRPC streams to them |
 //! | an argument of type [`Clock`] | sleep, and bound what is waited for |
 //!
 //! `async fn (connection: Connection) -> Result<()>` is a filter of connections that are not
@@ -81,12 +82,14 @@ mod body;
 mod combine;
 mod exchange;
 mod grpc;
+mod grpc_stream;
 mod http;
 mod request;
 mod response;
 mod run;
 mod tcp;
 mod time;
+mod trailers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -96,12 +99,14 @@ pub use body::{BodyError, Chunk};
 pub use combine::{join, race};
 pub use exchange::Tools;
 pub use grpc::{Grpc, GrpcError};
+pub use grpc_stream::{GrpcReceiver, GrpcSender, GrpcStreams};
 pub use http::{CallError, Http};
 pub use request::{Request, Streaming};
 pub use response::{Response, StreamingResponse};
 pub use run::{Begin, Exchange, Runner};
 pub use tcp::{Connection, Flow, TcpFunction, Wire};
 pub use time::{Clock, Elapsed};
+pub use trailers::Trailers;
 
 use crate::result::Result;
 
@@ -244,18 +249,21 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = T>>>;
 /// What a filter is given beside its request, because its signature names it.
 ///
 /// ```
-/// use cofferdam_sdk::filter::{Clock, Grpc, Http, Tool};
+/// use cofferdam_sdk::filter::{Clock, Grpc, GrpcStreams, Http, Tool};
 /// assert!(Http::CALLS && !Http::TICKS);
 /// assert!(Clock::TICKS && !Clock::CALLS);
 /// assert!(Grpc::GRPC && !Grpc::CALLS);
+/// assert!(GrpcStreams::GRPC_STREAMS && !Grpc::GRPC_STREAMS);
 /// ```
 pub trait Tool {
     /// It needs the answers to HTTP calls.
-    const CALLS: bool;
+    const CALLS: bool = false;
     /// It needs the answers to gRPC calls.
-    const GRPC: bool;
+    const GRPC: bool = false;
+    /// It needs what comes of gRPC streams.
+    const GRPC_STREAMS: bool = false;
     /// It needs a timer.
-    const TICKS: bool;
+    const TICKS: bool = false;
 
     /// The tool of one exchange, or of what runs beside them.
     #[doc(hidden)]

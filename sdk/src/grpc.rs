@@ -1,10 +1,15 @@
-//! gRPC calls to other clusters: one message there, one back.
+//! gRPC calls to other clusters: one message there, one back; and [streams](open) of them.
+
+mod stream;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::types::{BufferType, Status};
 use crate::{ambient, raw};
+
+pub use stream::{GrpcEvent, close, open, send};
+pub(crate) use stream::{take_end, take_metadata};
 
 /// A gRPC call. Messages are bytes: what `prost` or another library makes of them.
 ///
@@ -26,7 +31,7 @@ pub struct GrpcCall {
     timeout: Duration,
 }
 
-/// How a gRPC call failed.
+/// How a gRPC call failed, or how a stream ended.
 ///
 /// ```
 /// use cofferdam_sdk::GrpcStatus;
@@ -129,7 +134,7 @@ impl GrpcCall {
     }
 }
 
-/// Takes a call back: no answer comes any more.
+/// Takes a call back, or resets a stream: nothing comes of it any more.
 ///
 /// ```no_run
 /// let token = cofferdam_sdk::GrpcCall::new("a", "pkg.A", "B").send()?;
@@ -154,7 +159,7 @@ pub(crate) fn take_message(size: u32) -> Vec<u8> {
 // === impl GrpcStatus ===
 
 impl GrpcStatus {
-    /// A status of gRPC's codes (1 to 16).
+    /// A status of gRPC's codes (0 to 16; 0 is success).
     ///
     /// ```
     /// let unavailable = cofferdam_sdk::GrpcStatus::new(14, "no connection");
@@ -186,6 +191,16 @@ impl GrpcStatus {
     #[must_use]
     pub const fn code(&self) -> u32 {
         self.code
+    }
+
+    /// Whether it is success.
+    ///
+    /// ```
+    /// assert!(!cofferdam_sdk::GrpcStatus::new(4, "").is_ok());
+    /// ```
+    #[must_use]
+    pub const fn is_ok(&self) -> bool {
+        self.code == 0
     }
 
     /// What the other end says of it; may be empty.

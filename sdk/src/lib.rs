@@ -153,7 +153,7 @@ pub use cofferdam_sdk_macros::export;
 /// }
 /// ```
 pub use cofferdam_sdk_macros::filter;
-pub use grpc::{GrpcCall, GrpcResponse, GrpcStatus};
+pub use grpc::{GrpcCall, GrpcEvent, GrpcResponse, GrpcStatus};
 pub use headers::{HeaderValue, Headers};
 pub use pairs::{Pairs, decode_pairs, encode_pairs};
 pub use reply::Reply;
@@ -174,7 +174,7 @@ pub mod prelude {
     pub use crate::callout::HttpCall;
     pub use crate::config::Schema;
     pub use crate::filter::{
-        Body, Clock, Connection, Grpc, Held, Http, Request, Response, join, race,
+        Body, Clock, Connection, Grpc, GrpcStreams, Held, Http, Request, Response, join, race,
     };
     pub use crate::grpc::GrpcCall;
     pub use crate::{Error, Result, debug, error, filter, info, trace, warn};

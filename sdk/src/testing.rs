@@ -34,16 +34,19 @@
 //! calls are all answered with 200: it must not crash. [`splits`] cuts a body in every way
 //! that matters.
 
+mod calls;
 mod connection;
 mod exchange;
 mod guest;
 mod host;
 mod message;
+mod peer;
 
 pub use connection::Wire;
 pub use exchange::Ask;
 pub use host::Tester;
 pub use message::{Answer, Seen};
+pub use peer::{GrpcPeer, PeerEvent};
 
 /// Ways to cut a body into pieces: whole, in two at every place, byte by byte; and of a body
 /// of up to eight bytes all there are.

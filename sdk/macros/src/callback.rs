@@ -52,6 +52,16 @@ callbacks! {
         on_grpc_response => proxy_on_grpc_close(root, token, status)
             = grpc_close(root, token, status);
     }
+    GRPC_STREAMS {
+        on_grpc_event => proxy_on_grpc_receive_initial_metadata(root, token, count)
+            = grpc_initial_metadata(root, token, count);
+        on_grpc_event => proxy_on_grpc_receive(root, token, size)
+            = grpc_message(root, token, size);
+        on_grpc_event => proxy_on_grpc_receive_trailing_metadata(root, token, count)
+            = grpc_trailing_metadata(root, token, count);
+        on_grpc_event => proxy_on_grpc_close(root, token, status)
+            = grpc_end(root, token, status);
+    }
     HTTP {
         on_request_headers => proxy_on_request_headers(id, _count, end) -> u32
             = request_headers(id, end != 0);

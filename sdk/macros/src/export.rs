@@ -5,13 +5,14 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, ImplItem, ItemImpl, Result, Token, Type};
 
-use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN, TCP};
+use crate::callback::{ALWAYS, CALLS, Callback, GRPC, GRPC_STREAMS, HTTP, PLUGIN, TCP};
 
 /// What stands in the attribute's brackets.
 #[derive(Default)]
 pub(crate) struct Options {
     calls: bool,
     grpc: bool,
+    grpc_streams: bool,
 }
 
 impl Parse for Options {
@@ -21,10 +22,11 @@ impl Parse for Options {
             match word.to_string().as_str() {
                 "calls" => options.calls = true,
                 "grpc" => options.grpc = true,
+                "grpc_streams" => options.grpc_streams = true,
                 _ => {
                     return Err(Error::new(
                         word.span(),
-                        "the options are `calls` and `grpc`",
+                        "the options are `calls`, `grpc` and `grpc_streams`",
                     ));
                 }
             }
@@ -83,13 +85,22 @@ fn plugin(options: &Options, item: &ItemImpl) -> TokenStream {
     if options.calls {
         callbacks.extend(CALLS);
     }
-    if options.grpc {
+    // Streams' callbacks are those of calls, and more.
+    if options.grpc_streams {
+        callbacks.extend(GRPC_STREAMS);
+    } else if options.grpc {
         callbacks.extend(GRPC);
     }
-    let Options { calls, grpc } = options;
+    let Options {
+        calls,
+        grpc_streams,
+        ..
+    } = options;
+    let grpc = options.grpc || options.grpc_streams;
     let exports = exports(plugin, &quote!(#plugin), &callbacks);
     let wants_calls = !written(item, CALLS).is_empty();
     let wants_grpc = !written(item, GRPC).is_empty();
+    let wants_streams = !written(item, GRPC_STREAMS).is_empty();
     quote! {
         #[cfg(target_arch = "wasm32")]
         ::cofferdam_sdk::abi!(::cofferdam_sdk::log::set_panic_hook);
@@ -97,6 +108,7 @@ fn plugin(options: &Options, item: &ItemImpl) -> TokenStream {
         impl ::cofferdam_sdk::callbacks::Entry for #plugin {
             const CALLS: bool = #calls;
             const GRPC: bool = #grpc;
+            const GRPC_STREAMS: bool = #grpc_streams;
 
             fn with<R>(call: impl FnOnce(&::cofferdam_sdk::callbacks::Dispatcher<Self>) -> R) -> R {
                 ::std::thread_local! {
@@ -109,6 +121,10 @@ fn plugin(options: &Options, item: &ItemImpl) -> TokenStream {
         const _: () = {
             assert!(#calls || !#wants_calls, "nothing calls on_http_call_response: #[export(calls)]");
             assert!(#grpc || !#wants_grpc, "nothing calls on_grpc_response: #[export(grpc)]");
+            assert!(
+                #grpc_streams || !#wants_streams,
+                "nothing calls on_grpc_event: #[export(grpc_streams)]",
+            );
         };
         #exports
     }
@@ -120,6 +136,7 @@ fn stream(item: &ItemImpl, list: &'static [Callback], of: &TokenStream) -> Token
     let exports = exports(stream, &plugin, &written(item, list));
     let wants_calls = !written(item, CALLS).is_empty();
     let wants_grpc = !written(item, GRPC).is_empty();
+    let wants_streams = !written(item, GRPC_STREAMS).is_empty();
     quote! {
         impl ::cofferdam_sdk::callbacks::Stream for #stream {
             fn wake(&mut self) {
@@ -134,6 +151,10 @@ fn stream(item: &ItemImpl, list: &'static [Callback], of: &TokenStream) -> Token
                 ::cofferdam_sdk::callbacks::#of::on_grpc_response(self, token, response);
             }
 
+            fn grpc_event(&mut self, token: u32, event: ::cofferdam_sdk::grpc::GrpcEvent) {
+                ::cofferdam_sdk::callbacks::#of::on_grpc_event(self, token, event);
+            }
+
             fn log(&mut self) {
                 ::cofferdam_sdk::callbacks::#of::on_log(self);
             }
@@ -146,6 +167,10 @@ fn stream(item: &ItemImpl, list: &'static [Callback], of: &TokenStream) -> Token
             assert!(
                 <#plugin as ::cofferdam_sdk::callbacks::Entry>::GRPC || !#wants_grpc,
                 "nothing calls on_grpc_response: write #[export(grpc)] before the Plugin",
+            );
+            assert!(
+                <#plugin as ::cofferdam_sdk::callbacks::Entry>::GRPC_STREAMS || !#wants_streams,
+                "nothing calls on_grpc_event: write #[export(grpc_streams)] before the Plugin",
             );
         };
         #exports

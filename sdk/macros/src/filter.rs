@@ -9,7 +9,7 @@ use syn::{
     ReturnType, Token, Type,
 };
 
-use crate::callback::{ALWAYS, CALLS, Callback, GRPC, HTTP, PLUGIN, TCP};
+use crate::callback::{ALWAYS, CALLS, Callback, GRPC, GRPC_STREAMS, HTTP, PLUGIN, TCP};
 
 /// What stands in the attribute's brackets.
 #[derive(Default)]
@@ -216,8 +216,11 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
     if calls {
         callbacks.extend(CALLS);
     }
-    let grpc = has_tool("Grpc");
-    if grpc {
+    let (grpc, streams) = (has_tool("Grpc"), has_tool("GrpcStreams"));
+    // Streams' callbacks are those of calls, and more.
+    if streams {
+        callbacks.extend(GRPC_STREAMS);
+    } else if grpc {
         callbacks.extend(GRPC);
     }
     let functions = callbacks
@@ -267,8 +270,9 @@ fn exports(name: &Ident, options: &Options, signature: &Signature) -> TokenStrea
             assert!(
                 (!<#tool as ::cofferdam_sdk::filter::Tool>::CALLS || #calls)
                     && (!<#tool as ::cofferdam_sdk::filter::Tool>::GRPC || #grpc)
+                    && (!<#tool as ::cofferdam_sdk::filter::Tool>::GRPC_STREAMS || #streams)
                     && (!<#tool as ::cofferdam_sdk::filter::Tool>::TICKS || #ticks),
-                "write Http, Grpc or Clock in the signature, and not another name for it",
+                "write Http, Grpc, GrpcStreams or Clock in the signature, and not another name for it",
             );
         }
     });

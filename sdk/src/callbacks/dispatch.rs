@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::{Action, Body, Data, Head, HttpFilter, Peer, Plugin, TcpFilter};
 use crate::callout::HttpCallResponse;
-use crate::grpc::{GrpcResponse, GrpcStatus};
+use crate::grpc::{GrpcEvent, GrpcResponse, GrpcStatus};
 use crate::headers::Headers;
 use crate::types::{BufferType, Level, MapType};
 use crate::{ambient, grpc, log, raw};
@@ -37,6 +37,8 @@ pub trait Entry: Plugin {
     const CALLS: bool;
     /// Whether answers to gRPC calls are.
     const GRPC: bool;
+    /// Whether what comes of gRPC streams is.
+    const GRPC_STREAMS: bool;
 
     /// Lends the one dispatcher of the module.
     fn with<R>(call: impl FnOnce(&Dispatcher<Self>) -> R) -> R;
@@ -53,6 +55,9 @@ pub trait Stream {
 
     /// Likewise a gRPC call.
     fn grpc_response(&mut self, token: u32, response: GrpcResponse);
+
+    /// Something has come of a gRPC stream it has opened.
+    fn grpc_event(&mut self, token: u32, event: GrpcEvent);
 
     /// It is over.
     fn log(&mut self);
@@ -125,7 +130,6 @@ impl<P: Plugin> Dispatcher<P> {
 
     /// `proxy_on_delete`.
     pub fn delete(&self, id: u32) {
-        ambient::forget(id);
         let place = {
             let mut streams = self.streams.borrow_mut();
             let place = streams.binary_search_by_key(&id, |place| place.id);
@@ -140,6 +144,7 @@ impl<P: Plugin> Dispatcher<P> {
         let before = ambient::enter(id);
         drop((place, root));
         ambient::enter(before);
+        ambient::forget(id);
     }
 
     /// The plugin of that root.
@@ -235,6 +240,54 @@ impl<P: Plugin> Dispatcher<P> {
             self.call_plugin(root, |plugin| plugin.on_grpc_response(token, response));
         } else if raw::set_effective_context(owner).is_ok() {
             self.call_stream(owner, |stream| stream.grpc_response(token, response));
+        }
+        self.wake();
+    }
+
+    /// `proxy_on_grpc_receive`, of calls and of streams.
+    pub fn grpc_message(&self, root: u32, token: u32, size: u32) {
+        match ambient::listener(token) {
+            Some(owner) => {
+                let message = GrpcEvent::Message(grpc::take_message(size));
+                self.grpc_event(root, token, owner, message);
+            }
+            None => self.grpc_receive(root, token, size),
+        }
+    }
+
+    /// `proxy_on_grpc_close`, of calls and of streams.
+    pub fn grpc_end(&self, root: u32, token: u32, status: u32) {
+        match ambient::listener(token) {
+            Some(owner) => {
+                let end = GrpcEvent::Closed(grpc::take_end(token, status));
+                ambient::ended(token);
+                self.grpc_event(root, token, owner, end);
+            }
+            None => self.grpc_close(root, token, status),
+        }
+    }
+
+    /// `proxy_on_grpc_receive_initial_metadata`.
+    pub fn grpc_initial_metadata(&self, root: u32, token: u32, count: u32) {
+        if let Some(owner) = ambient::listener(token) {
+            let metadata = grpc::take_metadata(MapType::GrpcInitialMetadata, count);
+            self.grpc_event(root, token, owner, GrpcEvent::InitialMetadata(metadata));
+        }
+    }
+
+    /// `proxy_on_grpc_receive_trailing_metadata`.
+    pub fn grpc_trailing_metadata(&self, root: u32, token: u32, count: u32) {
+        if let Some(owner) = ambient::listener(token) {
+            let metadata = grpc::take_metadata(MapType::GrpcTrailingMetadata, count);
+            self.grpc_event(root, token, owner, GrpcEvent::TrailingMetadata(metadata));
+        }
+    }
+
+    fn grpc_event(&self, root: u32, token: u32, owner: u32, event: GrpcEvent) {
+        if owner == root {
+            self.call_plugin(root, |plugin| plugin.on_grpc_event(token, event));
+        } else if raw::set_effective_context(owner).is_ok() {
+            self.call_stream(owner, |stream| stream.grpc_event(token, event));
         }
         self.wake();
     }

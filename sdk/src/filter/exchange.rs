@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::grpc_stream::Inbox;
 use super::time::Timers;
 use crate::callbacks::{Body, Data};
 use crate::callout::HttpCallResponse;
-use crate::grpc::GrpcResponse;
+use crate::grpc::{GrpcEvent, GrpcResponse};
 use crate::raw;
 use crate::types::{BufferType, StreamType};
 
@@ -97,6 +98,7 @@ pub(super) struct Waiting<C: Asked> {
 pub(super) struct Scope {
     pub(super) context: u32,
     pub(super) calls: RefCell<Vec<(u32, Rc<RefCell<Slot>>)>>,
+    pub(super) streams: RefCell<Vec<(u32, Rc<Inbox>)>>,
     pub(super) timers: Rc<Timers>,
 }
 
@@ -238,6 +240,7 @@ impl Scope {
         Self {
             context,
             calls: RefCell::new(Vec::new()),
+            streams: RefCell::new(Vec::new()),
             timers,
         }
     }
@@ -256,6 +259,25 @@ impl Scope {
                 slot.waker.take()
             };
             waker.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+impl Scope {
+    /// Something has come of a gRPC stream.
+    pub(super) fn heard(&self, token: u32, event: GrpcEvent) {
+        let inbox = {
+            let mut streams = self.streams.borrow_mut();
+            let place = streams.iter().position(|(stream, _)| *stream == token);
+            match (place, &event) {
+                (Some(place), GrpcEvent::Closed(_)) => Some(streams.swap_remove(place).1),
+                (place, _) => place
+                    .and_then(|place| streams.get(place))
+                    .map(|(_, inbox)| inbox.clone()),
+            }
+        };
+        if let Some(inbox) = inbox {
+            inbox.put(event);
         }
     }
 }

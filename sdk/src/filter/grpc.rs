@@ -67,12 +67,7 @@ impl Asked for GrpcCall {
     type Output = Result<Vec<u8>, GrpcError>;
 
     fn send(&self) -> Result<u32, Self::Output> {
-        Self::send(self).map_err(|status| {
-            Err(GrpcError::Call(match status {
-                Status::ParseFailure => CallError::NoCluster(self.cluster().to_owned()),
-                status => CallError::NotSent(status),
-            }))
-        })
+        Self::send(self).map_err(|status| Err(GrpcError::not_sent(self.cluster(), status)))
     }
 
     fn answered(answer: Answer) -> Self::Output {
@@ -88,9 +83,7 @@ impl Asked for GrpcCall {
 }
 
 impl Tool for Grpc {
-    const CALLS: bool = false;
     const GRPC: bool = true;
-    const TICKS: bool = false;
 
     fn of(tools: &Tools) -> Self {
         Self {
@@ -106,6 +99,16 @@ impl fmt::Debug for Grpc {
 }
 
 // === impl GrpcError ===
+
+impl GrpcError {
+    /// The host has refused to begin.
+    pub(super) fn not_sent(cluster: &str, status: Status) -> Self {
+        Self::Call(match status {
+            Status::ParseFailure => CallError::NoCluster(cluster.to_owned()),
+            status => CallError::NotSent(status),
+        })
+    }
+}
 
 impl fmt::Display for GrpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

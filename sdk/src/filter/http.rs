@@ -74,8 +74,6 @@ impl Http {
 
 impl Tool for Http {
     const CALLS: bool = true;
-    const GRPC: bool = false;
-    const TICKS: bool = false;
 
     fn of(tools: &Tools) -> Self {
         Self {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use super::body::{BodyError, Chunk, Handle, Shared};
 use super::exchange::{Gate, Map};
 use super::response::Response;
-use super::{BodyKind, HasBody, Held, NoBody};
+use super::{BodyKind, HasBody, Held, NoBody, Trailers};
 use crate::callbacks::{self, Data};
 use crate::headers::{HeaderValue, Headers};
 use crate::result::Result;
@@ -298,6 +298,24 @@ impl Request<Held> {
         Ok(self.headers.set("content-length", body.len().to_string())?)
     }
 
+    /// The trailers, once [`Request::body`] has read all that is before them; `None` where
+    /// there is no body.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(mut request: Request<Held>) -> Result<Response> {
+    /// let body = request.body(64 << 10).await?;
+    /// let sum = request.trailers().and_then(|trailers| trailers.get("x-sum"));
+    /// if sum.is_some_and(|sum| sum != body.len().to_string().as_str()) {
+    ///     return Ok(Response::new(400));
+    /// }
+    /// request.forward().await
+    /// # }
+    /// ```
+    pub fn trailers(&mut self) -> Option<Trailers<'_>> {
+        Trailers::here(&self.state.request)
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -368,6 +386,14 @@ impl Streaming {
     /// ```
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         Handle(&self.state.request).append(bytes)
+    }
+
+    /// What of the body is left goes on by itself; its trailers, once all of it has. `None`
+    /// where there is no body, and once a response has come.
+    ///
+    /// [`Trailers`] has an example.
+    pub async fn trailers(&mut self) -> Option<Trailers<'_>> {
+        Trailers::after(&self.state.request, &self.state).await
     }
 
     /// What of the body is left goes on by itself; waits for the response's headers.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::body::{BodyError, Chunk, Handle, Shared};
 use super::exchange::{Gate, Map};
-use super::{BodyKind, HasBody, Held, NoBody};
+use super::{BodyKind, HasBody, Held, NoBody, Trailers};
 use crate::callbacks::{self, Data};
 use crate::headers::Headers;
 use crate::reply::Reply;
@@ -316,6 +316,24 @@ impl Response<Held> {
         Ok(self.headers.set("content-length", body.len().to_string())?)
     }
 
+    /// The trailers, once [`Response::body`] has read all that is before them; `None` where
+    /// there is no body.
+    ///
+    /// ```no_run
+    /// # use cofferdam_sdk::prelude::*;
+    /// # async fn f(request: Request) -> Result<Response<Held>> {
+    /// let mut response = request.forward().await?;
+    /// let body = response.body(64 << 10).await?;
+    /// if let Some(mut trailers) = response.trailers() {
+    ///     trailers.set("x-length", body.len().to_string())?;
+    /// }
+    /// # Ok(response)
+    /// # }
+    /// ```
+    pub fn trailers(&mut self) -> Option<Trailers<'_>> {
+        Trailers::here(&self.state()?.response)
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -382,6 +400,15 @@ impl<B: HasBody> StreamingResponse<B> {
             Some(state) => Handle(&state.response).append(bytes),
             None => Err(BodyError::NoBody),
         }
+    }
+
+    /// What of the body is left goes on by itself; its trailers, once all of it has. `None`
+    /// where there is no body.
+    ///
+    /// [`Trailers`] has an example.
+    pub async fn trailers(&mut self) -> Option<Trailers<'_>> {
+        let state = self.response.state()?;
+        Trailers::after(&state.response, state).await
     }
 
     /// What the filter returns; what of the body is left goes on by itself.

@@ -15,7 +15,7 @@ use super::time::{Sleeper, Timers};
 use super::{BodyKind, Function, HttpFunction, OnError, Pending, Request, Response};
 use crate::callbacks::{self, Action, Body, Data, Head, HttpFilter, Plugin, Stream};
 use crate::callout::HttpCallResponse;
-use crate::grpc::GrpcResponse;
+use crate::grpc::{GrpcEvent, GrpcResponse};
 use crate::headers::Headers;
 use crate::reply::Reply;
 use crate::result::Result;
@@ -116,6 +116,11 @@ impl<F: Function> Plugin for Runner<F> {
 
     fn on_grpc_response(&self, token: u32, response: GrpcResponse) {
         self.scope.answered(token, Answer::Grpc(response));
+        self.poll_background();
+    }
+
+    fn on_grpc_event(&self, token: u32, event: GrpcEvent) {
+        self.scope.heard(token, event);
         self.poll_background();
     }
 }
@@ -364,6 +369,11 @@ impl<F: HttpFunction> Stream for Exchange<F> {
 
     fn grpc_response(&mut self, token: u32, response: GrpcResponse) {
         self.scope.answered(token, Answer::Grpc(response));
+        self.go_on();
+    }
+
+    fn grpc_event(&mut self, token: u32, event: GrpcEvent) {
+        self.scope.heard(token, event);
         self.go_on();
     }
 

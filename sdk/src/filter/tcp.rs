@@ -11,7 +11,7 @@ use super::run::{Begin, Runner};
 use super::{Function, OnError, Pending};
 use crate::callbacks::{Action, Body, Data, Stream, TcpFilter};
 use crate::callout::HttpCallResponse;
-use crate::grpc::GrpcResponse;
+use crate::grpc::{GrpcEvent, GrpcResponse};
 use crate::result::Result;
 use crate::types::{Level, StreamType};
 use crate::{log_at, raw};
@@ -308,6 +308,11 @@ impl<F: TcpFunction> Stream for Wire<F> {
 
     fn grpc_response(&mut self, token: u32, response: GrpcResponse) {
         self.scope.answered(token, Answer::Grpc(response));
+        self.go_on();
+    }
+
+    fn grpc_event(&mut self, token: u32, event: GrpcEvent) {
+        self.scope.heard(token, event);
         self.go_on();
     }
 

@@ -121,8 +121,6 @@ impl Clock {
 }
 
 impl Tool for Clock {
-    const CALLS: bool = false;
-    const GRPC: bool = false;
     const TICKS: bool = true;
 
     fn of(tools: &Tools) -> Self {

@@ -164,7 +164,7 @@ impl Tester {
         Message {
             headers,
             chunks: body.chunks(self.piece).map(<[u8]>::to_vec).collect(),
-            trailers: Vec::new(),
+            trailers: self.trailers.clone(),
         }
     }
 }

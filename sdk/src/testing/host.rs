@@ -1,25 +1,20 @@
 //! The world around a filter under test.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::callout::{Callout, GrpcCall, GrpcEvent, HttpCall};
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::testing::{Engine, RecordingHost};
-use cofferdam_abi::{
-    AbiVersion, FilterHandle, HttpOutcome, Module, Plugin, RootEffect, RootId, Target, Token, Trap,
-    Vm, VmSettings,
-};
+use cofferdam_abi::{AbiVersion, FilterHandle, Module, Plugin, RootId, Vm, VmSettings};
 
+use super::calls::Calls;
 use super::guest;
-use super::message::{Seen, headers, pairs};
+use super::message::Seen;
 use crate::callbacks::{self, Exports};
 use crate::filter::{Function, Runner};
-use crate::grpc::{GrpcResponse, GrpcStatus};
 use crate::reply::Reply;
 
 /// A filter, and everything around it.
@@ -32,37 +27,21 @@ pub struct Tester {
     plugin: Rc<Plugin>,
     pub(super) vm: Rc<RefCell<Vm>>,
     pub(super) root: RootId,
-    clusters: BTreeMap<String, Cluster>,
-    grpc: BTreeMap<String, GrpcMethod>,
+    pub(super) calls: Calls,
     pub(super) upstream: Box<dyn FnMut(&Seen) -> Reply>,
     pub(super) properties: Properties,
     pub(super) piece: usize,
+    pub(super) trailers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) hostile: bool,
-    timer: Option<Timer>,
-    answers: Vec<(Duration, Token, Outcome)>,
+    pub(super) timer: Option<Timer>,
 }
 
 pub(super) type Properties = Vec<(Vec<Vec<u8>>, Vec<u8>)>;
 
-struct Cluster {
-    delay: Duration,
-    answer: Asked,
-}
-
-/// A service, and what it makes of a method and a message.
-type GrpcMethod = Box<dyn FnMut(&str, &[u8]) -> GrpcResponse>;
-
-/// What becomes of a call.
-enum Outcome {
-    Http(HttpOutcome),
-    Grpc(GrpcResponse),
-}
-
-type Asked = Box<dyn FnMut(&Seen) -> Option<Reply>>;
-
-struct Timer {
-    period: Duration,
-    next: Duration,
+/// When the filter's root is called next.
+pub(super) struct Timer {
+    pub(super) period: Duration,
+    pub(super) next: Duration,
 }
 
 // === impl Tester ===
@@ -204,14 +183,13 @@ impl Tester {
             plugin,
             vm: Rc::new(RefCell::new(vm)),
             root,
-            clusters: BTreeMap::new(),
-            grpc: BTreeMap::new(),
+            calls: Calls::default(),
             upstream: Box::new(|_| Reply::new(200)),
             properties: Vec::new(),
             piece: usize::MAX,
+            trailers: Vec::new(),
             hostile: true,
             timer: None,
-            answers: Vec::new(),
         })
     }
 
@@ -224,76 +202,9 @@ impl Tester {
         let plugin = self.plugin.clone();
         let mut twin = Self::instance(self.code.clone(), self.version, plugin, &host).ok()?;
         twin.hostile = false;
-        for name in self.clusters.keys() {
-            twin.cluster(name, |_| Reply::new(200));
-        }
-        for name in self.grpc.keys() {
-            twin.grpc_cluster(name, |_, _| Ok(Vec::new()));
-        }
+        twin.calls = self.calls.all_answered();
         twin.settle();
         Some(twin)
-    }
-
-    /// A cluster of that name, which answers at once.
-    ///
-    /// The [module](super) has an example.
-    pub fn cluster(&mut self, name: &str, mut answer: impl FnMut(&Seen) -> Reply + 'static) {
-        self.slow_cluster(name, Duration::ZERO, move |seen| Some(answer(seen)));
-    }
-
-    /// A cluster that answers after that time, or with `None` refuses the connection. A call
-    /// whose timeout is shorter times out.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use cofferdam_sdk::prelude::*;
-    /// # use cofferdam_sdk::testing::Tester;
-    /// # #[filter] async fn ask(request: Request, http: Http) -> Result<Response> {
-    /// #     let status = http.call(HttpCall::get("slow", "/")).await?.status();
-    /// #     Ok(Response::new(status.unwrap_or(500)))
-    /// # }
-    /// let mut tester = Tester::of::<ask>("");
-    /// tester.slow_cluster("slow", Duration::from_secs(60), |_| None);
-    /// assert_eq!(tester.get("/").send().status(), 504); // the call's timeout is 5 s
-    /// ```
-    pub fn slow_cluster(
-        &mut self,
-        name: &str,
-        delay: Duration,
-        answer: impl FnMut(&Seen) -> Option<Reply> + 'static,
-    ) {
-        let answer = Box::new(answer);
-        self.host.clusters.borrow_mut().push(name.to_owned());
-        self.clusters
-            .insert(name.to_owned(), Cluster { delay, answer });
-    }
-
-    /// A cluster of that name that speaks gRPC: `answer` is given `package.Service/Method`
-    /// and the message.
-    ///
-    /// ```
-    /// # use cofferdam_sdk::prelude::*;
-    /// # use cofferdam_sdk::{GrpcStatus, testing::Tester};
-    /// # #[filter] async fn ask(request: Request, grpc: Grpc) -> Result<Response> {
-    /// #     match grpc.call(GrpcCall::new("authz", "pkg.Authz", "Check").message(b"me")).await {
-    /// #         Ok(_) => request.forward().await,
-    /// #         Err(error) => Ok(Response::new(403).with_body(error.to_string())),
-    /// #     }
-    /// # }
-    /// let mut tester = Tester::of::<ask>("");
-    /// tester.grpc_cluster("authz", |method, message| {
-    ///     assert_eq!((method, message), ("pkg.Authz/Check", &b"me"[..]));
-    ///     Err(GrpcStatus::new(7, "not you"))
-    /// });
-    /// assert_eq!(tester.get("/").send().text(), "gRPC status 7: not you");
-    /// ```
-    pub fn grpc_cluster(
-        &mut self,
-        name: &str,
-        answer: impl FnMut(&str, &[u8]) -> GrpcResponse + 'static,
-    ) {
-        self.host.clusters.borrow_mut().push(name.to_owned());
-        self.grpc.insert(name.to_owned(), Box::new(answer));
     }
 
     /// What the upstream answers; 200 without a body, if nothing else is said.
@@ -314,6 +225,21 @@ impl Tester {
     /// ```
     pub fn pieces(&mut self, bytes: usize) {
         self.piece = bytes.max(1);
+    }
+
+    /// Responses of the upstream end with that trailer too.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let mut tester = Tester::of::<pass>("");
+    /// tester.upstream_trailer("x-sum", "7");
+    /// assert_eq!(tester.get("/").send().trailer("x-sum"), Some("7"));
+    /// ```
+    pub fn upstream_trailer(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let pair = (name.as_bytes().to_vec(), value.as_ref().to_vec());
+        self.trailers.push(pair);
     }
 
     /// The value of a property, as the host has it in its bytes.
@@ -433,134 +359,6 @@ impl Tester {
             root: self.root,
             plugin: self.plugin.clone(),
         }
-    }
-
-    /// Sees to what the filter's root has asked for; whether it has.
-    pub(super) fn settle(&mut self) -> bool {
-        let effects = self.vm.borrow_mut().take_root_effects();
-        let any = !effects.is_empty();
-        for effect in effects {
-            match effect {
-                RootEffect::Tick { period, .. } => {
-                    let now = self.host.now.get();
-                    self.timer = period.map(|period| Timer {
-                        period,
-                        next: now + period,
-                    });
-                }
-                RootEffect::Call { token, call, .. } => {
-                    let now = self.host.now.get();
-                    match *call {
-                        Callout::Http(call) => self.call(token, &call),
-                        Callout::Grpc(call) => {
-                            let outcome = Outcome::Grpc(self.call_grpc(&call));
-                            self.answers.push((now, token, outcome));
-                        }
-                        Callout::Redis(_) => {}
-                    }
-                }
-                RootEffect::Cancel { token, .. } => {
-                    self.answers.retain(|(_, other, _)| *other != token);
-                }
-                _ => {}
-            }
-        }
-        any
-    }
-
-    fn call(&mut self, token: Token, call: &HttpCall) {
-        let seen = Seen {
-            headers: pairs(&call.headers),
-            body: call.body.to_vec(),
-            trailers: call.trailers.as_ref().map(pairs).unwrap_or_default(),
-        };
-        let name = cluster_name(&call.target);
-        let (delay, answer) = match self.clusters.get_mut(&name) {
-            Some(cluster) => (cluster.delay, (cluster.answer)(&seen)),
-            None => (Duration::ZERO, None),
-        };
-        let (delay, outcome) = match call.timeout {
-            Some(timeout) if timeout <= delay => (timeout, HttpOutcome::Timeout),
-            _ => (delay, answer.map_or(HttpOutcome::NoEndpoint, outcome)),
-        };
-        let at = self.host.now.get() + delay;
-        self.answers.push((at, token, Outcome::Http(outcome)));
-    }
-
-    fn call_grpc(&mut self, call: &GrpcCall) -> GrpcResponse {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let method = format!("{}/{}", text(&call.service), text(&call.method));
-        match self.grpc.get_mut(&cluster_name(&call.target)) {
-            Some(answer) => answer(&method, call.message.as_deref().unwrap_or_default()),
-            None => Err(GrpcStatus::new(14, "no endpoint")),
-        }
-    }
-
-    fn deliver(&self, token: Token, outcome: Outcome) -> Result<(), Trap> {
-        let mut vm = self.vm.borrow_mut();
-        let (status, message) = match outcome {
-            Outcome::Http(outcome) => return vm.http_call_response(token, outcome),
-            Outcome::Grpc(Ok(message)) => {
-                vm.grpc_event(token, GrpcEvent::Message(message.into()))?;
-                (0, Bytes::new())
-            }
-            Outcome::Grpc(Err(status)) => {
-                let message = Bytes::copy_from_slice(status.message().as_bytes());
-                (status.code(), message)
-            }
-        };
-        vm.grpc_event(token, GrpcEvent::Closed { status, message })
-    }
-
-    /// Brings the next event there is until then: an answer, or the timer's.
-    pub(super) fn step(&mut self, until: Duration) -> bool {
-        let answer = self
-            .answers
-            .iter()
-            .enumerate()
-            .min_by_key(|(_, (at, ..))| *at);
-        let answer = answer.map(|(place, (at, ..))| (*at, place));
-        let tick = self.timer.as_ref().map(|timer| timer.next);
-        let (at, place) = match (answer, tick) {
-            (Some((at, place)), tick) if tick.is_none_or(|tick| at <= tick) => (at, Some(place)),
-            (_, Some(tick)) => (tick, None),
-            _ => return false,
-        };
-        if at > until {
-            return false;
-        }
-        self.host.now.set(at.max(self.host.now.get()));
-        // What traps is seen by whoever holds a stream.
-        let _ = match place {
-            Some(place) => {
-                let (_, token, outcome) = self.answers.remove(place);
-                self.deliver(token, outcome)
-            }
-            None => {
-                let now = self.host.now.get();
-                if let Some(timer) = &mut self.timer {
-                    timer.next = now + timer.period;
-                }
-                self.vm.borrow_mut().tick(self.root)
-            }
-        };
-        true
-    }
-}
-
-fn cluster_name(target: &Target) -> String {
-    match target {
-        Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn outcome(reply: Reply) -> HttpOutcome {
-    let (head, body) = reply.into_message();
-    HttpOutcome::Response {
-        headers: headers(&head),
-        body: body.into(),
-        trailers: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub struct Seen {
 /// assert_eq!((answer.status(), answer.text(), answer.body()), (201, "made", &b"made"[..]));
 /// assert_eq!((answer.header("via"), answer.trailer("x-sum")), (Some("a"), None));
 /// assert_eq!(answer.all("via"), ["a", "b"]);
+/// assert_eq!(answer.response().body(), b"made"); // as what reaches the upstream is seen
 /// assert_eq!(answer.upstream().unwrap().path(), "/");
 /// assert!(!answer.is_cut() && !answer.is_stuck()); // whole, and without end of waiting
 /// ```
@@ -71,7 +72,7 @@ pub(super) fn headers(pairs: &[(Vec<u8>, Vec<u8>)]) -> Headers {
     )
 }
 
-fn find<'a>(pairs: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
+pub(super) fn find<'a>(pairs: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
     let mut same = pairs
         .iter()
         .filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
@@ -166,6 +167,12 @@ impl Answer {
     #[must_use]
     pub fn trailer(&self, name: &str) -> Option<&str> {
         self.response.trailer(name)
+    }
+
+    /// It as a whole: what reached the client.
+    #[must_use]
+    pub const fn response(&self) -> &Seen {
+        &self.response
     }
 
     /// What reached the upstream; `None` when nothing did.
