@@ -3,7 +3,9 @@
 
 use cofferdam_abi::Module;
 
-use crate::support::{BOTH, Body, Config, Filter, Proxy, Upstream, built_guest, get, post, run};
+use crate::support::{
+    BOTH, Body, Config, Filter, Grpc, Proxy, Upstream, built_guest, get, post, run,
+};
 
 /// Names of a module's callbacks and imports, in order, and its size.
 fn inside(name: &str) -> Option<(Vec<&'static str>, Vec<String>, usize)> {
@@ -238,6 +240,75 @@ fn a_filter_holds_headers_asks_another_cluster_and_edits_both_bodies() {
             assert!(upstream.seen_at("/b").is_empty());
             assert_eq!(proxy.lines(&["ERROR"]), [""; 0]);
         }
+    });
+}
+
+#[test]
+fn a_filter_streams_a_body_to_a_grpc_server_and_edits_trailers_both_ways() {
+    let Some(module) = built_guest("sdk_streams") else {
+        return;
+    };
+    run(async {
+        let server = Grpc::start().await;
+        for http in BOTH {
+            let upstream = Upstream::start();
+            let filter = Filter::file("guest", &module)
+                .with("configuration: { cluster: scanner }")
+                .with("trailers: [x-scanned]");
+            let cluster = format!(
+                "{{ name: scanner, endpoints: ['{}'], protocol: http2 }}",
+                server.address
+            );
+            let config = Config::new(upstream.address)
+                .cluster(cluster)
+                .filter(filter);
+            let proxy = Proxy::start(&config).await;
+            let mut client = proxy.client(http).await;
+            let mut request = post("/trailers", Body::with_trailer("body", "x-t", "1"));
+            for (name, value) in [("trailer", "x-t"), ("te", "trailers")] {
+                let value = value.parse().expect("a value");
+                request.headers_mut().insert(name, value);
+            }
+            let answer = client.send(request).await;
+            assert_eq!(answer.status, 200);
+            let seen = upstream.only("/trailers");
+            let said = "bye 0 true true";
+            assert_eq!(seen.body, b"BODY");
+            assert_eq!(seen.trailers, [("x-scanned".to_owned(), said.to_owned())]);
+            let trailers = answer.trailers.expect("trailers");
+            assert_eq!(
+                (&trailers["x-end"], &trailers["x-scanned"]),
+                (
+                    &"upstream".parse().expect("text"),
+                    &said.parse().expect("text")
+                )
+            );
+
+            let mut request = post("/refused", Body::whole("body"));
+            let value = "1".parse().expect("a value");
+            request.headers_mut().insert("x-refuse", value);
+            assert_eq!(client.send(request).await.status, 403);
+            assert_eq!(proxy.lines(&["ERROR"]), [""; 0]);
+        }
+        // Its methods, with the metadata of the filter.
+        assert!(
+            server.seen()[0].contains("x-meta=data"),
+            "{:#?}",
+            server.seen()
+        );
+
+        let upstream = Upstream::start();
+        let alone = Config::new(upstream.address)
+            .cluster("{ name: scanner, endpoints: [] }")
+            .filter(Filter::file("guest", &module).with("configuration: { cluster: scanner }"));
+        let proxy = Proxy::start(&alone).await;
+        let answer = proxy
+            .client(BOTH[0])
+            .await
+            .send(post("/a", Body::whole("x")))
+            .await;
+        assert_eq!(answer.status, 503);
+        proxy.logged(&["gRPC status 14"]).await;
     });
 }
 
