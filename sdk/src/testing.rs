@@ -27,11 +27,13 @@
 //! assert!(answer.upstream().is_none());
 //! tester.no_leaks();
 //! ```
-//! The same test runs against the module: [`Tester::of_module`].
+//! The same test runs against the module, in the interpreter, in the proxy itself and in
+//! Envoy, if the environment says so: [`Target`]. A module that is another crate's is run by
+//! [`Tester::of_module`].
 //!
 //! Every exchange is run a second time with headers no decent client sends (bytes that are
 //! no UTF-8, empty values, the same name twice), by another instance of the filter whose
-//! calls are all answered with 200: it must not crash. [`splits`] cuts a body in every way
+//! calls are all answered with 200: it must not crash. Processes are spared that. [`splits`] cuts a body in every way
 //! that matters.
 
 mod calls;
@@ -39,14 +41,17 @@ mod connection;
 mod exchange;
 mod guest;
 mod host;
+mod live;
 mod message;
 mod peer;
+mod target;
 
 pub use connection::Wire;
 pub use exchange::Ask;
 pub use host::Tester;
 pub use message::{Answer, Seen};
 pub use peer::{GrpcPeer, PeerEvent};
+pub use target::Target;
 
 /// Ways to cut a body into pieces: whole, in two at every place, byte by byte; and of a body
 /// of up to eight bytes all there are.

@@ -78,7 +78,10 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         _ => String::new(),
     };
     for (file, text) in files {
-        let text = text.replace("{{name}}", name).replace("{{sdk}}", &library);
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{sdk}}", &library)
+            .replace("{{sdk-testing}}", &with_tests(&library));
         let path = folder.join(file);
         let unavailable =
             |error: std::io::Error| Failure::Unavailable(format!("{}: {error}", path.display()));
@@ -131,6 +134,15 @@ fn dependency(options: &Options) -> Result<String, Failure> {
         },
     };
     Ok(format!("{{ path = {:?} }}", path.display().to_string()))
+}
+
+/// The same with the library's tests.
+fn with_tests(library: &str) -> String {
+    let from = match library.strip_prefix("{ ").and_then(|l| l.strip_suffix(" }")) {
+        Some(path) => path.to_owned(),
+        None => format!("version = {library}"),
+    };
+    format!("{{ {from}, features = [\"testing\"] }}")
 }
 
 /// `Cargo.lock` is there from the beginning, so that building writes nothing beside the

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cofferdam_abi::callout::{Callout, GrpcCall, GrpcEvent, HttpCall};
-use cofferdam_abi::{HttpOutcome, RootEffect, Target, Token, Trap};
+use cofferdam_abi::{HttpOutcome, RootEffect, Token, Trap};
 
+use super::exchange::Message;
 use super::host::{Tester, Timer};
 use super::message::{Seen, headers, pairs};
 use super::peer::{GrpcPeer, PeerEvent};
+use super::target::Target;
 use crate::grpc::{GrpcResponse, GrpcStatus};
 use crate::reply::Reply;
 
@@ -70,6 +72,24 @@ impl Calls {
             calls.peers.insert(name.clone(), peer);
         }
         calls
+    }
+}
+
+impl Calls {
+    /// The clusters of HTTP, which are all there can be around a process.
+    pub(super) fn names(&self, target: Target) -> Vec<String> {
+        if !self.grpc.is_empty() || !self.peers.is_empty() {
+            target.unfit("clusters that speak gRPC")
+        }
+        self.clusters.keys().cloned().collect()
+    }
+
+    /// What that cluster answers, and after how long; `None`: nothing.
+    pub(super) fn asked(&mut self, name: &str, seen: &Seen) -> Option<(Duration, Message)> {
+        let cluster = self.clusters.get_mut(name)?;
+        let reply = (cluster.answer)(seen)?;
+        let message = Message::of(reply, usize::MAX, Vec::new());
+        Some((cluster.delay, message))
     }
 }
 
@@ -330,9 +350,9 @@ fn method(call: &GrpcCall) -> String {
     format!("{}/{}", text(&call.service), text(&call.method))
 }
 
-fn cluster_name(target: &Target) -> String {
+fn cluster_name(target: &cofferdam_abi::Target) -> String {
     match target {
-        Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
+        cofferdam_abi::Target::Cluster(name) => String::from_utf8_lossy(name).into_owned(),
         other => other.to_string(),
     }
 }

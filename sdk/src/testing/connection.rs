@@ -71,6 +71,7 @@ impl Tester {
         client: impl IntoIterator<Item = C>,
         server: impl IntoIterator<Item = S>,
     ) -> Wire {
+        self.needs("connections that the test makes up");
         let values = Values(self.properties.clone());
         let exchange = Exchange::connection(Box::new(values)).share();
         let mut chain = TcpChain::begin(exchange, vec![self.handle()]);

@@ -8,6 +8,8 @@ use cofferdam_abi::{Attributes, Chain, Exchange, Headers, Part, SharedExchange, 
 
 use super::host::{Properties, Tester};
 use super::message::{Answer, Seen, headers, pairs};
+use crate::pairs::Pairs;
+use crate::reply::Reply;
 
 /// For what waits longer, in the tester's time, nobody waits.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -37,10 +39,10 @@ pub struct Ask<'a> {
 
 /// A message, in the pieces it comes in.
 #[derive(Debug, Clone, Default)]
-struct Message {
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
-    chunks: Vec<Vec<u8>>,
-    trailers: Vec<(Vec<u8>, Vec<u8>)>,
+pub(super) struct Message {
+    pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) chunks: Vec<Vec<u8>>,
+    pub(super) trailers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// One way of an exchange: what is to come, and what has come out.
@@ -134,7 +136,8 @@ impl Tester {
             moved |= request.take(Way::Request, &mut chain, &exchange);
             moved |= response.take(Way::Response, &mut chain, &exchange);
             if request.ended && response.is_untouched() && !chain.response_is_local() {
-                response.parts = Flow::of(self.answer(&request)).parts;
+                let seen = request.seen.clone().unwrap_or_default();
+                response.parts = Flow::of(self.upstream_says(&seen)).parts;
             }
             moved |= request.give(Way::Request, &mut chain, &exchange);
             moved |= response.give(Way::Response, &mut chain, &exchange);
@@ -158,13 +161,22 @@ impl Tester {
 
 impl Tester {
     /// The upstream's answer to what has reached it.
-    fn answer(&mut self, request: &Flow) -> Message {
-        let seen = request.seen.clone().unwrap_or_default();
-        let (headers, body) = (self.upstream)(&seen).into_message();
-        Message {
+    pub(super) fn upstream_says(&mut self, seen: &Seen) -> Message {
+        let trailers = self.trailers.clone();
+        Message::of((self.upstream)(seen), self.piece, trailers)
+    }
+}
+
+// === impl Message ===
+
+impl Message {
+    /// An answer whose body comes in pieces of so many bytes at most.
+    pub(super) fn of(reply: Reply, piece: usize, trailers: Pairs) -> Self {
+        let (headers, body) = reply.into_message();
+        Self {
             headers,
-            chunks: body.chunks(self.piece).map(<[u8]>::to_vec).collect(),
-            trailers: self.trailers.clone(),
+            chunks: body.chunks(piece).map(<[u8]>::to_vec).collect(),
+            trailers,
         }
     }
 }
@@ -200,6 +212,11 @@ impl Ask<'_> {
     /// When the filter crashes on the same request with hostile headers.
     pub fn send(self) -> Answer {
         let Self { tester, message } = self;
+        if let Some(mut live) = tester.live.take() {
+            let answer = live.exchange(tester, message);
+            tester.live = Some(live);
+            return answer;
+        }
         if tester.hostile
             && let Some(mut twin) = tester.twin()
         {

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cofferdam_abi::engine::Code;
+use cofferdam_abi::testing::native::Native;
 use cofferdam_abi::testing::{Engine, RecordingHost};
 use cofferdam_abi::{AbiVersion, FilterHandle, Module, Plugin, RootId, Vm, VmSettings};
 
 use super::calls::Calls;
 use super::guest;
+use super::live::Live;
 use super::message::Seen;
+use super::target::{self, Target};
 use crate::callbacks::{self, Exports};
 use crate::filter::{Function, Runner};
 use crate::reply::Reply;
@@ -34,6 +37,12 @@ pub struct Tester {
     pub(super) trailers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) hostile: bool,
     pub(super) timer: Option<Timer>,
+    /// Where exchanges are not run in here.
+    pub(super) live: Option<Live>,
+    /// What was logged and has not been asked for.
+    said: Vec<String>,
+    /// What it is while `live` is not there.
+    inside: Target,
 }
 
 pub(super) type Properties = Vec<(Vec<Vec<u8>>, Vec<u8>)>;
@@ -61,8 +70,8 @@ impl Tester {
     #[must_use]
     pub fn of<F: Function + Exports<Runner<F>>>(configuration: &str) -> Self {
         let code = guest::native(guest::exports::<Runner<F>, F>());
-        let holds = F::HELD;
-        Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, holds).unwrap_or_else(refused)
+        Self::of_target(Target::of_environment(), code, configuration, F::HELD)
+            .unwrap_or_else(refused)
     }
 
     /// A filter of the callback layer: `Tester::of_callbacks::<Plugin>(…)`.
@@ -99,7 +108,32 @@ impl Tester {
         let mut exports = guest::exports::<P, P>();
         exports.extend(guest::exports::<P, P::Stream>());
         let code = guest::native(exports);
-        Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, false).unwrap_or_else(refused)
+        Self::of_target(Target::of_environment(), code, configuration, false)
+            .unwrap_or_else(refused)
+    }
+
+    /// The filter whose code this is: that, or its module, wherever it is to run.
+    fn of_target(
+        target: Target,
+        code: Native,
+        configuration: &str,
+        holds: bool,
+    ) -> Result<Self, String> {
+        let native = |code| Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, holds);
+        match target {
+            Target::Native => native(code),
+            Target::Interpreter => Self::interpreted(&target::module(), configuration),
+            // The code says the same of a configuration, and sooner.
+            Target::Proxy | Target::Aot | Target::Envoy => native(code).map(|tester| Self {
+                live: Some(Live::new(
+                    target,
+                    target::module(),
+                    configuration.to_owned(),
+                    holds,
+                )),
+                ..tester
+            }),
+        }
     }
 
     /// A filter that is built: the same tests, run by the interpreter.
@@ -114,17 +148,27 @@ impl Tester {
     #[must_use]
     pub fn of_module(file: impl AsRef<Path>, configuration: &str) -> Self {
         let file = file.as_ref();
-        let bytes = std::fs::read(file);
-        let bytes = bytes.unwrap_or_else(|error| refused(format!("{}: {error}", file.display())));
-        let module = Module::parse(bytes.into()).unwrap_or_else(refused);
-        let settings = VmSettings::default();
-        let code = Engine::Wasmi
-            .compile(&module, &settings)
-            .unwrap_or_else(refused);
-        let mut sections = module.sections.iter();
-        let holds = sections.any(|(name, _)| name == "filter.hold_headers");
-        let begun = Self::begin(code.into(), module.version, configuration, holds);
-        begun.unwrap_or_else(refused)
+        let mut tester = Self::interpreted(file, configuration).unwrap_or_else(refused);
+        let target = Target::of_environment();
+        if !target.has_virtual_time() {
+            let holds = tester.plugin.allow_on_headers_stop_iteration;
+            let configuration = configuration.to_owned();
+            tester.live = Some(Live::new(target, file.to_owned(), configuration, holds));
+        }
+        tester
+    }
+
+    fn interpreted(file: &Path, configuration: &str) -> Result<Self, String> {
+        let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let module = Module::parse(bytes.into()).map_err(|error| error.to_string())?;
+        let code = Engine::Wasmi.compile(&module, &VmSettings::default());
+        let code = code.map_err(|error| error.to_string())?;
+        let holds = module.holds_headers();
+        let begun = Self::begin(code.into(), module.version, configuration, holds)?;
+        Ok(Self {
+            inside: Target::Interpreter,
+            ..begun
+        })
     }
 
     /// What the filter says of a configuration that it does not take.
@@ -140,9 +184,13 @@ impl Tester {
     /// ```
     #[must_use]
     pub fn refusal<F: Function + Exports<Runner<F>>>(configuration: &str) -> String {
+        let target = Target::of_environment();
+        if !target.has_virtual_time() {
+            let module = target::module();
+            return Live::new(target, module, configuration.to_owned(), F::HELD).refusal();
+        }
         let code = guest::native(guest::exports::<Runner<F>, F>());
-        let begun = Self::begin(Rc::new(code), AbiVersion::V0_2_1, configuration, false);
-        match begun {
+        match Self::of_target(target, code, configuration, F::HELD) {
             Ok(_) => refused("the configuration is taken"),
             Err(said) => said,
         }
@@ -190,6 +238,9 @@ impl Tester {
             trailers: Vec::new(),
             hostile: true,
             timer: None,
+            live: None,
+            said: Vec::new(),
+            inside: Target::Native,
         })
     }
 
@@ -256,6 +307,7 @@ impl Tester {
     /// assert_eq!(tester.get("/").send().text(), "192.0.2.1:80");
     /// ```
     pub fn property(&mut self, path: &[&str], value: impl AsRef<[u8]>) {
+        self.needs("properties that the test makes up");
         let path = path.iter().map(|part| part.as_bytes().to_vec()).collect();
         self.properties.push((path, value.as_ref().to_vec()));
     }
@@ -289,6 +341,10 @@ impl Tester {
     /// assert!(tester.logs().iter().any(|line| line.contains("allow_on_headers_stop_iteration")));
     /// ```
     pub fn hold_no_headers(&mut self) {
+        match &mut self.live {
+            Some(live) if live.target == Target::Envoy => live.holds = false,
+            _ => self.needs("a host that does not hold headers"),
+        }
         let mut plugin = (*self.plugin).clone();
         plugin.allow_on_headers_stop_iteration = false;
         self.plugin = Rc::new(plugin);
@@ -298,7 +354,58 @@ impl Tester {
     ///
     /// [`Tester::hold_no_headers`] has an example.
     pub fn logs(&mut self) -> Vec<String> {
-        self.host.take_logs()
+        self.needs("a log that is there at once (Tester::logged waits for a line)");
+        let mut said = std::mem::take(&mut self.said);
+        said.extend(self.host.take_logs());
+        said
+    }
+
+    /// Whether a line that contains this is logged since logs were last asked for; around a
+    /// process, since it was started, or within 15 s.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// #[filter]
+    /// async fn says(request: Request) -> Result<Response> {
+    ///     info!("{} came", request.path().lossy());
+    ///     request.forward().await
+    /// }
+    ///
+    /// let mut tester = Tester::of::<says>("");
+    /// tester.get("/a").send();
+    /// assert!(tester.logged("/a came"));
+    /// ```
+    #[must_use]
+    pub fn logged(&mut self, text: &str) -> bool {
+        if let Some(live) = &self.live {
+            return live.logged(text);
+        }
+        self.said.extend(self.host.take_logs());
+        self.said.iter().any(|line| line.contains(text))
+    }
+
+    /// What the filter runs in.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn pass(request: Request) -> Result<Response> { request.forward().await }
+    /// let tester = Tester::of::<pass>("");
+    /// if !tester.target().has_virtual_time() {
+    ///     eprintln!("SKIPPED: {} would take an hour", tester.target().name());
+    /// }
+    /// ```
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.live.as_ref().map_or(self.inside, |live| live.target)
+    }
+
+    /// Ends the test where it runs around a process, which cannot have that.
+    pub(super) fn needs(&self, what: &str) {
+        if let Some(live) = &self.live {
+            live.target.unfit(what)
+        }
     }
 
     /// The value of a counter or a gauge by its full name; 0 where it was never used.
@@ -317,6 +424,9 @@ impl Tester {
     /// ```
     #[must_use]
     pub fn metric(&self, name: &str) -> u64 {
+        if let Some(live) = &self.live {
+            return live.metric(name);
+        }
         let metrics = self.host.shared.metrics().guests();
         let mut named = metrics
             .iter()
@@ -324,7 +434,8 @@ impl Tester {
         named.find_map(|metric| metric.value()).unwrap_or(0)
     }
 
-    /// Lets time pass: timers go off, calls are answered.
+    /// Lets time pass: timers go off, calls are answered. Around a process it is real time,
+    /// of at most 3 s.
     ///
     /// ```
     /// # use cofferdam_sdk::prelude::*;
@@ -334,6 +445,11 @@ impl Tester {
     /// tester.advance(std::time::Duration::from_secs(60));
     /// ```
     pub fn advance(&mut self, time: Duration) {
+        if let Some(mut live) = self.live.take() {
+            live.advance(self, time);
+            self.live = Some(live);
+            return;
+        }
         let until = self.host.now.get() + time;
         while self.step(until) {
             self.settle();
@@ -341,13 +457,17 @@ impl Tester {
         self.host.now.set(until);
     }
 
-    /// Nothing is left of past exchanges.
+    /// Nothing is left of past exchanges. A process is not looked into.
     ///
     /// # Panics
     /// When a stream is, or a call that nobody has answered.
     ///
     /// The [module](super) has an example.
     pub fn no_leaks(&self) {
+        if let Some(live) = &self.live {
+            eprintln!("leaks are not looked for in {}", live.target.name());
+            return;
+        }
         let mut vm = self.vm.borrow_mut();
         assert_eq!(vm.streams(), 0, "streams that are not gone");
         assert_eq!(vm.callouts(), 0, "calls that nobody has answered");
@@ -363,7 +483,7 @@ impl Tester {
 }
 
 #[expect(clippy::panic, reason = "tests are told so that something is wrong")]
-fn refused<T>(error: impl std::fmt::Display) -> T {
+pub(super) fn refused<T>(error: impl std::fmt::Display) -> T {
     panic!("not as the test wants it: {error}")
 }
 
