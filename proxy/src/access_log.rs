@@ -10,6 +10,7 @@
 //! drive a terminal: in text, control bytes, `"`, `\` and everything beyond ASCII are
 //! written as `\xHH` (as nginx does); in JSON they are escaped as JSON wants.
 
+mod file;
 mod flags;
 mod operator;
 mod render;
@@ -24,6 +25,7 @@ use http::{HeaderMap, Version};
 
 use operator::Part;
 
+pub use file::LogFile;
 pub use flags::Flags;
 pub use sink::Sink;
 
@@ -40,8 +42,8 @@ enum Shape {
     Json(Vec<(String, Vec<Part>)>),
 }
 
-/// What is known about a request, or a connection that is not HTTP, when it is over. What is absent is written as `-`, in JSON
-/// as `null`.
+/// What is known about a request, or a connection that is not HTTP, when it is over. What is
+/// absent is written as `-`, in JSON as `null`.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// When its head was complete.

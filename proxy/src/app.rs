@@ -19,6 +19,7 @@ use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::access_log::LogFile;
 use crate::admin::Admin;
 use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
@@ -111,6 +112,15 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         })
         .transpose()?;
 
+    let file = config.access_log.as_ref().and_then(|log| log.file.as_ref());
+    let log = file
+        .map(|path| {
+            LogFile::open(path).map_err(|error| {
+                Unavailable(vec![format!("access_log: {}: {error}", path.display())])
+            })
+        })
+        .transpose()?;
+
     let drain_time = config.drain_time;
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
     for check in checks {
@@ -127,6 +137,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             backends,
             evictions: Arc::new(Evictions::new(guests.clone())),
             guests,
+            log,
         })
     };
     ready(&addresses);
@@ -222,10 +233,14 @@ impl ServiceWithDependents for Workers {
             }
         });
         let hangup = signal(SignalKind::hangup());
+        let rotated = signal(SignalKind::user_defined1());
         let Some(shared) = self.shared().await else {
             return;
         };
-        reload_on(hangup, shared.modules.clone());
+        let modules = shared.modules.clone();
+        on_signal("SIGHUP", hangup, move || modules.reload());
+        let log = shared.log.clone();
+        on_signal("SIGUSR1", rotated, move || reopen(log.as_deref()));
         for address in &self.addresses {
             tracing::info!("listening: {address}");
         }
@@ -284,20 +299,34 @@ impl Workers {
     }
 }
 
-/// SIGHUP reads the files of modules again.
-fn reload_on(hangup: io::Result<Signal>, modules: Arc<Modules>) {
-    let mut hangup = match hangup {
-        Ok(hangup) => hangup,
+/// SIGHUP reads the files of modules again, SIGUSR1 opens the access log's anew.
+fn on_signal(name: &'static str, signal: io::Result<Signal>, act: impl Fn() + Send + 'static) {
+    let mut signal = match signal {
+        Ok(signal) => signal,
         Err(error) => {
-            tracing::error!("SIGHUP cannot be watched, it ends the process: {error}");
+            tracing::error!("{name} cannot be watched, it ends the process: {error}");
             return;
         }
     };
     tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            modules.reload();
+        while signal.recv().await.is_some() {
+            act();
         }
     });
+}
+
+fn reopen(log: Option<&LogFile>) {
+    let Some(log) = log else {
+        tracing::info!("SIGUSR1: the access log goes to no file, nothing to open anew");
+        return;
+    };
+    let path = log.path().display();
+    match log.reopen() {
+        Ok(()) => tracing::info!("the access log was opened anew: {path}"),
+        Err(error) => tracing::error!(
+            "the access log cannot be opened anew, the open file is written on: {path}: {error}"
+        ),
+    }
 }
 
 /// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once

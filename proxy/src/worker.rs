@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
-use crate::access_log::Sink;
+use crate::access_log::{LogFile, Sink};
 use crate::config::{Action, Address, Config, Listener, Route};
 use crate::evictions::Evictions;
 use crate::flow::Flow;
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     /// What guests of all workers share.
     pub(crate) guests: Arc<cofferdam_abi::Shared>,
     pub(crate) evictions: Arc<Evictions>,
+    /// The access log's file, if it goes to one.
+    pub(crate) log: Option<Arc<LogFile>>,
 }
 
 /// One worker.
@@ -102,7 +104,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 /// is over.
 ///
 /// # Errors
-/// When the thread's runtime or its access log cannot be had.
+/// When the thread's runtime cannot be had.
 pub(crate) fn run(
     shared: &Shared,
     index: usize,
@@ -112,12 +114,8 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let sink = shared
-        .config
-        .access_log
-        .as_ref()
-        .map(Sink::open)
-        .transpose()?;
+    let log = shared.config.access_log.as_ref();
+    let sink = log.map(|log| Sink::of(log.format.clone(), shared.log.as_ref()));
     let worker = Worker::new(shared, index, sink);
     let local = LocalSet::new();
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));

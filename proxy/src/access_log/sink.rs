@@ -11,11 +11,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::sync::Arc;
 
+use super::file::{self, LogFile};
 use super::{Format, Record};
-use crate::config::AccessLogConfig;
 
 /// A worker's end of the access log. It may move to the worker's thread, and is not shared
 /// between threads.
@@ -30,30 +30,19 @@ pub struct Sink {
 enum Output {
     /// A pipe, a terminal, a socket.
     Device(Box<dyn Write + Send>),
-    File(File),
+    File(file::Writer),
 }
 
 // === impl Sink ===
 
 impl Sink {
-    /// Opens the log for one worker. A file is created where there is none (its folder is
-    /// not), and only ever appended to.
-    ///
-    /// # Errors
-    /// What the system says of the file.
-    pub fn open(config: &AccessLogConfig) -> io::Result<Self> {
-        let output = match &config.file {
+    /// The log's end for one worker. Without a file lines go to standard output.
+    pub fn of(format: Format, file: Option<&Arc<LogFile>>) -> Self {
+        let output = match file {
             None => Output::Device(Box::new(io::stdout())),
-            Some(path) => {
-                let file = OpenOptions::new().append(true).create(true).open(path)?;
-                if file.metadata()?.is_file() {
-                    Output::File(file)
-                } else {
-                    Output::Device(Box::new(file))
-                }
-            }
+            Some(file) => Output::File(file.writer()),
         };
-        Ok(Self::new(config.format.clone(), output))
+        Self::new(format, output)
     }
 
     fn new(format: Format, output: Output) -> Self {
@@ -133,20 +122,30 @@ impl Output {
     /// Writes whole lines; on failure says how many bytes at the end were not written.
     fn write(&mut self, lines: &[u8]) -> Result<(), (io::Error, usize)> {
         match self {
-            Self::File(file) => file.write_all(lines).map_err(|error| (error, lines.len())),
-            Self::Device(device) => {
-                let mut rest = lines;
-                while !rest.is_empty() {
-                    let (piece, after) = rest.split_at(whole_lines(rest, ATOMIC));
-                    // The lock of standard output is held for one piece only.
-                    (device.write_all(piece).and_then(|()| device.flush()))
-                        .map_err(|error| (error, rest.len()))?;
-                    rest = after;
+            Self::File(file) => {
+                let opened = file.current();
+                let mut file = &opened.file;
+                if opened.is_plain {
+                    return file.write_all(lines).map_err(|error| (error, lines.len()));
                 }
-                Ok(())
+                in_pieces(&mut file, lines)
             }
+            Self::Device(device) => in_pieces(device, lines),
         }
     }
+}
+
+/// A few lines at a time; on failure says how many bytes at the end were not written.
+fn in_pieces(device: &mut impl Write, lines: &[u8]) -> Result<(), (io::Error, usize)> {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(whole_lines(rest, ATOMIC));
+        // The lock of standard output is held for one piece only.
+        (device.write_all(piece).and_then(|()| device.flush()))
+            .map_err(|error| (error, rest.len()))?;
+        rest = after;
+    }
+    Ok(())
 }
 
 /// Bytes of as many lines as fit into `room`, or of one if that alone does not.
@@ -261,15 +260,12 @@ mod tests {
     fn files_are_appended_to_by_all_workers() {
         let path = std::env::temp_dir().join(format!("cofferdam-sink-{}", std::process::id()));
         std::fs::write(&path, "before\n").unwrap();
-        let config = AccessLogConfig {
-            file: Some(path.clone()),
-            format: Format::default(),
-        };
+        let file = LogFile::open(&path).unwrap();
         let workers: Vec<_> = (0..4)
             .map(|worker| {
-                let config = config.clone();
+                let file = file.clone();
                 std::thread::spawn(move || {
-                    let sink = Sink::open(&config).unwrap();
+                    let sink = Sink::of(Format::default(), Some(&file));
                     for line in 0..2_000 {
                         sink.write(format!("worker {worker} line {line:04}\n").as_bytes());
                     }
@@ -288,10 +284,5 @@ mod tests {
                 .skip(1)
                 .all(|line| line.len() == "worker 0 line 0000".len())
         );
-        let config = AccessLogConfig {
-            file: Some("/nonexistent/access.log".into()),
-            format: Format::default(),
-        };
-        Sink::open(&config).unwrap_err();
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
 #[cfg(feature = "compiler")]
 mod artifacts;
 mod author;

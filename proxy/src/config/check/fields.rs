@@ -157,7 +157,7 @@ pub static ACCESS_LOG: Table = Table {
             "file",
             Kind::Text("file name, or `stdout`"),
             Default("stdout"),
-            "Where the lines go; a file is appended to.",
+            "Where the lines go; a file is appended to, and opened anew on SIGUSR1 (after `mv`, as logrotate does it).",
         ),
         field(
             "format",
