@@ -113,7 +113,7 @@ impl Reply {
     }
 
     /// Headers, with its status, and body.
-    #[cfg(feature = "testing")]
+    #[cfg(all(feature = "testing", not(target_arch = "wasm32")))]
     pub(crate) fn into_message(self) -> (crate::Pairs, Vec<u8>) {
         let mut headers = vec![(b":status".to_vec(), self.status.to_string().into_bytes())];
         let named = self.headers.into_iter();

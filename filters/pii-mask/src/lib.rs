@@ -12,7 +12,7 @@ mod tests;
 
 use std::rc::Rc;
 
-use cofferdam_sdk::callbacks::Body as Piece;
+use cofferdam_sdk::callbacks::{Body as Piece, Data};
 use cofferdam_sdk::prelude::*;
 use cofferdam_sdk::{Headers, StreamType, raw};
 use filters_common::{Outcome, Target, problem, rule_name};
@@ -63,8 +63,16 @@ async fn pii_mask(config: &Config, mut request: Request<Body>) -> Result<Respons
                 return Ok(problem(415, "encoded_body", detail).into());
             }
             Fate::Pass => {}
-            Fate::Mask if config.dry_run => request.watch_body(work.map(StreamType::HttpRequest)),
-            Fate::Mask => request.map_body(work.map(StreamType::HttpRequest)),
+            Fate::Mask => {
+                let waits = announces_trailers(request.headers());
+                let mut map = work.map(StreamType::HttpRequest, waits);
+                match config.dry_run {
+                    true => request.watch_body(move |piece, last| {
+                        map(piece, last);
+                    }),
+                    false => request.decide_body(map),
+                }
+            }
         }
     }
     if rule.settings.response && !config.dry_run {
@@ -81,11 +89,26 @@ async fn pii_mask(config: &Config, mut request: Request<Body>) -> Result<Respons
                 return Ok(problem(502, "encoded_body", detail).into());
             }
             Fate::Pass => {}
-            Fate::Mask if config.dry_run => response.watch_body(work.map(StreamType::HttpResponse)),
-            Fate::Mask => response.map_body(work.map(StreamType::HttpResponse)),
+            Fate::Mask => {
+                let waits = announces_trailers(response.headers());
+                let mut map = work.map(StreamType::HttpResponse, waits);
+                match config.dry_run {
+                    true => response.watch_body(move |piece, last| {
+                        map(piece, last);
+                    }),
+                    false => response.decide_body(map),
+                }
+            }
         }
     }
     Ok(response)
+}
+
+/// So much of a line waits in the proxy where trailers are to follow, in bytes.
+const LONGEST_WAIT: usize = 64 << 10;
+
+fn announces_trailers(headers: &Headers) -> bool {
+    headers.contains("trailer")
 }
 
 /// What is done for one exchange.
@@ -114,24 +137,35 @@ impl Work {
         }
     }
 
-    /// What is called with every piece of a body.
-    fn map(&self, stream: StreamType) -> impl FnMut(&mut Piece, bool) + use<> {
+    /// What is called with every piece of a body. When trailers come no proxy takes bytes but in
+    /// the place of others: where they are announced, a line `waits` there for its end.
+    fn map(&self, stream: StreamType, waits: bool) -> impl FnMut(&mut Piece, bool) -> Data + use<> {
         let (name, outcome) = (self.name.clone(), self.outcome);
         let mut masker = Masker::new(self.rule.clone());
+        let mut waits = waits && !outcome.dry_run;
         move |piece, last| {
+            if waits && !last {
+                let size = piece.len();
+                if size > LONGEST_WAIT {
+                    waits = false;
+                } else if piece.range(size.saturating_sub(1), 1) != b"\n" {
+                    return Data::Buffer;
+                }
+            }
             let before = piece.bytes();
             let after = masker.push(&before, last);
             for (kind, many) in masker.found() {
                 outcome.count_many(&name, kind, many);
             }
             if outcome.dry_run || before == after {
-                return;
+                return Data::Continue;
             }
             if let Err(status) = piece.replace(&after) {
                 // What was held back is lost: nobody shall take the rest for the whole.
                 error!("a masked body cannot be passed on, the stream is cut: {status}");
                 let _ = raw::close_stream(stream);
             }
+            Data::Continue
         }
     }
 }

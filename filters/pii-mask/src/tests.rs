@@ -145,12 +145,38 @@ fn where_trailers_follow_nothing_is_passed_on_short() {
         (seen.body(), seen.trailer("x-sum")),
         (&b"to *@*.**\n"[..], Some("1"))
     );
-    // The host takes no bytes any more when trailers come: what is held back has no way.
+    // The host takes no bytes any more when trailers come: what nobody has announced has no way.
     let (answer, said) = ask(["to a@", "b.cd"]);
     assert!(
         answer.is_cut() && said.contains("the stream is cut"),
         "{said}"
     );
+}
+
+#[test]
+fn where_trailers_are_announced_everything_is_passed_on() {
+    let mut tester = tester(&format!(r#"{{"rules": [{{{ALL}}}]}}"#));
+    for chunks in splits(b"x\nto a@b.cd") {
+        let ask = tester.request("POST", "/").chunks(chunks);
+        let ask = ask
+            .header("content-type", "text/plain")
+            .header("trailer", "x-sum");
+        let answer = ask.trailer("x-sum", "1").send();
+        let seen = answer.upstream().unwrap();
+        assert_eq!(
+            (seen.body(), seen.trailer("x-sum")),
+            (&b"x\nto *@*.**"[..], Some("1"))
+        );
+    }
+    // Not without a bound.
+    let ask = tester.request("POST", "/").header("trailer", "x-sum");
+    let ask = ask.header("content-type", "text/plain");
+    let answer = ask.chunks([vec![b'9'; 70_000], b" a@b.cd\n".to_vec()]);
+    let answer = answer.trailer("x-sum", "1").send();
+    let seen = answer.upstream().unwrap();
+    assert_eq!(seen.body().len(), 70_008);
+    assert!(seen.body().ends_with(b" *@*.**\n"));
+    tester.no_leaks();
 }
 
 #[test]
