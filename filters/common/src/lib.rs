@@ -1,10 +1,13 @@
 //! What the ready-made filters share, so that it looks and works the same in all of them:
 //! whom a rule is for ([`Match`]), values taken from a request ([`Variable`], [`Template`]),
-//! the body of an error ([`problem`]), and what is counted ([`Outcome`]).
+//! the body of an error ([`problem`]), what is counted ([`Outcome`]), and how secrets are
+//! compared ([`same_secret`]).
 
 mod matching;
 mod name;
+mod number;
 mod problem;
+mod secret;
 mod template;
 mod text;
 mod variable;
@@ -14,7 +17,9 @@ use cofferdam_sdk::{Status, debug};
 
 pub use matching::{Match, Target};
 pub use name::HeaderName;
+pub use number::Count;
 pub use problem::problem;
+pub use secret::same_secret;
 pub use template::Template;
 pub use variable::{Captured, Variable};
 

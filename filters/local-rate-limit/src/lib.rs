@@ -14,11 +14,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use cofferdam_sdk::kv::{self, KvError};
 use cofferdam_sdk::prelude::*;
 use cofferdam_sdk::{property, raw};
-use filters_common::{Match, Outcome, Target, Variable, problem, rule_name};
+use filters_common::{Count, Match, Outcome, Target, Variable, problem, rule_name};
 use serde::Deserialize;
 
 use bucket::{Bucket, Taken};
-use number::{Count, Status};
+use number::Status;
 
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]

@@ -121,38 +121,90 @@ impl Tester {
     }
 
     fn exchange(&mut self, message: Message) -> Answer {
-        let exchange = Exchange::new(
-            headers(&message.headers),
-            Box::new(Values(self.properties.clone())),
-        )
-        .share();
-        let mut chain = Chain::begin(exchange.clone(), [self.handle()], false);
-        let (mut request, mut response) = (Flow::of(message), Flow::default());
+        let mut answers = self.exchanges(vec![message]);
+        answers.pop().unwrap_or_default()
+    }
+
+    /// All at once; each ends when it is over.
+    fn exchanges(&mut self, messages: Vec<Message>) -> Vec<Answer> {
+        let begin = |message| (Some(Running::begin(self, message)), None);
+        let mut all: Vec<(Option<Running>, Option<Answer>)> =
+            messages.into_iter().map(begin).collect();
         let until = self.host.now.get() + PATIENCE;
-        let mut stuck = false;
-        while !response.ended && !chain.is_reset() {
+        while all.iter().any(|(running, _)| running.is_some()) {
             let mut moved = self.settle();
-            chain.poll();
-            moved |= request.take(Way::Request, &mut chain, &exchange);
-            moved |= response.take(Way::Response, &mut chain, &exchange);
-            if request.ended && response.is_untouched() && !chain.response_is_local() {
-                let seen = request.seen.clone().unwrap_or_default();
-                response.parts = Flow::of(self.upstream_says(&seen)).parts;
+            for (place, answer) in &mut all {
+                if let Some(mut running) = place.take() {
+                    moved |= running.advance(self);
+                    match running.is_over() {
+                        true => *answer = Some(running.end()),
+                        false => *place = Some(running),
+                    }
+                }
             }
-            moved |= request.give(Way::Request, &mut chain, &exchange);
-            moved |= response.give(Way::Response, &mut chain, &exchange);
             if !moved && !self.step(until) {
-                stuck = true;
                 break;
             }
         }
-        let cut = chain.is_reset();
-        chain.end();
-        drop(chain);
+        let answers = all
+            .into_iter()
+            .filter_map(|(running, answer)| answer.or(running.map(Running::end)))
+            .collect();
         self.settle();
+        answers
+    }
+}
+
+/// An exchange under way.
+struct Running {
+    exchange: SharedExchange,
+    chain: Chain,
+    request: Flow,
+    response: Flow,
+}
+
+impl Running {
+    fn begin(tester: &Tester, message: Message) -> Self {
+        let values = Box::new(Values(tester.properties.clone()));
+        let exchange = Exchange::new(headers(&message.headers), values).share();
+        Self {
+            chain: Chain::begin(exchange.clone(), [tester.handle()], false),
+            exchange,
+            request: Flow::of(message),
+            response: Flow::default(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.response.ended || self.chain.is_reset()
+    }
+
+    /// Goes on as far as it can now; whether anything has moved.
+    fn advance(&mut self, tester: &mut Tester) -> bool {
+        let Self {
+            exchange,
+            chain,
+            request,
+            response,
+        } = self;
+        chain.poll();
+        let mut moved = request.take(Way::Request, chain, exchange);
+        moved |= response.take(Way::Response, chain, exchange);
+        if request.ended && response.is_untouched() && !chain.response_is_local() {
+            let seen = request.seen.clone().unwrap_or_default();
+            response.parts = Flow::of(tester.upstream_says(&seen)).parts;
+        }
+        moved |= request.give(Way::Request, chain, exchange);
+        moved | response.give(Way::Response, chain, exchange)
+    }
+
+    /// What has come of it.
+    fn end(mut self) -> Answer {
+        let (stuck, cut) = (!self.is_over(), self.chain.is_reset());
+        self.chain.end();
         Answer {
-            response: response.seen.unwrap_or_default(),
-            upstream: request.seen,
+            response: self.response.seen.unwrap_or_default(),
+            upstream: self.request.seen,
             cut,
             stuck,
         }
@@ -210,17 +262,80 @@ impl Ask<'_> {
     ///
     /// # Panics
     /// When the filter crashes on the same request with hostile headers.
-    pub fn send(self) -> Answer {
-        let Self { tester, message } = self;
-        if let Some(mut live) = tester.live.take() {
-            let answer = live.exchange(tester, message);
-            tester.live = Some(live);
+    pub fn send(mut self) -> Answer {
+        if let Some(answer) = self.send_live() {
             return answer;
         }
-        if tester.hostile
-            && let Some(mut twin) = tester.twin()
+        self.run_hostile();
+        self.tester.exchange(self.message)
+    }
+
+    /// Sends it so many times at once, and waits for the end of all answers. In a process of
+    /// its own a filter gets them one after the other.
+    ///
+    /// # Panics
+    /// As [`Ask::send`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::{Reply, testing::Tester};
+    /// # #[filter] async fn ask(request: Request, http: Http) -> Result<Response> {
+    /// #     http.call(HttpCall::get("slow", "/")).await?;
+    /// #     request.forward().await
+    /// # }
+    /// let mut tester = Tester::of::<ask>("");
+    /// tester.slow_cluster("slow", Duration::from_secs(1), |_| Some(Reply::new(200)));
+    /// let answers = tester.get("/").send_together(3);
+    /// assert!(answers.len() == 3 && answers.iter().all(|answer| answer.status() == 200));
+    /// ```
+    pub fn send_together(mut self, many: usize) -> Vec<Answer> {
+        if self.tester.live.is_some() {
+            return (0..many).filter_map(|_| self.send_live()).collect();
+        }
+        self.run_hostile();
+        self.tester.exchanges(vec![self.message; many])
+    }
+
+    /// Sends it, and goes away as soon as it has to be waited for; not where the filter runs
+    /// in a process of its own, of which nobody knows when it waits.
+    ///
+    /// ```
+    /// # use cofferdam_sdk::prelude::*;
+    /// # use cofferdam_sdk::testing::Tester;
+    /// # #[filter] async fn nap(request: Request, clock: Clock) -> Result<Response> {
+    /// #     clock.sleep(std::time::Duration::from_secs(1)).await;
+    /// #     request.forward().await
+    /// # }
+    /// let mut tester = Tester::of::<nap>("");
+    /// tester.get("/").abandon();
+    /// tester.no_leaks();
+    /// ```
+    pub fn abandon(mut self) {
+        if self.send_live().is_some() {
+            return;
+        }
+        let Self { tester, message } = self;
+        let mut running = Running::begin(tester, message);
+        while !running.is_over() && tester.settle() | running.advance(tester) {}
+        running.end();
+        tester.settle();
+    }
+
+    /// Through a process, if the filter runs in one.
+    fn send_live(&mut self) -> Option<Answer> {
+        let mut live = self.tester.live.take()?;
+        let answer = live.exchange(self.tester, self.message.clone());
+        self.tester.live = Some(live);
+        Some(answer)
+    }
+
+    /// The same with hostile headers, in another instance.
+    fn run_hostile(&self) {
+        if self.tester.hostile
+            && let Some(mut twin) = self.tester.twin()
         {
-            let mut message = message.clone();
+            let mut message = self.message.clone();
             for (name, value) in HOSTILE {
                 message.headers.push((name.to_vec(), value.to_vec()));
             }
@@ -228,7 +343,6 @@ impl Ask<'_> {
             let trapped = twin.host.trapped.take();
             assert!(trapped.is_empty(), "with hostile headers: {trapped:?}");
         }
-        tester.exchange(message)
     }
 }
 
