@@ -13,6 +13,7 @@
 mod file;
 mod flags;
 mod operator;
+mod plain;
 mod render;
 mod sink;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Version};
 
 use operator::Part;
+
+use crate::tls::Session;
 
 pub use file::LogFile;
 pub use flags::Flags;
@@ -84,10 +87,18 @@ pub struct Record<'a> {
     pub downstream_remote: Option<SocketAddr>,
     /// Where it connected to; `None` on a unix socket.
     pub downstream_local: Option<SocketAddr>,
-    /// What the client asked for in its TLS handshake.
-    pub server_name: Option<&'a str>,
-    /// `TLSv1.2` or `TLSv1.3`.
-    pub tls_version: Option<&'a str>,
+    /// The number of the client's connection.
+    pub connection: u64,
+    /// Its TLS session, if any.
+    pub tls: Option<&'a Session>,
+    /// This end of the connection to the upstream.
+    pub upstream_local: Option<SocketAddr>,
+    /// How often the request was sent.
+    pub attempts: u64,
+    /// Why there was no connection to the upstream; may be empty.
+    pub transport_failure: Option<&'a str>,
+    /// The TLS session with the upstream, if any.
+    pub upstream_tls: Option<&'a Session>,
     /// The route's position in the configuration, such as `web.routes[2]`.
     pub route: Option<&'a str>,
     /// The filter that decided the answer, and in which callback.
@@ -151,6 +162,11 @@ impl Format {
         }
         out.push(b'\n');
     }
+}
+
+/// The operators without arguments and what each writes, in the order of their names.
+pub(crate) fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
+    plain::PLAIN.iter().map(|row| (row.name, row.doc))
 }
 
 impl Default for Format {

@@ -41,7 +41,6 @@ impl Connection {
     /// What the access log can say of it without a request.
     pub(crate) fn record(&self, start: SystemTime) -> Record<'_> {
         static NOTHING: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
-        let tls = self.tls.as_ref();
         Record {
             start,
             duration: Duration::ZERO,
@@ -62,8 +61,12 @@ impl Connection {
             upstream_cluster: None,
             downstream_remote: self.peer,
             downstream_local: self.local,
-            server_name: tls.and_then(|tls| tls.server_name.as_deref()),
-            tls_version: tls.and_then(|tls| tls.version),
+            connection: self.id,
+            tls: self.tls.as_ref(),
+            upstream_local: None,
+            attempts: 0,
+            transport_failure: None,
+            upstream_tls: None,
             route: None,
             decided_by: None,
         }

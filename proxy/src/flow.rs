@@ -266,6 +266,8 @@ impl Flow {
         let logged = logged.borrow();
         let details = facts.details.borrow();
         let decided_by = self.decided_by.borrow();
+        let transport_failure = facts.transport_failure.borrow();
+        let upstream_tls = facts.upstream_tls.borrow();
         let connection = &facts.connection;
         let record = Record {
             duration: facts.duration.get().unwrap_or_default(),
@@ -285,6 +287,10 @@ impl Flow {
             bytes_received: facts.received.get(),
             bytes_sent: facts.sent.get(),
             upstream_host: facts.upstream.get(),
+            upstream_local: facts.upstream_local.get(),
+            attempts: facts.attempts.get(),
+            transport_failure: Some(&transport_failure),
+            upstream_tls: upstream_tls.as_deref(),
             upstream_cluster: facts
                 .cluster
                 .get()

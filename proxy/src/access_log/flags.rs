@@ -61,9 +61,18 @@ impl Flags {
 
     /// The letters of the flags that are set, in the order of their bits.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.set().map(|(name, _)| name)
+    }
+
+    /// Their names in full, likewise.
+    pub fn long_names(self) -> impl Iterator<Item = &'static str> {
+        self.set().map(|(_, name)| name)
+    }
+
+    fn set(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         (NAMES.iter())
-            .filter(move |(flag, _)| self.contains(*flag))
-            .map(|&(_, name)| name)
+            .filter(move |(flag, ..)| self.contains(*flag))
+            .map(|&(_, name, long)| (name, long))
     }
 }
 
@@ -101,18 +110,38 @@ impl fmt::Debug for Flags {
     }
 }
 
-const NAMES: [(Flags, &str); 13] = [
-    (Flags::NO_HEALTHY_UPSTREAM, "UH"),
-    (Flags::UPSTREAM_TIMEOUT, "UT"),
-    (Flags::LOCAL_RESET, "LR"),
-    (Flags::UPSTREAM_REMOTE_RESET, "UR"),
-    (Flags::UPSTREAM_CONNECTION_FAILURE, "UF"),
-    (Flags::UPSTREAM_CONNECTION_TERMINATION, "UC"),
-    (Flags::NO_ROUTE, "NR"),
-    (Flags::DOWNSTREAM_CONNECTION_TERMINATION, "DC"),
-    (Flags::STREAM_IDLE_TIMEOUT, "SI"),
-    (Flags::DOWNSTREAM_PROTOCOL_ERROR, "DPE"),
-    (Flags::UPSTREAM_PROTOCOL_ERROR, "UPE"),
-    (Flags::BODY_LIMIT, "BL"),
-    (Flags::WASM_FAILURE, "WF"),
+const NAMES: [(Flags, &str, &str); 13] = [
+    (Flags::NO_HEALTHY_UPSTREAM, "UH", "NoHealthyUpstream"),
+    (Flags::UPSTREAM_TIMEOUT, "UT", "UpstreamRequestTimeout"),
+    (Flags::LOCAL_RESET, "LR", "LocalReset"),
+    (Flags::UPSTREAM_REMOTE_RESET, "UR", "UpstreamRemoteReset"),
+    (
+        Flags::UPSTREAM_CONNECTION_FAILURE,
+        "UF",
+        "UpstreamConnectionFailure",
+    ),
+    (
+        Flags::UPSTREAM_CONNECTION_TERMINATION,
+        "UC",
+        "UpstreamConnectionTermination",
+    ),
+    (Flags::NO_ROUTE, "NR", "NoRouteFound"),
+    (
+        Flags::DOWNSTREAM_CONNECTION_TERMINATION,
+        "DC",
+        "DownstreamConnectionTermination",
+    ),
+    (Flags::STREAM_IDLE_TIMEOUT, "SI", "StreamIdleTimeout"),
+    (
+        Flags::DOWNSTREAM_PROTOCOL_ERROR,
+        "DPE",
+        "DownstreamProtocolError",
+    ),
+    (
+        Flags::UPSTREAM_PROTOCOL_ERROR,
+        "UPE",
+        "UpstreamProtocolError",
+    ),
+    (Flags::BODY_LIMIT, "BL", "BodyLimit"),
+    (Flags::WASM_FAILURE, "WF", "WasmFailure"),
 ];

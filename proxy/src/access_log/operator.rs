@@ -1,10 +1,9 @@
 //! From a template to its parts.
-//!
-//! `PLAIN` is the one list of operators without arguments; the parser, its suggestions and
-//! the tests go by it. Adding one is a variant here, a row there and an arm in `render`,
-//! which the compiler asks for.
 
+use chrono::format::{Item, StrftimeItems};
 use http::HeaderName;
+
+use super::plain::{Operator, PLAIN};
 
 /// One piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +12,10 @@ pub(super) enum Part {
     Literal(String),
     /// An operator without arguments.
     Plain(Operator),
+    /// When the request began, as a format of strftime has it, in UTC.
+    Start(Vec<Item<'static>>),
+    /// A parameter of the query as it was sent, cut to a number of bytes.
+    Parameter { name: String, max: Option<usize> },
     /// The first of these that is there, cut to a number of bytes.
     Field {
         from: Message,
@@ -20,31 +23,6 @@ pub(super) enum Part {
         alternative: Option<Name>,
         max: Option<usize>,
     },
-}
-
-/// An operator without arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
-    BytesReceived,
-    BytesSent,
-    DownstreamLocalAddress,
-    DownstreamLocalAddressWithoutPort,
-    DownstreamLocalPort,
-    DownstreamRemoteAddress,
-    DownstreamRemoteAddressWithoutPort,
-    DownstreamTlsVersion,
-    Duration,
-    Filter,
-    Protocol,
-    RequestId,
-    RequestedServerName,
-    ResponseCode,
-    ResponseCodeDetails,
-    ResponseFlags,
-    RouteName,
-    StartTime,
-    UpstreamCluster,
-    UpstreamHost,
 }
 
 /// Whose fields an operator reads.
@@ -76,7 +54,7 @@ pub(super) fn parse(template: &str) -> Result<Vec<Part>, String> {
     while let Some(start) = rest.find('%') {
         literal(&mut parts, &rest[..start]);
         let body = &rest[start + 1..];
-        let Some(end) = body.find('%') else {
+        let Some(end) = end_of(body) else {
             return Err(format!(
                 "`%{body}` has no closing `%`; close it, or write `%%` for a percent sign"
             ));
@@ -102,13 +80,43 @@ fn literal(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
+/// Where the operator ends: formats of times have percent signs of their own.
+fn end_of(body: &str) -> Option<usize> {
+    if body.starts_with("START_TIME(") {
+        return Some(body.find(")%")? + 1);
+    }
+    body.find('%')
+}
+
 fn parse_operator(text: &str) -> Result<Part, String> {
     let name_end = text.find(['(', ':']).unwrap_or(text.len());
     let (name, rest) = text.split_at(name_end);
     if let Some(&(_, from)) = WITH_FIELD.iter().find(|(known, _)| *known == name) {
         return parse_field(text, from, rest);
     }
-    let Some(&(_, operator)) = PLAIN.iter().find(|(known, _)| *known == name) else {
+    if let ("START_TIME", Some(format)) = (name, rest.strip_prefix('(')) {
+        return parse_time(text, format.strip_suffix(')').unwrap_or(format));
+    }
+    match (name, in_braces(rest)) {
+        ("QUERY_PARAM", Some((name, length))) => {
+            let name = name.to_owned();
+            let max = parse_length(text, length)?;
+            return Ok(Part::Parameter { name, max });
+        }
+        ("ENVIRONMENT", Some((name, length))) => {
+            let max = parse_length(text, length)?;
+            let value = std::env::var(name).unwrap_or_else(|_| "-".to_owned());
+            let cut = max.map_or(value.len(), |max| value.floor_char_boundary(max));
+            return Ok(Part::Literal(plain_text(&value[..cut])));
+        }
+        ("QUERY_PARAM" | "ENVIRONMENT", None) => {
+            return Err(format!(
+                "`%{text}%` names nothing; write it as `%{name}(NAME)%`"
+            ));
+        }
+        _ => {}
+    }
+    let Some(row) = PLAIN.iter().find(|row| row.name == name) else {
         return Err(format!(
             "`%{text}%` is not an operator; did you mean `{}`?",
             nearest(name)
@@ -117,7 +125,48 @@ fn parse_operator(text: &str) -> Result<Part, String> {
     if !rest.is_empty() {
         return Err(format!("`%{name}%` takes no arguments; leave `{rest}` out"));
     }
-    Ok(Part::Plain(operator))
+    Ok(match row.operator {
+        // The same for every line.
+        Operator::HostName => Part::Literal(plain_text(&host_name())),
+        operator => Part::Plain(operator),
+    })
+}
+
+/// What is in braces, and what comes after them.
+fn in_braces(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('(')?.split_once(')')
+}
+
+fn parse_time(text: &str, format: &str) -> Result<Part, String> {
+    match StrftimeItems::new(format).parse_to_owned() {
+        Ok(items) => Ok(Part::Start(items)),
+        Err(_) => Err(format!(
+            "`{format}` in `%{text}%` is no format of strftime; correct it, or leave it out"
+        )),
+    }
+}
+
+/// What the environment says must not tear a line apart either.
+fn plain_text(value: &str) -> String {
+    value.replace(|char: char| char.is_control() || char == '"', "?")
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}
+
+/// `:LENGTH`, or nothing.
+fn parse_length(text: &str, length: &str) -> Result<Option<usize>, String> {
+    match length.strip_prefix(':') {
+        Some(digits) => digits.parse().map(Some).map_err(|_| {
+            format!("`{digits}` in `%{text}%` is not a length; give a number of bytes")
+        }),
+        None if length.is_empty() => Ok(None),
+        None => Err(format!(
+            "`{length}` in `%{text}%` is not a length; leave it out, or give `:` and a number"
+        )),
+    }
 }
 
 /// `(NAME)`, `(NAME?ALTERNATIVE)`, and `:LENGTH` after it.
@@ -128,20 +177,15 @@ fn parse_field(text: &str, from: Message, arguments: &str) -> Result<Part, Strin
              `%REQ(NAME?OTHER)%` or `%REQ(NAME):LENGTH%`"
         )
     };
-    let (names, length) = (arguments.strip_prefix('('))
-        .and_then(|rest| rest.split_once(')'))
-        .ok_or_else(wanted)?;
+    let (names, length) = in_braces(arguments).ok_or_else(wanted)?;
     let (name, alternative) = match names.split_once('?') {
         Some((name, alternative)) => (name, Some(alternative)),
         None => (names, None),
     };
-    let max = match length.strip_prefix(':') {
-        Some(digits) => Some(digits.parse().map_err(|_| {
-            format!("`{digits}` in `%{text}%` is not a length; give a number of bytes")
-        })?),
-        None if length.is_empty() => None,
-        None => return Err(wanted()),
-    };
+    if !length.is_empty() && !length.starts_with(':') {
+        return Err(wanted());
+    }
+    let max = parse_length(text, length)?;
     Ok(Part::Field {
         from,
         name: parse_name(text, from, name)?,
@@ -167,8 +211,9 @@ fn parse_name(text: &str, from: Message, name: &str) -> Result<Name, String> {
 /// The known operator that takes the fewest changes to reach.
 fn nearest(name: &str) -> &'static str {
     let name = name.to_ascii_uppercase();
-    (PLAIN.iter().map(|&(known, _)| known))
+    (PLAIN.iter().map(|row| row.name))
         .chain(WITH_FIELD.iter().map(|&(known, _)| known))
+        .chain(["QUERY_PARAM", "ENVIRONMENT"])
         .min_by_key(|known| distance(&name, known))
         .unwrap_or_default()
 }
@@ -191,37 +236,4 @@ const WITH_FIELD: [(&str, Message); 3] = [
     ("REQ", Message::Request),
     ("RESP", Message::Response),
     ("TRAILER", Message::Trailers),
-];
-
-/// Names are Envoy's, but for `FILTER` and `REQUEST_ID`.
-pub(super) const PLAIN: [(&str, Operator); 20] = [
-    ("BYTES_RECEIVED", Operator::BytesReceived),
-    ("BYTES_SENT", Operator::BytesSent),
-    ("DOWNSTREAM_LOCAL_ADDRESS", Operator::DownstreamLocalAddress),
-    (
-        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
-        Operator::DownstreamLocalAddressWithoutPort,
-    ),
-    ("DOWNSTREAM_LOCAL_PORT", Operator::DownstreamLocalPort),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS",
-        Operator::DownstreamRemoteAddress,
-    ),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Operator::DownstreamRemoteAddressWithoutPort,
-    ),
-    ("DOWNSTREAM_TLS_VERSION", Operator::DownstreamTlsVersion),
-    ("DURATION", Operator::Duration),
-    ("FILTER", Operator::Filter),
-    ("PROTOCOL", Operator::Protocol),
-    ("REQUESTED_SERVER_NAME", Operator::RequestedServerName),
-    ("REQUEST_ID", Operator::RequestId),
-    ("RESPONSE_CODE", Operator::ResponseCode),
-    ("RESPONSE_CODE_DETAILS", Operator::ResponseCodeDetails),
-    ("RESPONSE_FLAGS", Operator::ResponseFlags),
-    ("ROUTE_NAME", Operator::RouteName),
-    ("START_TIME", Operator::StartTime),
-    ("UPSTREAM_CLUSTER", Operator::UpstreamCluster),
-    ("UPSTREAM_HOST", Operator::UpstreamHost),
 ];

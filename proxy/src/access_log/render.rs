@@ -4,10 +4,13 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Version;
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Version};
 
-use super::operator::{Message, Name, Operator, Part};
+use super::operator::{Message, Name, Part};
+use super::plain::{Field, Form, Holder, Operator, Side, Whose};
 use super::{Flags, Record};
+use crate::tls::{Session, certificate};
 
 /// What a part has to say.
 enum Value<'a> {
@@ -17,9 +20,12 @@ enum Value<'a> {
     Ip(SocketAddr),
     Bytes(&'a [u8]),
     Flags(Flags),
+    /// The same in words.
+    LongFlags(Flags),
     Number(u64),
     /// Filter and callback.
     Place(&'a str, &'a str),
+    Text(String),
     Time(SystemTime),
 }
 
@@ -77,6 +83,16 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
     match part {
         Part::Literal(literal) => Value::Bytes(literal.as_bytes()),
         Part::Plain(operator) => plain(*operator, record),
+        Part::Start(items) => {
+            let start: DateTime<Utc> = record.start.into();
+            Value::Text(start.format_with_items(items.iter()).to_string())
+        }
+        Part::Parameter { name, max } => match parameter(name, record.path) {
+            Some(value) if !value.is_empty() => {
+                Value::Bytes(&value[..max.unwrap_or(usize::MAX).min(value.len())])
+            }
+            _ => Value::Absent,
+        },
         Part::Field {
             from,
             name,
@@ -98,23 +114,21 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
 
 fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
     let text = |text: Option<&'a str>| match text {
-        Some(text) => Value::Bytes(text.as_bytes()),
-        None => Value::Absent,
+        Some(text) if !text.is_empty() => Value::Bytes(text.as_bytes()),
+        _ => Value::Absent,
     };
-    let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
-    let ip = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Ip);
     match operator {
+        Operator::Address(whose, form) => address(whose, form, record),
+        Operator::Attempts => Value::Number(record.attempts),
         Operator::BytesReceived => Value::Number(record.bytes_received),
         Operator::BytesSent => Value::Number(record.bytes_sent),
-        Operator::DownstreamLocalAddress => address(record.downstream_local),
-        Operator::DownstreamLocalAddressWithoutPort => ip(record.downstream_local),
-        Operator::DownstreamLocalPort => match record.downstream_local {
-            Some(address) => Value::Number(address.port().into()),
-            None => Value::Absent,
-        },
-        Operator::DownstreamRemoteAddress => address(record.downstream_remote),
-        Operator::DownstreamRemoteAddressWithoutPort => ip(record.downstream_remote),
-        Operator::DownstreamTlsVersion => text(record.tls_version),
+        Operator::Certificate(side, holder, field) => {
+            match session(side, record).and_then(|tls| certificate(tls, holder, field)) {
+                Some(text) if !text.is_empty() => Value::Text(text),
+                _ => Value::Absent,
+            }
+        }
+        Operator::ConnectionId => Value::Number(record.connection),
         Operator::Duration => {
             Value::Number(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX))
         }
@@ -122,21 +136,115 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             Some((filter, callback)) => Value::Place(filter, callback),
             None => Value::Absent,
         },
+        Operator::GrpcStatus => match grpc_status(record) {
+            Some(code) => match GRPC_STATUS.get(usize::try_from(code).unwrap_or(usize::MAX)) {
+                Some(name) => Value::Bytes(name.as_bytes()),
+                None => Value::Number(code),
+            },
+            None => Value::Absent,
+        },
+        Operator::GrpcStatusNumber => grpc_status(record).map_or(Value::Absent, Value::Number),
+        // The parser has put it down.
+        Operator::HostName => Value::Absent,
         Operator::Protocol => text(record.protocol.map(protocol)),
         Operator::RequestId => match record.request_headers.get("x-request-id") {
             Some(id) => Value::Bytes(id.as_bytes()),
             None => Value::Absent,
         },
-        Operator::RequestedServerName => text(record.server_name),
+        Operator::RequestedServerName => {
+            text(record.tls.and_then(|tls| tls.server_name.as_deref()))
+        }
         Operator::ResponseCode => Value::Number(record.status.unwrap_or(0).into()),
         Operator::ResponseCodeDetails => text(record.details),
-        Operator::ResponseFlags if record.flags.is_empty() => Value::Absent,
+        Operator::ResponseFlags | Operator::ResponseFlagsLong if record.flags.is_empty() => {
+            Value::Absent
+        }
         Operator::ResponseFlags => Value::Flags(record.flags),
+        Operator::ResponseFlagsLong => Value::LongFlags(record.flags),
         Operator::RouteName => text(record.route),
         Operator::StartTime => Value::Time(record.start),
+        Operator::TlsVersion(side) => text(session(side, record).and_then(|tls| tls.version)),
+        Operator::TransportFailure => text(record.transport_failure),
         Operator::UpstreamCluster => text(record.upstream_cluster),
-        Operator::UpstreamHost => address(record.upstream_host),
     }
+}
+
+fn address<'a>(whose: Whose, form: Form, record: &Record<'a>) -> Value<'a> {
+    let address = match whose {
+        Whose::Downstream => record.downstream_remote,
+        Whose::Listener => record.downstream_local,
+        Whose::Upstream => record.upstream_host,
+        Whose::UpstreamLocal => record.upstream_local,
+    };
+    match (address, form) {
+        (None, _) => Value::Absent,
+        (Some(address), Form::Whole) => Value::Address(address),
+        (Some(address), Form::Ip) => Value::Ip(address),
+        (Some(address), Form::Port) => Value::Number(address.port().into()),
+    }
+}
+
+fn session<'a>(side: Side, record: &Record<'a>) -> Option<&'a Session> {
+    match side {
+        Side::Downstream => record.tls,
+        Side::Upstream => record.upstream_tls,
+    }
+}
+
+fn certificate(tls: &Session, holder: Holder, field: Field) -> Option<String> {
+    let der = match holder {
+        Holder::Own => tls.own_certificate.as_deref()?,
+        Holder::Peer => tls.peer_certificate.as_deref()?,
+    };
+    match field {
+        Field::Subject => certificate::subject(der),
+        Field::Dns => certificate::dns_name(der),
+        Field::Uri => certificate::uri_name(der),
+        Field::Digest => Some(certificate::digest(der)),
+        Field::Pem => Some(certificate::pem_for_url(der)),
+    }
+}
+
+/// Of the trailers, or of a response that is over with its headers.
+fn grpc_status(record: &Record<'_>) -> Option<u64> {
+    let of = |headers: Option<&HeaderMap>| {
+        let text = headers?.get("grpc-status")?.to_str().ok()?;
+        text.parse().ok()
+    };
+    of(record.response_trailers).or_else(|| of(record.response_headers))
+}
+
+/// By number, in Envoy's spelling.
+const GRPC_STATUS: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+/// The first value of a parameter of the query, as it was sent.
+fn parameter<'a>(name: &str, path: &'a str) -> Option<&'a [u8]> {
+    let (_, query) = path.split_once('?')?;
+    let query = query.split('#').next()?;
+    let mut pairs = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.as_bytes())
 }
 
 fn field<'a>(from: Message, name: &Name, record: &Record<'a>) -> Value<'a> {
@@ -185,12 +293,19 @@ fn write_value(value: &Value<'_>, out: &mut Vec<u8>, bytes: fn(&[u8], &mut Vec<u
         Value::Ip(address) => write_display(address.ip(), out),
         Value::Bytes(text) => bytes(text, out),
         Value::Flags(flags) => write_display(flags, out),
+        Value::LongFlags(flags) => {
+            for (at, name) in flags.long_names().enumerate() {
+                out.extend_from_slice(if at == 0 { b"" } else { b"," });
+                out.extend_from_slice(name.as_bytes());
+            }
+        }
         Value::Number(number) => write_number(number, out),
         Value::Place(filter, callback) => {
             bytes(filter.as_bytes(), out);
             out.push(b'/');
             bytes(callback.as_bytes(), out);
         }
+        Value::Text(ref text) => bytes(text.as_bytes(), out),
         Value::Time(time) => write_time(time, out),
     }
 }

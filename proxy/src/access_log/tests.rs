@@ -1,8 +1,10 @@
+use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
 use http::{HeaderName, HeaderValue};
 
 use super::*;
+use crate::tls::certificate;
 
 fn headers(list: &[(&'static str, &'static [u8])]) -> HeaderMap {
     (list.iter())
@@ -15,6 +17,30 @@ fn headers(list: &[(&'static str, &'static [u8])]) -> HeaderMap {
         .collect()
 }
 
+/// A session with certificates on both sides.
+fn session() -> Session {
+    static SESSION: LazyLock<Session> = LazyLock::new(|| {
+        let der = |name: &str| {
+            let mut params = rcgen::CertificateParams::new([format!("{name}.test")]).unwrap();
+            let uri = format!("spiffe://test/{name}").try_into().unwrap();
+            params.subject_alt_names.push(rcgen::SanType::URI(uri));
+            let subject = &mut params.distinguished_name;
+            *subject = rcgen::DistinguishedName::new();
+            subject.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().to_vec()
+        };
+        Session {
+            version: Some("TLSv1.3"),
+            server_name: Some("a.example".to_owned()),
+            http2: false,
+            own_certificate: Some(der("own").into()),
+            peer_certificate: Some(der("peer").into()),
+        }
+    });
+    SESSION.clone()
+}
+
 /// Runs `test` with a record in which everything is there.
 fn with_record(test: impl FnOnce(Record<'_>)) {
     let request_headers = headers(&[
@@ -24,7 +50,8 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         ("x-utf8", "caf\u{e9}".as_bytes()),
     ]);
     let response_headers = headers(&[("server", b"cofferdam")]);
-    let response_trailers = headers(&[("grpc-status", b"0")]);
+    let response_trailers = headers(&[("grpc-status", b"5")]);
+    let session = session();
     test(Record {
         start: UNIX_EPOCH + Duration::from_millis(1_709_210_096_007),
         duration: Duration::from_micros(12_999),
@@ -45,8 +72,12 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         upstream_cluster: Some("backend"),
         downstream_remote: Some("[2001:db8::1]:4000".parse().unwrap()),
         downstream_local: Some(([10, 0, 0, 1], 8080).into()),
-        server_name: Some("a.example"),
-        tls_version: Some("TLSv1.3"),
+        connection: 7,
+        tls: Some(&session),
+        upstream_local: Some(([127, 0, 0, 2], 40_000).into()),
+        attempts: 2,
+        transport_failure: Some("refused"),
+        upstream_tls: Some(&session),
         route: Some("web.routes[2]"),
         decided_by: Some(("greet", "on_request_headers")),
     });
@@ -68,8 +99,11 @@ fn with_bare_record(test: impl FnOnce(Record<'_>)) {
             upstream_cluster: None,
             downstream_remote: None,
             downstream_local: None,
-            server_name: None,
-            tls_version: None,
+            tls: None,
+            upstream_local: None,
+            attempts: 0,
+            transport_failure: None,
+            upstream_tls: None,
             route: None,
             decided_by: None,
             ..record
@@ -93,6 +127,45 @@ fn every_operator_writes_its_value() {
     let cases = [
         ("%BYTES_RECEIVED%", "0", "0"),
         ("%BYTES_SENT%", "1000000", "1000000"),
+        ("%CONNECTION_ID%", "7", "7"),
+        (
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
+            "[2001:db8::1]:4000",
+            "-",
+        ),
+        (
+            "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "2001:db8::1",
+            "-",
+        ),
+        ("%DOWNSTREAM_DIRECT_REMOTE_PORT%", "4000", "-"),
+        ("%DOWNSTREAM_REMOTE_PORT%", "4000", "-"),
+        ("%GRPC_STATUS%", "NotFound", "-"),
+        ("%GRPC_STATUS_NUMBER%", "5", "-"),
+        (
+            "%RESPONSE_FLAGS_LONG%",
+            "NoHealthyUpstream,WasmFailure",
+            "-",
+        ),
+        ("%UPSTREAM_CLUSTER_RAW%", "backend", "-"),
+        ("%UPSTREAM_LOCAL_ADDRESS%", "127.0.0.2:40000", "-"),
+        ("%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "127.0.0.2", "-"),
+        ("%UPSTREAM_LOCAL_PORT%", "40000", "-"),
+        ("%UPSTREAM_REMOTE_ADDRESS%", "127.0.0.1:9000", "-"),
+        ("%UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "127.0.0.1", "-"),
+        ("%UPSTREAM_REMOTE_PORT%", "9000", "-"),
+        ("%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "2", "0"),
+        ("%UPSTREAM_TLS_VERSION%", "TLSv1.3", "-"),
+        ("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "refused", "-"),
+        ("%QUERY_PARAM(q)%", r"\x221\x22", r"\x221\x22"),
+        ("%QUERY_PARAM(q):2%", r"\x221", r"\x221"),
+        ("%QUERY_PARAM(none)%", "-", "-"),
+        ("%ENVIRONMENT(COFFERDAM_IS_NOT_SET)%", "-", "-"),
+        (
+            "%START_TIME(%Y-%m-%d %H:%M:%S.%3f %s (%z))%",
+            "2024-02-29 12:34:56.007 1709210096 (+0000)",
+            "2024-02-29 12:34:56.007 1709210096 (+0000)",
+        ),
         ("%DOWNSTREAM_LOCAL_ADDRESS%", "10.0.0.1:8080", "-"),
         ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%", "10.0.0.1", "-"),
         ("%DOWNSTREAM_LOCAL_PORT%", "8080", "-"),
@@ -132,7 +205,7 @@ fn every_operator_writes_its_value() {
         ("%REQ(:SCHEME)%", "http", "http"),
         ("%RESP(SERVER)%", "cofferdam", "-"),
         ("%RESP(:STATUS)%", "503", "-"),
-        ("%TRAILER(GRPC-STATUS)%", "0", "-"),
+        ("%TRAILER(GRPC-STATUS)%", "5", "-"),
         (
             "100%% of %PROTOCOL%%%",
             "100% of HTTP/1.1%",
@@ -140,17 +213,71 @@ fn every_operator_writes_its_value() {
         ),
         ("", "", ""),
     ];
-    for (name, _) in operator::PLAIN {
-        let tested = format!("%{name}%");
+    for row in plain::PLAIN {
+        let tested = format!("%{}%", row.name);
         assert!(
-            cases.iter().any(|(template, ..)| *template == tested),
-            "{name}"
+            cases.iter().any(|(template, ..)| *template == tested)
+                || OF_CERTIFICATES.contains(&row.name)
+                || row.name == "HOSTNAME",
+            "{}",
+            row.name
         );
     }
     for (template, full, bare) in cases {
         with_record(|record| assert_eq!(text(template, &record), full, "{template}"));
         with_bare_record(|record| assert_eq!(text(template, &record), bare, "{template}"));
     }
+}
+
+const OF_CERTIFICATES: [&str; 12] = [
+    "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_SUBJECT",
+    "DOWNSTREAM_LOCAL_URI_SAN",
+    "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_SUBJECT",
+    "DOWNSTREAM_PEER_URI_SAN",
+    "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_DNS_SAN",
+    "UPSTREAM_PEER_SUBJECT",
+    "UPSTREAM_PEER_URI_SAN",
+];
+
+#[test]
+fn certificates_are_told_as_filters_are_told_them() {
+    let session = session();
+    let (own, peer) = (
+        session.own_certificate.unwrap(),
+        session.peer_certificate.unwrap(),
+    );
+    for name in OF_CERTIFICATES {
+        let (der, holder) = if name.contains("LOCAL") {
+            (&*own, "own")
+        } else {
+            (&*peer, "peer")
+        };
+        let wanted = match name.rsplit('_').next().unwrap() {
+            "SAN" if name.contains("DNS") => format!("{holder}.test"),
+            "SAN" => format!("spiffe://test/{holder}"),
+            "SUBJECT" => format!("CN={holder}"),
+            "CERT" => certificate::pem_for_url(der),
+            _ => certificate::digest(der),
+        };
+        let template = format!("%{name}%");
+        with_record(|record| assert_eq!(text(&template, &record), wanted, "{name}"));
+        with_bare_record(|record| assert_eq!(text(&template, &record), "-", "{name}"));
+    }
+}
+
+#[test]
+fn what_does_not_change_is_put_down_once() {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let path = std::env::var("PATH").unwrap();
+    with_record(|record| {
+        assert_eq!(text("%HOSTNAME%", &record), name.trim());
+        assert_eq!(text("%ENVIRONMENT(PATH):5%", &record), path[..5]);
+    });
 }
 
 #[test]
@@ -223,7 +350,12 @@ fn mistakes_say_what_to_do() {
     let cases = [
         ("%RESPONS_CODE%", "did you mean `RESPONSE_CODE`?"),
         ("%upstream_host%", "did you mean `UPSTREAM_HOST`?"),
-        ("%START_TIME(s)%", "takes no arguments"),
+        ("%START_TIME(%Q)%", "is no format of strftime"),
+        ("%START_TIME(%Y%", "has no closing `%`"),
+        ("%RESPONSE_CODE(s)%", "takes no arguments"),
+        ("%QUERY_PARAM%", "`%QUERY_PARAM(NAME)%`"),
+        ("%QUERY_PARAM(a):b%", "is not a length"),
+        ("%ENVIRONMENT(A)b%", "is not a length"),
         ("%DURATION:5%", "takes no arguments"),
         ("%REQUEST(X-A)%", "did you mean `REQ"),
         ("%REQ%", "does not name a header"),

@@ -268,7 +268,7 @@ of one call in the mean: allocs are calls of the guest's allocator by the host, 
 fn mean(calls: &[Call], of: fn(&Border) -> u64) -> String {
     let sum: u64 = calls.iter().map(|call| of(&call.border)).sum();
     let count = calls.len().max(1) as u64;
-    if sum % count == 0 {
+    if sum.is_multiple_of(count) {
         return (sum / count).to_string();
     }
     format!("{:.1}", sum as f64 / count as f64)

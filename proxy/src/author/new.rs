@@ -138,7 +138,10 @@ fn dependency(options: &Options) -> Result<String, Failure> {
 
 /// The same with the library's tests.
 fn with_tests(library: &str) -> String {
-    let from = match library.strip_prefix("{ ").and_then(|l| l.strip_suffix(" }")) {
+    let from = match library
+        .strip_prefix("{ ")
+        .and_then(|l| l.strip_suffix(" }"))
+    {
         Some(path) => path.to_owned(),
         None => format!("version = {library}"),
     };

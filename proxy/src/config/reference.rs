@@ -15,6 +15,7 @@ pub fn markdown() -> String {
     for table in tables() {
         section(&mut out, table);
     }
+    operators(&mut out);
     switches(&mut out);
     out
 }
@@ -102,6 +103,13 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+fn operators(out: &mut String) {
+    out.push_str(OPERATORS);
+    for (name, doc) in crate::access_log::operators() {
+        let _ = writeln!(out, "| `%{name}%` | {} |", cell(doc));
+    }
+}
+
 fn switches(out: &mut String) {
     out.push_str(SWITCHES);
     for name in Compat::switches() {
@@ -141,6 +149,22 @@ once, one mistake per line, as `FILE:LINE:COLUMN: YAML.PATH: what is wrong; what
   and `vm_configuration` does it mean empty.
 * Anchors, aliases and `<<` merges work; unknown keys, keys written twice, YAML tags of
   one's own and a second document do not.
+";
+
+const OPERATORS: &str = "
+## Operators of the access log
+
+Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
+
+| operator | what it writes |
+|---|---|
+| `%%` | A percent sign. |
+| `%REQ(NAME)%` | The request header NAME, or `:method`, `:path`, `:authority`, `:scheme`. `%REQ(NAME?OTHER):LENGTH%`: OTHER where there is no NAME, and at most LENGTH bytes of it; likewise below. |
+| `%RESP(NAME)%` | A response header, or `:status`. |
+| `%TRAILER(NAME)%` | A response trailer. |
+| `%QUERY_PARAM(NAME):LENGTH%` | A parameter of the request's query, as it was sent. |
+| `%ENVIRONMENT(NAME):LENGTH%` | A variable of this process's environment, as it was at the start. |
+| `%START_TIME(FORMAT)%` | When the request's head was complete, in UTC, by a format of strftime: `%Y-%m-%d %H:%M:%S.%3f`, `%s`. |
 ";
 
 const SWITCHES: &str = "

@@ -214,6 +214,8 @@ impl Relay {
         let facts = &self.facts;
         let details = facts.details.borrow();
         let decided_by = self.decided_by.borrow();
+        let transport_failure = facts.transport_failure.borrow();
+        let upstream_tls = facts.upstream_tls.borrow();
         let record = Record {
             duration: facts.duration.get().unwrap_or_default(),
             details: std::str::from_utf8(&details)
@@ -223,6 +225,10 @@ impl Relay {
             bytes_received: facts.received.get(),
             bytes_sent: facts.sent.get(),
             upstream_host: facts.upstream.get(),
+            upstream_local: facts.upstream_local.get(),
+            attempts: facts.attempts.get(),
+            transport_failure: Some(&transport_failure),
+            upstream_tls: upstream_tls.as_deref(),
             upstream_cluster: facts
                 .cluster
                 .get()

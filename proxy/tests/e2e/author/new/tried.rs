@@ -45,7 +45,9 @@ impl Curl {
         let done = proxy::finish(&mut command);
         (
             done.status.code(),
-            String::from_utf8(done.stdout).expect("text").replace('\r', ""),
+            String::from_utf8(done.stdout)
+                .expect("text")
+                .replace('\r', ""),
         )
     }
 }

@@ -1,0 +1,343 @@
+//! Operators without arguments.
+//!
+//! [`PLAIN`] is the one list of them: the parser, its suggestions, the reference and the tests
+//! go by it. Adding one is a variant and a row here, and an arm in `render`, which the
+//! compiler asks for. Names are Envoy's but where a row says that it is ours.
+
+/// What is written in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Address(Whose, Form),
+    Attempts,
+    BytesReceived,
+    BytesSent,
+    Certificate(Side, Holder, Field),
+    ConnectionId,
+    Duration,
+    Filter,
+    GrpcStatus,
+    GrpcStatusNumber,
+    HostName,
+    Protocol,
+    RequestId,
+    RequestedServerName,
+    ResponseCode,
+    ResponseCodeDetails,
+    ResponseFlags,
+    ResponseFlagsLong,
+    RouteName,
+    StartTime,
+    TlsVersion(Side),
+    TransportFailure,
+    UpstreamCluster,
+}
+
+/// Whose address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Downstream,
+    Listener,
+    Upstream,
+    UpstreamLocal,
+}
+
+/// How much of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole,
+    Ip,
+    Port,
+}
+
+/// Which of the two connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Downstream,
+    Upstream,
+}
+
+/// Whose certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    Own,
+    Peer,
+}
+
+/// What of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Subject,
+    Dns,
+    Uri,
+    Digest,
+    Pem,
+}
+
+/// An operator and its name.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) operator: Operator,
+    pub(super) doc: &'static str,
+}
+
+const fn row(name: &'static str, operator: Operator, doc: &'static str) -> Row {
+    Row {
+        name,
+        operator,
+        doc,
+    }
+}
+
+pub(super) const PLAIN: &[Row] = &[
+    row(
+        "BYTES_RECEIVED",
+        Operator::BytesReceived,
+        "Body bytes from the client.",
+    ),
+    row(
+        "BYTES_SENT",
+        Operator::BytesSent,
+        "Body bytes to the client.",
+    ),
+    row(
+        "CONNECTION_ID",
+        Operator::ConnectionId,
+        "The number of the client's connection in this process.",
+    ),
+    row(
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
+        Operator::Address(Whose::Downstream, Form::Whole),
+        "Who connected.",
+    ),
+    row(
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
+        Operator::Address(Whose::Downstream, Form::Ip),
+        "Likewise, without its port.",
+    ),
+    row(
+        "DOWNSTREAM_DIRECT_REMOTE_PORT",
+        Operator::Address(Whose::Downstream, Form::Port),
+        "Its port.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_ADDRESS",
+        Operator::Address(Whose::Listener, Form::Whole),
+        "Where the client connected to.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        Operator::Address(Whose::Listener, Form::Ip),
+        "Likewise, without its port.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_DNS_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Own, Field::Dns),
+        "The first DNS name of the certificate that the client was shown.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_PORT",
+        Operator::Address(Whose::Listener, Form::Port),
+        "The port the client connected to.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_SUBJECT",
+        Operator::Certificate(Side::Downstream, Holder::Own, Field::Subject),
+        "The subject of that certificate.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_URI_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Own, Field::Uri),
+        "Its first URI.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_CERT",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Pem),
+        "The client's certificate, PEM escaped as for a URL.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_DNS_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Dns),
+        "Its first DNS name.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_FINGERPRINT_256",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Digest),
+        "Its SHA-256.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_SUBJECT",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Subject),
+        "Its subject.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_URI_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Uri),
+        "Its first URI.",
+    ),
+    row(
+        "DOWNSTREAM_REMOTE_ADDRESS",
+        Operator::Address(Whose::Downstream, Form::Whole),
+        "The client.",
+    ),
+    row(
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        Operator::Address(Whose::Downstream, Form::Ip),
+        "Likewise, without its port.",
+    ),
+    row(
+        "DOWNSTREAM_REMOTE_PORT",
+        Operator::Address(Whose::Downstream, Form::Port),
+        "Its port.",
+    ),
+    row(
+        "DOWNSTREAM_TLS_VERSION",
+        Operator::TlsVersion(Side::Downstream),
+        "`TLSv1.2` or `TLSv1.3`.",
+    ),
+    row(
+        "DURATION",
+        Operator::Duration,
+        "Milliseconds from the request's head to the end of the response.",
+    ),
+    row(
+        "FILTER",
+        Operator::Filter,
+        "Ours: the filter that decided the answer, and in which callback.",
+    ),
+    row(
+        "GRPC_STATUS",
+        Operator::GrpcStatus,
+        "The response's `grpc-status` as a word, such as `NotFound`.",
+    ),
+    row(
+        "GRPC_STATUS_NUMBER",
+        Operator::GrpcStatusNumber,
+        "Likewise as a number.",
+    ),
+    row("HOSTNAME", Operator::HostName, "The name of this machine."),
+    row(
+        "PROTOCOL",
+        Operator::Protocol,
+        "What the client speaks: `HTTP/1.1`.",
+    ),
+    row(
+        "REQUESTED_SERVER_NAME",
+        Operator::RequestedServerName,
+        "What the client asked for in its TLS handshake.",
+    ),
+    row(
+        "REQUEST_ID",
+        Operator::RequestId,
+        "Ours: `%REQ(X-REQUEST-ID)%`.",
+    ),
+    row(
+        "RESPONSE_CODE",
+        Operator::ResponseCode,
+        "The status; 0 when none was sent.",
+    ),
+    row(
+        "RESPONSE_CODE_DETAILS",
+        Operator::ResponseCodeDetails,
+        "In a word or two, why the response is what it is.",
+    ),
+    row(
+        "RESPONSE_FLAGS",
+        Operator::ResponseFlags,
+        "What went wrong, in letters: `UT,WF`.",
+    ),
+    row(
+        "RESPONSE_FLAGS_LONG",
+        Operator::ResponseFlagsLong,
+        "Likewise in words: `UpstreamRequestTimeout`.",
+    ),
+    row(
+        "ROUTE_NAME",
+        Operator::RouteName,
+        "The route's position in the configuration: `web.routes[2]`.",
+    ),
+    row(
+        "START_TIME",
+        Operator::StartTime,
+        "When the request's head was complete, as ISO 8601 in UTC with milliseconds.",
+    ),
+    row(
+        "UPSTREAM_CLUSTER",
+        Operator::UpstreamCluster,
+        "The cluster.",
+    ),
+    row(
+        "UPSTREAM_CLUSTER_RAW",
+        Operator::UpstreamCluster,
+        "Likewise.",
+    ),
+    row(
+        "UPSTREAM_HOST",
+        Operator::Address(Whose::Upstream, Form::Whole),
+        "The endpoint that was tried last.",
+    ),
+    row(
+        "UPSTREAM_LOCAL_ADDRESS",
+        Operator::Address(Whose::UpstreamLocal, Form::Whole),
+        "This end of the connection to it.",
+    ),
+    row(
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        Operator::Address(Whose::UpstreamLocal, Form::Ip),
+        "Likewise, without its port.",
+    ),
+    row(
+        "UPSTREAM_LOCAL_PORT",
+        Operator::Address(Whose::UpstreamLocal, Form::Port),
+        "Its port.",
+    ),
+    row(
+        "UPSTREAM_PEER_CERT",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Pem),
+        "The upstream's certificate, PEM escaped as for a URL.",
+    ),
+    row(
+        "UPSTREAM_PEER_DNS_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Dns),
+        "Its first DNS name.",
+    ),
+    row(
+        "UPSTREAM_PEER_SUBJECT",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Subject),
+        "Its subject.",
+    ),
+    row(
+        "UPSTREAM_PEER_URI_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Uri),
+        "Its first URI.",
+    ),
+    row(
+        "UPSTREAM_REMOTE_ADDRESS",
+        Operator::Address(Whose::Upstream, Form::Whole),
+        "As `UPSTREAM_HOST`.",
+    ),
+    row(
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        Operator::Address(Whose::Upstream, Form::Ip),
+        "Likewise, without its port.",
+    ),
+    row(
+        "UPSTREAM_REMOTE_PORT",
+        Operator::Address(Whose::Upstream, Form::Port),
+        "Its port.",
+    ),
+    row(
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT",
+        Operator::Attempts,
+        "How often the request was sent to an upstream.",
+    ),
+    row(
+        "UPSTREAM_TLS_VERSION",
+        Operator::TlsVersion(Side::Upstream),
+        "`TLSv1.2` or `TLSv1.3`.",
+    ),
+    row(
+        "UPSTREAM_TRANSPORT_FAILURE_REASON",
+        Operator::TransportFailure,
+        "Why there was no connection to the upstream.",
+    ),
+];
