@@ -337,3 +337,36 @@ fn a_streaming_request_can_still_be_answered_here() {
     assert_eq!(answer.upstream().unwrap().body(), b"abcd");
     tester.no_leaks();
 }
+
+mod lasts {
+    use super::*;
+
+    #[filter]
+    pub(crate) async fn lasts(request: Request<Body>, http: Http) -> Result<Response> {
+        let mut request = request.stream();
+        let mut pieces = Vec::new();
+        while let Some(chunk) = request.chunk().await {
+            let text = String::from_utf8_lossy(chunk.bytes()).into_owned();
+            pieces.push(format!("{text} {}", chunk.is_last()));
+            // Meanwhile the rest comes, and the end with it.
+            let _ = http.call(HttpCall::get("slow", "/")).await?;
+        }
+        let mut response = request.forward().await?;
+        response.headers_mut().set("x-pieces", pieces.join(","))?;
+        Ok(response)
+    }
+}
+
+#[test]
+fn a_piece_that_came_with_the_end_says_so() {
+    let mut tester = Tester::of::<lasts::lasts>("");
+    let delay = Duration::from_millis(5);
+    tester.slow_cluster("slow", delay, |_| Some(Reply::new(200)));
+    let answer = tester.request("POST", "/").chunks(["a", "b", "c"]).send();
+    assert_eq!(answer.header("x-pieces"), Some("a false,bc true"));
+    // Likewise where trailers are the end.
+    let ask = tester.request("POST", "/").chunks(["a", "b", "c"]);
+    let answer = ask.trailer("x-sum", "3").send();
+    assert_eq!(answer.header("x-pieces"), Some("a false,bc true"));
+    tester.no_leaks();
+}

@@ -76,8 +76,8 @@ impl Chunk<'_> {
         &self.bytes
     }
 
-    /// Whether nothing comes behind it. `false` is no promise: the end of a body mostly comes
-    /// by itself, and where trailers follow it always does.
+    /// Whether nothing of the body comes behind it. `false` is no promise: the end of a body
+    /// mostly comes by itself, later.
     ///
     /// ```no_run
     /// # use cofferdam_sdk::prelude::*;
