@@ -16,9 +16,11 @@ trap 'rm -f "$log"' EXIT
 status=0
 # run NAME COMMAND...: goes on after a failure, so that one run shows them all.
 run() {
-    say "$1"
+    local name=$1 begun=$SECONDS
     shift
+    say "$name"
     "$@" 2>&1 | tee -a "$log" || status=1
+    say "$name: $((SECONDS - begun)) s"
 }
 
 colour=never
