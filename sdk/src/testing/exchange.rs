@@ -148,7 +148,7 @@ impl Tester {
         }
         let answers = all
             .into_iter()
-            .filter_map(|(running, answer)| answer.or(running.map(Running::end)))
+            .filter_map(|(running, answer)| answer.or_else(|| running.map(Running::end)))
             .collect();
         self.settle();
         answers
