@@ -22,6 +22,10 @@ pub mod grpc;
 pub mod redis;
 pub mod web;
 
+/// What `peer` publishes under `/jwks`: public keys made for tests by OpenSSL, whose private
+/// halves are thrown away. The tokens in cases are signed by them.
+pub const JWKS: &str = include_str!("peers/jwks.json");
+
 /// Where each of them is.
 #[derive(Debug)]
 pub struct Peers {

@@ -43,6 +43,7 @@ async fn answer(side: &Side) {
             data(side, "with trailers", false);
             side.send(Frame::Trailers(pairs([("x-t", "v")])));
         }
+        b"/jwks" => whole(side, "200", Pairs::new(), super::JWKS),
         b"/fail" => whole(side, "500", Pairs::new(), "failed"),
         b"/reset" => side.send(Frame::Reset),
         b"/half" => {

@@ -21,6 +21,7 @@ mod native_limits;
 mod pause;
 mod policies;
 mod properties;
+mod ready_made;
 mod sdk;
 mod services;
 mod shared;

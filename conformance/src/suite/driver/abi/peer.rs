@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::peers::JWKS;
 use crate::suite::outcome::Message;
 
 /// What came of a request to it.
@@ -54,6 +55,7 @@ pub(super) fn answer(request: &Message) -> Answered {
             body = Bytes::from_static(b"with trailers");
             trailers.push(("x-t".to_owned(), "v".to_owned()));
         }
+        "/jwks" => body = Bytes::from_static(JWKS.as_bytes()),
         "/fail" => {
             status = "500";
             body = Bytes::from_static(b"failed");
