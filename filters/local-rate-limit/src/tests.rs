@@ -168,3 +168,10 @@ fn a_bad_configuration_names_the_field() {
         assert!(said.contains(wanted), "{said}");
     }
 }
+
+#[test]
+fn the_example_of_the_readme_is_taken() {
+    let mut blocks = include_str!("../README.md").split("```json\n").skip(1);
+    let example = blocks.next().and_then(|rest| rest.split("```").next());
+    let _ = Tester::of::<local_rate_limit>(example.expect("an example"));
+}

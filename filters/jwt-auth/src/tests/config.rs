@@ -163,3 +163,10 @@ fn a_bad_key_is_told_by_its_place_and_why() {
         );
     }
 }
+
+#[test]
+fn the_example_of_the_readme_is_taken() {
+    let mut blocks = include_str!("../../README.md").split("```json\n").skip(1);
+    let example = blocks.next().and_then(|rest| rest.split("```").next());
+    let _ = Tester::of::<jwt_auth>(example.expect("an example"));
+}
