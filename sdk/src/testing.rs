@@ -33,8 +33,8 @@
 //!
 //! Every exchange is run a second time with headers no decent client sends (bytes that are
 //! no UTF-8, empty values, the same name twice), by another instance of the filter whose
-//! calls are all answered with 200: it must not crash. Processes are spared that. [`splits`] cuts a body in every way
-//! that matters.
+//! calls are all answered with 200: it must not crash. Processes are spared that. [`splits`]
+//! cuts a body in every way that matters.
 
 mod calls;
 mod connection;

@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wire {
-    out: [Vec<u8>; 2],
-    closed: bool,
-    stuck: bool,
+    pub(super) out: [Vec<u8>; 2],
+    pub(super) closed: bool,
+    pub(super) stuck: bool,
 }
 
 impl Wire {
@@ -63,7 +63,8 @@ impl Wire {
 
 impl Tester {
     /// A connection, over which the client and the server send these pieces, and then
-    /// nothing more; each as soon as it may.
+    /// nothing more; each as soon as it may. Around a process the server's end waits for the
+    /// client's.
     ///
     /// [`Wire`] has an example.
     pub fn connect<C: Into<Vec<u8>>, S: Into<Vec<u8>>>(
@@ -71,12 +72,16 @@ impl Tester {
         client: impl IntoIterator<Item = C>,
         server: impl IntoIterator<Item = S>,
     ) -> Wire {
-        self.needs("connections that the test makes up");
+        let client = client.into_iter().map(Into::into).collect();
+        let server = server.into_iter().map(Into::into).collect();
+        if let Some(mut live) = self.live.take() {
+            let wire = live.connect(self, client, server);
+            self.live = Some(live);
+            return wire;
+        }
         let values = Values(self.properties.clone());
         let exchange = Exchange::connection(Box::new(values)).share();
         let mut chain = TcpChain::begin(exchange, vec![self.handle()]);
-        let client = client.into_iter().map(Into::into).collect();
-        let server = server.into_iter().map(Into::into).collect();
         let [mut client, mut server] = [pieces(client), pieces(server)];
         let mut wire = Wire::default();
         let mut ended = 0;

@@ -3,14 +3,17 @@
 mod http;
 mod peers;
 mod program;
+mod wire;
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use self::peers::{Event, Given, Server, Who};
 use self::program::{Plan, Program};
+use super::connection::Wire;
 use super::exchange::Message;
 use super::host::{Tester, refused};
 use super::message::{Answer, Seen};
@@ -40,7 +43,13 @@ struct Running {
     number: Cell<u32>,
     /// Names of clusters.
     clusters: Vec<String>,
-    _servers: Vec<Server>,
+    servers: Servers,
+}
+
+/// What is behind it.
+enum Servers {
+    Http { _each: Vec<Server> },
+    Wire(wire::Server),
 }
 
 // === impl Live ===
@@ -73,25 +82,45 @@ impl Live {
             addresses.push((name, server.address));
             servers.push(server);
         }
+        Ok(Running {
+            program: self.program(addresses, false)?,
+            events,
+            sender,
+            number: Cell::new(0),
+            clusters,
+            servers: Servers::Http { _each: servers },
+        })
+    }
+
+    /// The same for connections that are not HTTP.
+    fn start_wire(&self) -> Result<Running, String> {
+        let (sender, events) = channel();
+        let server = wire::Server::start().map_err(|error| error.to_string())?;
+        let upstream = vec![("upstream".to_owned(), server.address)];
+        Ok(Running {
+            program: self.program(upstream, true)?,
+            events,
+            sender,
+            number: Cell::new(0),
+            clusters: Vec::new(),
+            servers: Servers::Wire(server),
+        })
+    }
+
+    fn program(&self, clusters: Vec<(String, SocketAddr)>, tcp: bool) -> Result<Program, String> {
         let program = Program::start(&Plan {
             target: self.target,
             module: &self.module,
             configuration: &self.configuration,
             holds: self.holds,
-            clusters: addresses,
+            tcp,
+            clusters,
         })?;
         if self.target == Target::Aot && program.said().contains("is interpreted") {
             self.target
                 .unfit("native code, which this proxy cannot make here")
         }
-        Ok(Running {
-            program,
-            events,
-            sender,
-            number: Cell::new(0),
-            clusters,
-            _servers: servers,
-        })
+        Ok(program)
     }
 
     /// What the process says of a configuration that it does not take.
@@ -139,6 +168,28 @@ impl Live {
             None => answer.stuck = true,
         }
         answer
+    }
+
+    /// A connection over which the client and the server send these pieces; the server ends
+    /// after the client has.
+    pub(super) fn connect(
+        &mut self,
+        tester: &Tester,
+        client: Vec<Vec<u8>>,
+        server: Vec<Vec<u8>>,
+    ) -> Wire {
+        if !tester.calls.names(self.target).is_empty() {
+            self.target.unfit("clusters beside connections")
+        }
+        let running = match self.running.take() {
+            Some(running) => running,
+            None => self.start_wire().unwrap_or_else(refused),
+        };
+        let running = self.running.insert(running);
+        let Servers::Wire(behind) = &running.servers else {
+            return self.target.unfit("a tester for connections alone");
+        };
+        behind.connect(running.program.address, client, server, PATIENCE)
     }
 
     /// Lets real time pass.

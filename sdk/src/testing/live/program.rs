@@ -26,6 +26,8 @@ pub(super) struct Plan<'a> {
     pub(super) configuration: &'a str,
     /// Headers wait for bodies.
     pub(super) holds: bool,
+    /// Its connections are not HTTP.
+    pub(super) tcp: bool,
     /// Clusters by name; the first is the upstream.
     pub(super) clusters: Vec<(String, SocketAddr)>,
 }
@@ -244,15 +246,17 @@ fn cofferdam(plan: &Plan<'_>) -> String {
         Target::Aot => "aot",
         _ => "auto",
     };
+    let routes = match plan.tcp {
+        true => "tcp: { cluster: upstream, filters: [filter] }",
+        false => "filters: [filter]\n    routes: [{ match: { prefix: / }, cluster: upstream }]",
+    };
     let mut out = format!(
         "workers: 1
 admin: {{ address: 127.0.0.1:0 }}
 listeners:
   - name: web
     address: 127.0.0.1:0
-    filters: [filter]
-    routes:
-      - {{ match: {{ prefix: / }}, cluster: upstream }}
+    {routes}
 filters:
   - name: filter
     module: {{ file: {} }}
@@ -295,33 +299,45 @@ fn envoy(plan: &Plan<'_>) -> String {
         )
     });
     let clusters: Vec<String> = clusters.collect();
-    format!(
-        r#"{{"admin": {{"address": {any}}}, "static_resources": {{
-        "listeners": [{{"name": "web", "address": {any}, "filter_chains": [{{"filters": [{{
-            "name": "http", "typed_config": {{
-                "@type": {manager}, "stat_prefix": "web",
+    let wasm = |of: &str| {
+        format!(
+            r#"{{"name": "filter", "typed_config": {{"@type": {}, "config": {{
+                "name": "filter", "allow_on_headers_stop_iteration": {},
+                "vm_config": {{"vm_id": "filter", "runtime": "envoy.wasm.runtime.v8",
+                    "code": {{"local": {{"filename": {}}}}}}},
+                "configuration": {{"@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": {}}}}}}}}}"#,
+            kind(&format!("extensions.filters.{of}.wasm.v3.Wasm")),
+            plan.holds,
+            text(&plan.module.display().to_string()),
+            text(plan.configuration),
+        )
+    };
+    let filters = match plan.tcp {
+        true => format!(
+            r#"{}, {{"name": "tcp", "typed_config": {{"@type": {}, "stat_prefix": "web",
+                "cluster": "upstream"}}}}"#,
+            wasm("network"),
+            kind("extensions.filters.network.tcp_proxy.v3.TcpProxy"),
+        ),
+        false => format!(
+            r#"{{"name": "http", "typed_config": {{"@type": {}, "stat_prefix": "web",
                 "http_protocol_options": {{"enable_trailers": true}},
                 "route_config": {{"virtual_hosts": [{{"name": "all", "domains": ["*"],
                     "routes": [{{"match": {{"prefix": "/"}},
                         "route": {{"cluster": "upstream"}}}}]}}]}},
-                "http_filters": [
-                    {{"name": "filter", "typed_config": {{"@type": {wasm}, "config": {{
-                        "name": "filter", "allow_on_headers_stop_iteration": {holds},
-                        "vm_config": {{"vm_id": "filter", "runtime": "envoy.wasm.runtime.v8",
-                            "code": {{"local": {{"filename": {module}}}}}}},
-                        "configuration": {{
-                            "@type": "type.googleapis.com/google.protobuf.StringValue",
-                            "value": {configuration}}}}}}}}},
-                    {{"name": "router", "typed_config": {{"@type": {router}}}}}
-                ]}}}}]}}]}}],
-        "clusters": [{clusters}]}}}}"#,
-        manager =
+                "http_filters": [{},
+                    {{"name": "router", "typed_config": {{"@type": {}}}}}]}}}}"#,
             kind("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
-        wasm = kind("extensions.filters.http.wasm.v3.Wasm"),
-        router = kind("extensions.filters.http.router.v3.Router"),
-        holds = plan.holds,
-        module = text(&plan.module.display().to_string()),
-        configuration = text(plan.configuration),
-        clusters = clusters.join(", "),
+            wasm("http"),
+            kind("extensions.filters.http.router.v3.Router"),
+        ),
+    };
+    format!(
+        r#"{{"admin": {{"address": {any}}}, "static_resources": {{
+        "listeners": [{{"name": "web", "address": {any},
+            "filter_chains": [{{"filters": [{filters}]}}]}}],
+        "clusters": [{}]}}}}"#,
+        clusters.join(", "),
     )
 }
