@@ -44,11 +44,13 @@
 
 mod body;
 mod dispatch;
+mod peer;
 
 use std::rc::Rc;
 
 pub use body::Body;
 pub use dispatch::{Callback, Dispatcher, Entry, Exports, Stream};
+pub use peer::Peer;
 
 use crate::callout::HttpCallResponse;
 use crate::grpc::{GrpcEvent, GrpcResponse};
@@ -105,21 +107,6 @@ pub enum Action {
     Continue = 0,
     /// It waits.
     Pause = 1,
-}
-
-/// Who closed a connection.
-///
-/// ```
-/// assert_eq!(cofferdam_sdk::callbacks::Peer::from_number(2), cofferdam_sdk::callbacks::Peer::Remote);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// The host does not say.
-    Unknown,
-    /// The host.
-    Local,
-    /// The other end.
-    Remote,
 }
 
 /// One configuration of a filter: a root context of the ABI. Its methods take `&self`,
@@ -216,7 +203,7 @@ pub trait Plugin: Sized + 'static {
     /// Something has come of a gRPC stream that was opened here ([`crate::grpc::open`]):
     /// `#[export(grpc_streams)]`, which answers to calls are part of.
     ///
-    /// [`HttpFilter::on_grpc_event`] has an example.
+    /// [`GrpcEvent`] has an example.
     fn on_grpc_event(&self, _token: u32, _event: GrpcEvent) {}
 
     /// The plugin is to end. With `false` it goes on until [`crate::raw::done`].
@@ -374,45 +361,7 @@ pub trait HttpFilter: Sized + 'static {
 
     /// Something has come of a gRPC stream that was opened here: `#[export(grpc_streams)]`.
     ///
-    /// ```
-    /// use std::rc::Rc;
-    /// use cofferdam_sdk::callbacks::{Head, HttpFilter, Plugin, resume_request};
-    /// use cofferdam_sdk::{Error, GrpcEvent, Headers, Status, export, grpc};
-    ///
-    /// struct Scan;
-    /// struct Exchange;
-    ///
-    /// #[export(grpc_streams)] // what comes of gRPC streams is wanted
-    /// impl Plugin for Scan {
-    ///     type Stream = Exchange;
-    ///     fn configure(_: &[u8]) -> Result<Self, Error> { Ok(Scan) }
-    ///     fn stream(_: &Rc<Self>) -> Exchange { Exchange }
-    /// }
-    ///
-    /// fn ask(path: &[u8]) -> Result<(), Status> {
-    ///     let token = grpc::open("scanner", "pkg.Scanner", "Scan", &[("x-tenant", "7")])?;
-    ///     grpc::send(token, path)?;
-    ///     grpc::close(token);
-    ///     Ok(())
-    /// }
-    ///
-    /// #[export]
-    /// impl HttpFilter for Exchange {
-    ///     type Plugin = Scan;
-    ///
-    ///     fn on_request_headers(&mut self, headers: &mut Headers, _: bool) -> Head {
-    ///         let path = headers.get(":path").unwrap_or_default();
-    ///         ask(path.as_bytes()).map_or(Head::Continue, |()| Head::Stop)
-    ///     }
-    ///
-    ///     fn on_grpc_event(&mut self, _token: u32, event: GrpcEvent) {
-    ///         if let GrpcEvent::Closed(status) = event {
-    ///             cofferdam_sdk::info!("{status}");
-    ///             let _ = resume_request();
-    ///         }
-    ///     }
-    /// }
-    /// ```
+    /// [`GrpcEvent`] has an example.
     fn on_grpc_event(&mut self, _token: u32, _event: GrpcEvent) {}
 
     /// The plugin has called [`wake`].
@@ -567,7 +516,7 @@ pub trait TcpFilter: Sized + 'static {
 
     /// Something has come of a gRPC stream that was opened here: `#[export(grpc_streams)]`.
     ///
-    /// [`HttpFilter::on_grpc_event`] has an example.
+    /// [`GrpcEvent`] has an example.
     fn on_grpc_event(&mut self, _token: u32, _event: GrpcEvent) {}
 
     /// The plugin has called [`wake`].
@@ -626,23 +575,4 @@ pub fn resume_request() -> Result<(), crate::Status> {
 /// ```
 pub fn resume_response() -> Result<(), crate::Status> {
     crate::raw::continue_stream(crate::StreamType::HttpResponse)
-}
-
-// === impl Peer ===
-
-impl Peer {
-    /// The peer of that number of the ABI.
-    ///
-    /// ```
-    /// use cofferdam_sdk::callbacks::Peer;
-    /// assert_eq!(Peer::from_number(1), Peer::Local);
-    /// ```
-    #[must_use]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
-            1 => Self::Local,
-            2 => Self::Remote,
-            _ => Self::Unknown,
-        }
-    }
 }

@@ -9,11 +9,43 @@ use crate::{ambient, raw};
 /// other end fails at once, the end alone.
 ///
 /// ```
-/// use cofferdam_sdk::GrpcStatus;
-/// use cofferdam_sdk::grpc::GrpcEvent;
+/// use std::rc::Rc;
+/// use cofferdam_sdk::callbacks::{Head, HttpFilter, Plugin, resume_request};
+/// use cofferdam_sdk::{Error, GrpcEvent, Headers, Status, export, grpc};
 ///
-/// let over = GrpcEvent::Closed(GrpcStatus::new(14, "no connection"));
-/// assert_ne!(over, GrpcEvent::Message(Vec::new()));
+/// struct Scan;
+/// struct Exchange;
+///
+/// #[export(grpc_streams)] // what comes of gRPC streams is wanted
+/// impl Plugin for Scan {
+///     type Stream = Exchange;
+///     fn configure(_: &[u8]) -> Result<Self, Error> { Ok(Scan) }
+///     fn stream(_: &Rc<Self>) -> Exchange { Exchange }
+/// }
+///
+/// fn ask(path: &[u8]) -> Result<(), Status> {
+///     let token = grpc::open("scanner", "pkg.Scanner", "Scan", &[("x-tenant", "7")])?;
+///     grpc::send(token, path)?;
+///     grpc::close(token);
+///     Ok(())
+/// }
+///
+/// #[export]
+/// impl HttpFilter for Exchange {
+///     type Plugin = Scan;
+///
+///     fn on_request_headers(&mut self, headers: &mut Headers, _: bool) -> Head {
+///         let path = headers.get(":path").unwrap_or_default();
+///         ask(path.as_bytes()).map_or(Head::Continue, |()| Head::Stop)
+///     }
+///
+///     fn on_grpc_event(&mut self, _token: u32, event: GrpcEvent) {
+///         if let GrpcEvent::Closed(status) = event {
+///             cofferdam_sdk::info!("{status}");
+///             let _ = resume_request();
+///         }
+///     }
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrpcEvent {

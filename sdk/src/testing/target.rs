@@ -127,7 +127,7 @@ pub(super) fn module() -> PathBuf {
         None => places.extend(folder.ancestors().map(|a| a.join("target").join(&built))),
     }
     let of = |file: PathBuf| Some((modified(&file)?, file));
-    let Some((time, file)) = places.into_iter().filter_map(of).max() else {
+    let Some((time, file)) = places.into_iter().find_map(of) else {
         return refused(format!(
             "{package}.wasm is not built: type `cofferdam build`, or say by FILTER_WASM where it is"
         ));

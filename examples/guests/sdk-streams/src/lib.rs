@@ -1,7 +1,11 @@
 //! Sends a request's body to another server over a gRPC stream, piece by piece, and lets go on
 //! what comes back. Trailers of both ways say what came of it.
 //!
-//! The configuration is the name of the server's cluster: `{ "cluster": "scanner" }`.
+//! ```json
+//! { "cluster": "scanner", "service": "test.Scan", "method": "Chat" }
+//! ```
+//! For each message the server sends one back. When it ends the stream by itself, the client
+//! gets 503.
 
 use cofferdam_sdk::prelude::*;
 use serde::Deserialize;
@@ -11,6 +15,20 @@ use serde::Deserialize;
 pub struct Config {
     /// Who is sent the bodies.
     cluster: String,
+    /// The service, with its package.
+    #[serde(default = "service")]
+    service: String,
+    /// Its method.
+    #[serde(default = "method")]
+    method: String,
+}
+
+fn service() -> String {
+    "test.Scan".into()
+}
+
+fn method() -> String {
+    "Chat".into()
 }
 
 #[filter(on_error = 503)]
@@ -19,8 +37,13 @@ pub async fn scan(
     request: Request<Body>,
     streams: GrpcStreams,
 ) -> Result<Response<Body>> {
+    let Config {
+        cluster,
+        service,
+        method,
+    } = config;
     let (mut pieces, mut verdicts) =
-        streams.open(&config.cluster, "test.Scan", "Chat", &[("x-meta", "data")])?;
+        streams.open(cluster, service, method, &[("x-meta", "data")])?;
     let refuses = request.headers().contains("x-refuse");
     let mut request = request.stream();
     while let Some(mut piece) = request.chunk().await {
