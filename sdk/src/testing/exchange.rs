@@ -270,8 +270,8 @@ impl Ask<'_> {
         self.tester.exchange(self.message)
     }
 
-    /// Sends it so many times at once, and waits for the end of all answers. In a process of
-    /// its own a filter gets them one after the other.
+    /// Sends it so many times at once, and waits for the end of all answers; not around a
+    /// process.
     ///
     /// # Panics
     /// As [`Ask::send`].
@@ -289,10 +289,8 @@ impl Ask<'_> {
     /// let answers = tester.get("/").send_together(3);
     /// assert!(answers.len() == 3 && answers.iter().all(|answer| answer.status() == 200));
     /// ```
-    pub fn send_together(mut self, many: usize) -> Vec<Answer> {
-        if self.tester.live.is_some() {
-            return (0..many).filter_map(|_| self.send_live()).collect();
-        }
+    pub fn send_together(self, many: usize) -> Vec<Answer> {
+        self.tester.needs("requests that are there at one time");
         self.run_hostile();
         self.tester.exchanges(vec![self.message; many])
     }
@@ -311,10 +309,8 @@ impl Ask<'_> {
     /// tester.get("/").abandon();
     /// tester.no_leaks();
     /// ```
-    pub fn abandon(mut self) {
-        if self.send_live().is_some() {
-            return;
-        }
+    pub fn abandon(self) {
+        self.tester.needs("to know when it is waited for");
         let Self { tester, message } = self;
         let mut running = Running::begin(tester, message);
         while !running.is_over() && tester.settle() | running.advance(tester) {}
