@@ -4,6 +4,7 @@ mod build;
 mod dev;
 mod new;
 mod progress;
+mod targets;
 mod test;
 mod textproto;
 

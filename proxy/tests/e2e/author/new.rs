@@ -3,7 +3,7 @@
 mod alone;
 mod tried;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::{Dir, proxy, require};
@@ -15,13 +15,32 @@ struct Done {
     err: String,
 }
 
+/// Where filters are built.
+pub(super) fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("new")
+}
+
+/// A filter's folder, with its module built; `None`: nothing can be built here.
+pub(super) fn made(dir: &Dir, language: &str, template: &str) -> Option<PathBuf> {
+    if !has_rust() {
+        return require::skipped("there is no standard library for wasm32-wasip1");
+    }
+    let name = format!("my-{template}");
+    let arguments = ["new", &name, "--template", template, "--lang", language];
+    let folder = dir.join(&name);
+    for (folder, arguments) in [(dir.path(), &arguments[..]), (&folder, &["build"])] {
+        let done = run(folder, arguments, None);
+        assert_eq!(done.status, Some(0), "{}", done.err);
+    }
+    Some(folder)
+}
+
 /// Builds take longer than anything else in these tests, so they are waited for to their end.
 fn run(folder: &Path, arguments: &[&str], path: Option<&str>) -> Done {
     let mut command = proxy::command();
     command.current_dir(folder).args(arguments);
     // What is built is kept between runs; crates share what they have in common.
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new");
-    command.env("CARGO_TARGET_DIR", target);
+    command.env("CARGO_TARGET_DIR", target());
     if let Some(path) = path {
         command.env("PATH", path);
     }
