@@ -2,7 +2,7 @@
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
 .PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz fuzz-engines \
-	conformance conformance-envoy soak bench bench-plain bench-instructions
+	conformance conformance-envoy soak bench bench-plain bench-instructions filters-table
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
@@ -18,6 +18,7 @@ help:
 	@echo 'make soak                 whether memory grows with streams, callouts, crashes'
 	@echo 'make bench                CPU, latency, memory beside the real Envoy and nginx; BENCH=--help'
 	@echo 'make bench-plain          the rows without filters, no verdict'
+	@echo 'make filters-table        size and CPU of every ready-made filter, into filters/COSTS.md'
 	@echo 'make bench-instructions   instructions of one hook call and of one request'
 
 run: guests-rust
@@ -72,3 +73,6 @@ bench-plain:
 
 bench-instructions:
 	@.ci/bench.sh instructions
+
+filters-table:
+	@.ci/bench.sh --filters-table $(BENCH)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # `bench.sh [OPTION...]`: what this proxy costs beside the real Envoy and nginx, in one table.
+# `bench.sh --filters-table [OPTION...]`: size and CPU of the ready-made filters, as filters/COSTS.md.
 # `bench.sh instructions [OPTION...]`: instructions of one hook call and of one request.
 # The first builds the release profile (thin LTO: some minutes) unless --skip-build or --proxy
 # PATH is given. Both exit with the benchmark's status; `--help` shows its options.
@@ -27,6 +28,7 @@ if [[ ${1-} == instructions ]]; then
 fi
 
 export COFFERDAM_BENCH_COMMAND="make bench${*:+ BENCH='$*'}"
+[[ ${1-} != --filters-table ]] || COFFERDAM_BENCH_COMMAND="make filters-table"
 build=1
 options=()
 for option; do

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::{Error, Result};
 
+pub mod costs;
 pub mod readme;
 pub mod report;
 pub mod verdict;

@@ -42,17 +42,23 @@ pub struct Load {
     pub latency: Option<(f64, f64)>,
 }
 
-/// Runs one slice against a proxy.
+/// Runs one slice against a proxy; `more` is what requests carry beside [`HEADERS`].
 ///
 /// # Errors
 /// The client cannot be had, or the slice had a single failed request.
-pub fn run(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> Result<Load> {
+pub fn run(
+    shape: Shape,
+    more: &[(&str, &str)],
+    target: &Running,
+    seconds: u32,
+    scratch: &Scratch,
+) -> Result<Load> {
     let parse = match shape {
         Shape::Http1 | Shape::Bodies => parse_wrk,
         Shape::Http2 => parse_h2load,
     };
     let limit = Duration::from_secs(u64::from(seconds) + 20);
-    let done = process::run(command(shape, target, seconds, scratch)?, limit)?;
+    let done = process::run(command(shape, more, target, seconds, scratch)?, limit)?;
     let parsed = parse(&done.stdout);
     let (true, Some(outcome)) = (done.success, parsed) else {
         let said = format!("{}{}", done.stdout, done.stderr);
@@ -67,7 +73,13 @@ pub fn run(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> R
     Ok(outcome.load)
 }
 
-fn command(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> Result<Command> {
+fn command(
+    shape: Shape,
+    more: &[(&str, &str)],
+    target: &Running,
+    seconds: u32,
+    scratch: &Scratch,
+) -> Result<Command> {
     let mut command = match shape {
         Shape::Http1 | Shape::Bodies => {
             let connections = if shape == Shape::Http1 {
@@ -90,7 +102,7 @@ fn command(shape: Shape, target: &Running, seconds: u32, scratch: &Scratch) -> R
             command
         }
     };
-    for (name, value) in HEADERS {
+    for (name, value) in HEADERS.iter().chain(more) {
         command.args(["-H", &format!("{name}: {value}")]);
     }
     command.arg(match shape {

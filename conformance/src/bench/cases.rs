@@ -15,6 +15,8 @@ pub(super) struct Case {
     pub(super) shape: Shape,
     pub(super) columns: &'static [Column],
     pub(super) guest: Option<Guest>,
+    /// What requests carry beside what all do.
+    pub(super) headers: &'static [(&'static str, &'static str)],
     /// Routes looked at before the one that matches.
     pub(super) routes: usize,
     /// Idle connections held open meanwhile.
@@ -60,6 +62,7 @@ fn plain(id: &str, title: &str, columns: &'static [Column]) -> Case {
         shape: Shape::Http1,
         columns,
         guest: None,
+        headers: &[],
         routes: 0,
         held: 0,
     }

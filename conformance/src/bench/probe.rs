@@ -1,6 +1,7 @@
 //! Whether a program does what is about to be measured: a proxy that leaves its filters out
 //! is cheap.
 
+use super::cases::Case;
 use super::world::Guest;
 use crate::client::{Answer, Client};
 use crate::load::{self, Shape};
@@ -21,17 +22,23 @@ pub(super) fn request(method: &str, path: &str, more: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// It was not proxied, or not filtered; the answer is in the message.
-pub(super) fn check(proxy: &Running, shape: Shape, guest: Option<Guest>) -> Result<()> {
+pub(super) fn check(proxy: &Running, case: &Case) -> Result<()> {
+    let (shape, guest) = (case.shape, case.guest);
+    let more = case
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"));
+    let more: String = more.collect();
     let mut client = Client::connect(proxy.http1)?;
     let (answer, right) = match shape {
         Shape::Http1 | Shape::Http2 => {
-            let answer = client.send(&request("GET", "/seen", ""))?;
+            let answer = client.send(&request("GET", "/seen", &more))?;
             let right = headers_are_right(&answer, guest);
             (answer, right)
         }
         Shape::Bodies => {
             let size = nginx::LARGE_BODY;
-            let length = format!("content-length: {size}\r\n");
+            let length = format!("content-length: {size}\r\n{more}");
             let mut bytes = request("POST", "/seen/body", &length);
             bytes.extend(std::iter::repeat_n(b'a', size));
             let answer = client.send(&bytes)?;

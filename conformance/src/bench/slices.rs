@@ -33,6 +33,7 @@ pub(super) fn run(world: &World, plan: &Plan, family: &[Case], to: &mut Report) 
     for subject in &subjects {
         load::run(
             subject.case.shape,
+            subject.case.headers,
             &subject.running,
             WARM_UP,
             &world.scratch,
@@ -64,7 +65,7 @@ fn start<'a>(world: &World, case: &'a Case, column: Column) -> Result<Subject<'a
     let mut setup = world.setup(column, case.guest)?;
     setup.routes = case.routes;
     let running = world.start(column, &setup)?;
-    probe::check(&running, case.shape, case.guest)?;
+    probe::check(&running, case)?;
     Ok(Subject {
         case,
         column,
@@ -77,7 +78,7 @@ fn slice(subject: &mut Subject<'_>, seconds: u32, world: &World, to: &mut Report
     // For this slice alone: two programs' are more than a process may have open.
     let held = idle::open(running.http1, case.held)?;
     let before = proc::cpu(running.pid())?;
-    let load = load::run(case.shape, running, seconds, &world.scratch)?;
+    let load = load::run(case.shape, case.headers, running, seconds, &world.scratch)?;
     let spent = proc::cpu(running.pid())?.since(&before);
     running.check()?;
     drop(held);

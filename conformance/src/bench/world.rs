@@ -178,7 +178,7 @@ fn knows_engines(program: &Path) -> Result<bool> {
 }
 
 /// A guest's file.
-fn module(name: &str) -> Result<PathBuf> {
+pub(super) fn module(name: &str) -> Result<PathBuf> {
     let file = scratch::workspace()
         .join("target/guests")
         .join(format!("{name}.wasm"));

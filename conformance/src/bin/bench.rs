@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use cofferdam_conformance::args::{Args, Opt};
 use cofferdam_conformance::bench::report::Report;
 use cofferdam_conformance::bench::verdict::{Outcome, outcome};
-use cofferdam_conformance::bench::{self, LEAST_SLICES, Plan, ROWS, readme};
+use cofferdam_conformance::bench::{self, LEAST_SLICES, Plan, ROWS, costs, readme};
 use cofferdam_conformance::{Error, Result, error, scratch};
 
 const ABOUT: &str = "\
@@ -41,6 +41,11 @@ const OPTIONS: &[Opt] = &[
         name: "--list",
         value: None,
         help: "print the rows there are",
+    },
+    Opt {
+        name: "--filters-table",
+        value: None,
+        help: "measure the ready-made filters instead, and write filters/COSTS.md",
     },
     Opt {
         name: "--readme",
@@ -81,6 +86,12 @@ fn run() -> Result<u8> {
         command: std::env::var("COFFERDAM_BENCH_COMMAND")
             .unwrap_or_else(|_| std::env::args().collect::<Vec<_>>().join(" ")),
     };
+    if args.has("--filters-table") {
+        let table = costs::run(&plan)?;
+        print!("{table}");
+        scratch::write(&costs::file(), &table)?;
+        return Ok(0);
+    }
     plan.check()?;
     let report = bench::run(&plan)?;
     println!("{}\n{}", report.conditions(), report.table());

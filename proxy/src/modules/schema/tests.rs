@@ -97,6 +97,16 @@ fn every_mistake_is_told_with_its_path() {
 }
 
 #[test]
+fn what_is_missing_is_told_with_what_it_may_be() {
+    let key = rules()["properties"]["rules"]["items"]["properties"]["key"].clone();
+    let schema = json!({ "properties": { "key": key }, "required": ["key"] });
+    assert_eq!(
+        told(&schema, &json!({})),
+        [": `key` is missing; write `key`: \"ip\", a table with `header` or a table with `cookie`"]
+    );
+}
+
+#[test]
 fn nothing_is_an_empty_table_and_other_than_json_is_said() {
     for nothing in ["", "  \n", "null", "{}"] {
         let mistakes = read(&rules()).check(nothing.as_bytes()).expect("a schema");
@@ -217,10 +227,7 @@ fn schemas_that_mean_harm_are_given_up() {
     assert!(check(&schema, &json!(1)).contains("more work"));
     // Work that hides in one value.
     let long: Vec<usize> = (0..5_000).collect();
-    let mut other = long.clone();
-    other.push(1);
-    other.remove(0);
-    let mut choices = vec![json!(long.clone()); 5];
+    let mut choices = vec![json!(long); 5];
     choices
         .iter_mut()
         .for_each(|choice| choice[4_999] = json!("different"));

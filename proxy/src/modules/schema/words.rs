@@ -36,6 +36,11 @@ pub(super) fn wanted(schema: &Value) -> String {
     if let Some(value) = schema.get("const") {
         return shown(value);
     }
+    for alternatives in ["anyOf", "oneOf"] {
+        if let Some(schemas) = schema.get(alternatives).and_then(Value::as_array) {
+            return one_of(schemas.iter().map(wanted));
+        }
+    }
     let required = schema.get("required").and_then(Value::as_array);
     if let Some([Value::String(key)]) = required.map(Vec::as_slice) {
         return format!("a table with `{}`", short(key));
