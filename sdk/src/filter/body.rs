@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::exchange::{Gate, Side, State};
+use super::exchange::{Ajar, Gate, Side, State};
 use crate::raw;
 use crate::types::Status;
 
@@ -126,8 +126,8 @@ impl Chunk<'_> {
 impl<'a> Handle<'a> {
     /// The next piece; `None` at the end. Nothing goes on while a piece is looked at.
     pub(super) fn chunk(self, state: &'a State) -> impl Future<Output = Option<Chunk<'a>>> {
-        poll_fn(move |_| {
-            let Self(side) = self;
+        let Self(side) = self;
+        Ajar::new(side, move || {
             let (size, taken) = (side.size.get(), side.taken.get());
             if size > taken {
                 side.gate.set(Gate::Shut);
@@ -164,8 +164,8 @@ impl<'a> Handle<'a> {
         self,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<u8>, BodyError>> + use<'a> {
-        poll_fn(move |_| {
-            let Self(side) = self;
+        let Self(side) = self;
+        poll_fn(move |cx| {
             if side.gate.get() == Gate::Whole && side.not_held.get() {
                 side.gate.set(Gate::Shut);
                 return Poll::Ready(Err(BodyError::NotHeld));
@@ -176,6 +176,7 @@ impl<'a> Handle<'a> {
             }
             if !side.ended.get() {
                 side.gate.set(Gate::Whole);
+                side.wait(cx);
                 return Poll::Pending;
             }
             side.gate.set(Gate::Shut);

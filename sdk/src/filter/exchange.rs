@@ -55,6 +55,8 @@ pub(super) struct Side {
     /// How many of them the filter has been given.
     pub(super) taken: Cell<usize>,
     pub(super) map: RefCell<Option<Map>>,
+    /// Of those who wait for anything of it.
+    wakers: RefCell<Vec<Waker>>,
     pub(super) buffer: BufferType,
     pub(super) stream: StreamType,
 }
@@ -64,6 +66,14 @@ pub(super) struct Side {
 pub(super) enum Answer {
     Http(HttpCallResponse),
     Grpc(GrpcResponse),
+}
+
+/// A wait in which a way's gate is open for what has been seen. Given up before it is over,
+/// it shuts the gate: what comes then has been seen by nobody.
+pub(super) struct Ajar<'a, F> {
+    side: &'a Side,
+    poll: F,
+    over: bool,
 }
 
 /// An answer that somebody waits for.
@@ -136,6 +146,7 @@ impl Side {
             size: Cell::new(0),
             taken: Cell::new(0),
             map: RefCell::new(None),
+            wakers: RefCell::new(Vec::new()),
             buffer,
             stream,
         }
@@ -151,6 +162,14 @@ impl Side {
     /// Whether what has come goes on.
     pub(super) fn passes(&self) -> bool {
         matches!(self.gate.get(), Gate::Open | Gate::Chunks)
+    }
+
+    /// Whoever polls with this is to be woken when anything has come. The exchange itself is
+    /// polled then anyway; what it is made of may want to be told.
+    pub(super) fn wait(&self, cx: &Context<'_>) {
+        if !cx.waker().will_wake(Waker::noop()) {
+            self.wakers.borrow_mut().push(cx.waker().clone());
+        }
     }
 
     /// What waited has gone on.
@@ -177,6 +196,12 @@ impl Side {
         self.map.borrow_mut().get_or_insert(map);
         match data {
             Data::Buffer | Data::Hold if last => Data::Continue,
+            Data::Drop if last => {
+                // Without its bytes; the end itself goes on.
+                self.drop_waiting(Data::Drop);
+                self.size.set(0);
+                Data::Continue
+            }
             data => data,
         }
     }
@@ -211,6 +236,13 @@ impl Side {
 // === impl State ===
 
 impl State {
+    /// Something has come: wakes those who wait.
+    pub(super) fn wake(&self) {
+        for side in [&self.request, &self.response] {
+            side.wakers.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
     pub(super) const fn new() -> Self {
         Self {
             request: Side::new(BufferType::RequestBody, StreamType::HttpRequest),
@@ -278,6 +310,39 @@ impl Scope {
         };
         if let Some(inbox) = inbox {
             inbox.put(event);
+        }
+    }
+}
+
+// === impl Ajar ===
+
+impl<'a, F> Ajar<'a, F> {
+    pub(super) const fn new(side: &'a Side, poll: F) -> Self {
+        Self {
+            side,
+            poll,
+            over: false,
+        }
+    }
+}
+
+impl<T, F: FnMut() -> Poll<T> + Unpin> Future for Ajar<'_, F> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let polled = (self.poll)();
+        self.over = polled.is_ready();
+        if !self.over {
+            self.side.wait(cx);
+        }
+        polled
+    }
+}
+
+impl<F> Drop for Ajar<'_, F> {
+    fn drop(&mut self) {
+        if !self.over && self.side.gate.get() == Gate::Chunks {
+            self.side.gate.set(Gate::Shut);
         }
     }
 }

@@ -219,8 +219,8 @@ impl<B: HasBody> Request<B> {
     ///
     /// So a filter can wait for the rest of what a piece ends with, and have it also where
     /// trailers follow: there the last call finds what waits, but no host takes bytes where
-    /// nothing does. What waits is bounded by the host (413 past it). The last piece goes on
-    /// whatever is answered.
+    /// nothing does. What waits is bounded by the host (413 past it). The end goes on
+    /// whatever is answered to the last piece: without its bytes, if they are dropped.
     ///
     /// ```
     /// use cofferdam_sdk::callbacks::Data;
@@ -410,9 +410,12 @@ impl Streaming {
 async fn forward<R: BodyKind>(state: Shared) -> Result<Response<R>> {
     state.request.gate.set(Gate::Open);
     state.forwarded.set(true);
-    poll_fn(|_| match state.response.begun.get() {
+    poll_fn(|cx| match state.response.begun.get() {
         true => Poll::Ready(()),
-        false => Poll::Pending,
+        false => {
+            state.response.wait(cx);
+            Poll::Pending
+        }
     })
     .await;
     Ok(Response::upstream(state))

@@ -145,6 +145,7 @@ impl<F: HttpFunction> Exchange<F> {
         let Some(task) = &mut self.task else {
             return;
         };
+        self.state.wake();
         let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         if let Poll::Ready(result) = polled {
             self.task = None;

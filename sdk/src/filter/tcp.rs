@@ -126,10 +126,11 @@ impl Flow {
     ///
     /// [`Connection`] has an example.
     pub fn peek(&mut self, bytes: usize) -> impl Future<Output = Vec<u8>> + '_ {
-        poll_fn(move |_| {
+        poll_fn(move |cx| {
             let side = (self.of)(&self.state);
             if side.size.get() < bytes && !side.ended.get() {
                 side.gate.set(Gate::Whole);
+                side.wait(cx);
                 return Poll::Pending;
             }
             side.gate.set(Gate::Shut);
@@ -190,6 +191,7 @@ impl<F: TcpFunction> Wire<F> {
         let Some(task) = &mut self.task else {
             return;
         };
+        self.state.wake();
         let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(result) = polled else {
             return;

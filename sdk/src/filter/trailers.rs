@@ -1,12 +1,12 @@
 //! Trailers: what follows a body.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::task::Poll;
 
-use super::exchange::{Gate, Side, State};
+use super::exchange::{Ajar, Gate, Side, State};
 use crate::headers::Headers;
 use crate::types::{BufferType, MapType};
 
@@ -84,7 +84,7 @@ impl<'a> Trailers<'a> {
         side: &'a Side,
         state: &'a State,
     ) -> impl Future<Output = Option<Self>> + use<'a> {
-        poll_fn(move |_| {
+        Ajar::new(side, move || {
             if side.ended.get() {
                 side.gate.set(Gate::Shut);
                 return Poll::Ready(Self::here(side));
