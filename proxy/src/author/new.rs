@@ -1,5 +1,6 @@
 //! `cofferdam new`: a folder with a filter in it that builds, runs and has tests.
 
+mod names;
 mod sdk;
 mod template;
 
@@ -62,6 +63,9 @@ pub enum Language {
 pub fn run(options: &Options) -> Result<String, Failure> {
     let name = &options.name;
     check(name)?;
+    if matches!(options.lang, Language::Rust | Language::ProxyWasm) {
+        names::check(name)?;
+    }
     let files = template::files(options.template, options.lang)
         .ok_or_else(|| Failure::Unusable(template::missing(options.template, options.lang)))?;
     let folder = Path::new(name);

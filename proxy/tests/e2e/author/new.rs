@@ -263,6 +263,18 @@ fn names_that_cannot_be_and_folders_that_are_there_are_refused() {
         let done = run(dir.path(), &["new", name], None);
         assert_eq!(done.status, Some(64), "{name}: {}", done.err);
     }
+    for (name, language) in [
+        ("cofferdam-sdk", "rust"),
+        ("cofferdam_abi", "rust"),
+        ("serde", "rust"),
+        ("proxy-wasm", "proxy-wasm"),
+        ("fn", "rust"),
+    ] {
+        let done = run(dir.path(), &["new", name, "--lang", language], None);
+        assert_eq!(done.status, Some(64), "{name}: {}", done.err);
+        let said = done.err.contains("take another name");
+        assert!(said && !dir.join(name).exists(), "{}", done.err);
+    }
     dir.write("there", "a file");
     std::fs::create_dir(dir.join("full")).unwrap();
     dir.write("full/a", "");
