@@ -276,10 +276,10 @@ impl Host for WorkerHost {
 }
 
 /// A guest's text on one line of the log: line ends and other control characters are escaped,
-/// so that it cannot forge records of ours, and so are bytes that are no text, so that none
+/// so that it cannot forge records of ours, those that turn the order of letters around too, and so are bytes that are no text, so that none
 /// is lost.
 pub(crate) fn printable(message: &[u8]) -> Cow<'_, str> {
-    let plain = |c: char| c == '\t' || !c.is_control();
+    let plain = |c: char| c == '\t' || !(c.is_control() || reorders(c));
     if let Ok(text) = std::str::from_utf8(message)
         && text.chars().all(plain)
     {
@@ -304,6 +304,11 @@ pub(crate) fn printable(message: &[u8]) -> Cow<'_, str> {
             .for_each(|&byte| hex(byte, &mut escaped));
     }
     Cow::Owned(escaped)
+}
+
+/// Ends a line where Unicode is known, or has what follows it shown in another order.
+const fn reorders(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn hex(byte: u8, to: &mut String) {

@@ -20,6 +20,7 @@ use crate::usage::Usage;
 pub struct TestHost {
     records: RefCell<Vec<Record>>,
     remarks: RefCell<Vec<String>>,
+    traps: RefCell<Vec<Trap>>,
     now: Cell<Duration>,
     level: Cell<LogLevel>,
     clusters: RefCell<Vec<String>>,
@@ -55,6 +56,7 @@ impl TestHost {
         Rc::new(Self {
             records: RefCell::default(),
             remarks: RefCell::default(),
+            traps: RefCell::default(),
             now: Cell::new(Duration::from_secs(1_700_000_000)),
             level: Cell::new(LogLevel::Trace),
             clusters: RefCell::new(clusters.iter().map(|name| (*name).to_owned()).collect()),
@@ -74,6 +76,12 @@ impl TestHost {
     /// was refused, how a call ended early. Forgets it.
     pub fn take_remarks(&self) -> Vec<String> {
         self.remarks.take()
+    }
+
+    /// Every call so far that ended early, whoever was told of it and whether or not it cost
+    /// the guest its VM, in the order in which they ended. Forgets them.
+    pub fn take_traps(&self) -> Vec<Trap> {
+        self.traps.take()
     }
 
     /// Counters and gauges by the names guests gave them, in the order of names.
@@ -184,6 +192,7 @@ impl Host for TestHost {
 
     fn trapped(&self, _origin: &Origin<'_>, trap: &Trap) {
         self.remark(trap.to_string());
+        self.traps.borrow_mut().push(trap.clone());
     }
 }
 

@@ -18,7 +18,7 @@ use cofferdam_abi::harness::{
 use cofferdam_abi::{Headers, LogLevel, Module};
 
 use super::build::{Failure, note};
-use super::test::{Filter, Surroundings, module, peers, surroundings};
+use super::test::{Filter, Surroundings, module, peers, said, surroundings};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -46,7 +46,11 @@ const ENOUGH: u32 = 200;
 /// Why the filter cannot be measured.
 pub fn run(options: &Options) -> Result<String, Failure> {
     let unusable = Failure::Unusable;
-    let module = module::read(&options.file).map_err(unusable)?;
+    let module = module::read(
+        &options.file,
+        "build the filter first, with `cofferdam build`",
+    )
+    .map_err(unusable)?;
     let around = beside(options)?;
     let filter = Filter {
         configuration: around.configuration.into(),
@@ -64,7 +68,10 @@ pub fn run(options: &Options) -> Result<String, Failure> {
         let code = Box::new(code);
         let so_far = || std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
         world.load(Spec { code, ..spec }).map_err(|error| {
-            Failure::Unusable(format!("the filter does not start: {error}{}", said(&host)))
+            Failure::Unusable(format!(
+                "the filter does not start: {error}{}",
+                remarks(&host)
+            ))
         })?;
         let start = so_far();
         exchange(&mut world, &host, WARM_UP)?;
@@ -119,7 +126,7 @@ fn exchange(world: &mut World, host: &TestHost, count: u32) -> Result<(), Failur
             .flatten();
         let failed = seen.is_none_or(|seen| seen.failure.is_some());
         if failed {
-            let what = format!("the filter failed in exchange {number}{}", said(host));
+            let what = format!("the filter failed in exchange {number}{}", remarks(host));
             return Err(Failure::Unusable(what));
         }
         host.take_records();
@@ -127,10 +134,11 @@ fn exchange(world: &mut World, host: &TestHost, count: u32) -> Result<(), Failur
     Ok(())
 }
 
-fn said(host: &TestHost) -> String {
-    host.take_remarks()
-        .into_iter()
-        .fold(String::new(), |text, remark| text + "\n" + &remark)
+fn remarks(host: &TestHost) -> String {
+    let remarks = said::collapsed(host.take_remarks());
+    remarks
+        .iter()
+        .fold(String::new(), |text, remark| text + "\n" + remark)
 }
 
 fn pairs(list: &[(&'static str, &'static str)]) -> Headers {

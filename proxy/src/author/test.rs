@@ -9,6 +9,7 @@ mod exchange;
 mod fields;
 pub(super) mod module;
 mod phases;
+pub(super) mod said;
 mod suite;
 mod textproto;
 mod yaml;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use self::suite::{Body, Suite};
+use self::suite::{Body, Named, Suite};
 pub(super) use self::suite::{Cluster, Filter};
 use crate::config::Diagnostic;
 use cofferdam_abi::harness::Engine;
@@ -80,6 +81,10 @@ pub fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Tally, Vec<St
     if !problems.is_empty() {
         return Err(problems);
     }
+    let problems = nothing(&suites, options.case.as_deref());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let mut tally = Tally::default();
     for suite in &suites {
         run_suite(suite, &engines, options, &mut tally, &mut say)?;
@@ -114,6 +119,30 @@ pub(super) fn surroundings(file: &str, bytes: &[u8]) -> Result<Surroundings, Vec
     })
 }
 
+/// The cases of a file that were asked for: those with `part` in their names, or all.
+fn wanted<'s>(suite: &'s Suite, part: Option<&'s str>) -> impl Iterator<Item = &'s Named> {
+    let has = move |name: &str| part.is_none_or(|part| name.contains(part));
+    suite.cases.iter().filter(move |case| has(&case.name))
+}
+
+/// Where nothing would be run: that is a mistake, not a success.
+fn nothing(suites: &[Suite], part: Option<&str>) -> Vec<String> {
+    let empty = suites.iter().filter(|suite| suite.cases.is_empty());
+    let mut problems: Vec<String> = empty
+        .map(|suite| format!("{}: there are no cases in it", suite.file))
+        .collect();
+    let mut picked = suites.iter().flat_map(|suite| wanted(suite, part));
+    if let (Some(part), true, None) = (part, problems.is_empty(), picked.next()) {
+        let all = suites.iter().flat_map(|suite| &suite.cases);
+        let names: Vec<String> = all.map(|case| format!("  {}", case.name)).collect();
+        problems.push(format!(
+            "--case {part}: no case has that in its name; there are\n{}",
+            names.join("\n")
+        ));
+    }
+    problems
+}
+
 fn run_suite(
     suite: &Suite,
     engines: &[Engine],
@@ -121,15 +150,10 @@ fn run_suite(
     tally: &mut Tally,
     say: &mut impl FnMut(&str),
 ) -> Result<(), Vec<String>> {
-    let module = module::read(&suite.filter).map_err(|problem| vec![problem])?;
+    let missing = "build the filter, or name it with --filter";
+    let module = module::read(&suite.filter, missing).map_err(|problem| vec![problem])?;
     say(&format!("{}: {}", suite.file, suite.filter.display()));
-    let wanted = |name: &str| {
-        options
-            .case
-            .as_deref()
-            .is_none_or(|part| name.contains(part))
-    };
-    for case in suite.cases.iter().filter(|case| wanted(&case.name)) {
+    for case in wanted(suite, options.case.as_deref()) {
         for engine in engines {
             let verdict = match &case.body {
                 Body::Exchanges(case) => exchange::run(case, &module, *engine),
@@ -146,11 +170,12 @@ fn run_suite(
                 engine.name(),
                 case.name
             ));
-            verdict
-                .wrong
-                .iter()
-                .for_each(|line| say(&format!("       {line}")));
-            if options.logs || !verdict.wrong.is_empty() {
+            let failed = !verdict.wrong.is_empty();
+            let wrong = verdict.wrong.iter().flat_map(|text| text.lines());
+            for line in said::collapsed(wrong.map(str::to_owned)) {
+                say(&format!("       {line}"));
+            }
+            if options.logs || failed {
                 let said = verdict.said.iter();
                 said.for_each(|line| say(&format!("       | {line}")));
             }

@@ -130,7 +130,8 @@ fn check(
             resolver: Resolver::new(resolve),
             signers: Cell::new(false),
         };
-        parse(text, &problems).and_then(|tree| walk(&Node::root(&tree, &problems), &context))
+        parse(text, "listeners:", &problems)
+            .and_then(|tree| walk(&Node::root(&tree, &problems), &context))
     };
     match config {
         Some(config) if problems.is_empty() => Ok(config),

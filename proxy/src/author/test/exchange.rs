@@ -10,13 +10,13 @@ use cofferdam_abi::harness::{
     Connected, Engine, Message, Peers, Piece, Record, Reply, Request, Script, Seen, TestHost,
     Upstream, World,
 };
-use cofferdam_abi::{Failure, FailureReason, Headers, Module, Way};
+use cofferdam_abi::{Failure, FailureReason, Headers, Module, Trap, Way};
 
 use super::compare::{self, Wrong, show};
 use super::suite::{
     Answer, Case, Cluster, Connection, Content, Exchange, Fails, Place, Rule, Step, WantedCall,
 };
-use super::{Verdict, module};
+use super::{Verdict, module, said};
 
 /// Between chunks of a body, which arrive apart from each other.
 const PACE: Duration = Duration::from_millis(10);
@@ -60,13 +60,17 @@ pub(super) fn run(case: &Case, module: &Rc<Module>, engine: Engine) -> Verdict {
         );
         verdict.wrong.push(line);
     }
+    crashed(&case.place, &host, None, &mut verdict.wrong);
     for step in &case.steps {
         match step {
-            Step::Wait(time) => world.wait(*time),
+            Step::Wait(place, time) => {
+                world.wait(*time);
+                crashed(place, &host, None, &mut verdict.wrong);
+            }
             Step::Connection(connection) => {
                 let seen = world.connection(&connection.client, &connection.upstream);
                 let fresh = host.take_records();
-                connected(connection, &seen, &mut verdict.wrong);
+                connected(connection, &seen, &host, &mut verdict.wrong);
                 compare::log(&connection.expect.log, &fresh, &mut verdict.wrong);
                 metrics(&connection.expect.metrics, &host, &mut verdict.wrong);
                 records.extend(fresh);
@@ -77,7 +81,9 @@ pub(super) fn run(case: &Case, module: &Rc<Module>, engine: Engine) -> Verdict {
                 // What is only asked for by the last callbacks happens too.
                 world.wait(Duration::from_millis(1));
                 let fresh = host.take_records();
+                let failure = seen.as_ref().and_then(|seen| seen.failure.clone());
                 look(exchange, seen, &calls.borrow(), &mut verdict.wrong);
+                crashed(&exchange.place, &host, failure.as_ref(), &mut verdict.wrong);
                 compare::log(&exchange.expect.log, &fresh, &mut verdict.wrong);
                 metrics(&exchange.expect.metrics, &host, &mut verdict.wrong);
                 records.extend(fresh);
@@ -85,6 +91,7 @@ pub(super) fn run(case: &Case, module: &Rc<Module>, engine: Engine) -> Verdict {
         }
     }
     world.shut_down();
+    crashed(&case.place, &host, None, &mut verdict.wrong);
     records.extend(host.take_records());
     compare::log(&case.expect.log, &records, &mut verdict.wrong);
     metrics(&case.expect.metrics, &host, &mut verdict.wrong);
@@ -115,13 +122,12 @@ fn refused(case: &Case, why: &str, records: &[Record], wrong: &mut Wrong) {
 pub(super) fn note(records: &[Record], host: &TestHost, verdict: &mut Verdict) {
     let lines = records.iter().map(|record| {
         let level = format!("{:?}", record.level).to_ascii_lowercase();
-        format!("{level}: {}", String::from_utf8_lossy(&record.text))
+        format!("{level}: {}", said::line(&record.text))
     });
-    verdict.said.extend(lines);
+    verdict.said.extend(said::in_order(lines));
     let remarks = host.take_remarks().into_iter();
-    verdict
-        .said
-        .extend(remarks.map(|remark| format!("host: {remark}")));
+    let remarks = remarks.map(|remark| format!("host: {remark}"));
+    verdict.said.extend(said::collapsed(remarks));
 }
 
 fn look(exchange: &Exchange, seen: Option<Seen>, calls: &[(Bytes, Message)], wrong: &mut Wrong) {
@@ -171,8 +177,10 @@ fn look(exchange: &Exchange, seen: Option<Seen>, calls: &[(Bytes, Message)], wro
     }
 }
 
-fn connected(wanted: &Connection, seen: &Connected, wrong: &mut Wrong) {
-    if seen.failed {
+fn connected(wanted: &Connection, seen: &Connected, host: &TestHost, wrong: &mut Wrong) {
+    let before = wrong.len();
+    crashed(&wanted.place, host, None, wrong);
+    if seen.failed && wrong.len() == before {
         wrong.push(format!("{}: the filter failed", wanted.place));
     }
     for (wanted, seen) in [
@@ -187,6 +195,18 @@ fn connected(wanted: &Connection, seen: &Connected, wrong: &mut Wrong) {
         && *closed != seen.closed
     {
         wrong.push(format!("{place}: expected {closed}, got {}", seen.closed));
+    }
+}
+
+/// Crashes since this was last asked: in the exchange, in a timer, in a callout's answer, at an
+/// end. That by which the stream failed is `told` already.
+pub(super) fn crashed(place: &Place, host: &TestHost, told: Option<&Failure>, wrong: &mut Wrong) {
+    let told = told.map(|failure| &failure.reason);
+    let is_told = |trap: &Trap| matches!(told, Some(FailureReason::Trap(one)) if one == trap);
+    for trap in host.take_traps() {
+        if !is_told(&trap) {
+            wrong.push(format!("{place}: the filter crashed: {trap}"));
+        }
     }
 }
 

@@ -6,19 +6,17 @@ use std::rc::Rc;
 use cofferdam_abi::harness::{Engine, OnFailure, Role, Spec};
 use cofferdam_abi::{Compat, Module, Plugin, VmSettings};
 
+use super::said;
 use super::suite::Filter;
 
-/// Reads it.
+/// Reads it. `missing` is what to do where there is none.
 ///
 /// # Errors
 /// Why it cannot be tested.
-pub(in super::super) fn read(file: &Path) -> Result<Rc<Module>, String> {
-    let wrong = |what: String| format!("{}: {what}", file.display());
-    let bytes = std::fs::read(file).map_err(|error| {
-        wrong(format!(
-            "{error}; build the filter, or name it with --filter"
-        ))
-    })?;
+pub(in super::super) fn read(file: &Path, missing: &str) -> Result<Rc<Module>, String> {
+    // Names in a module are its author's, and may be anything.
+    let wrong = |what: String| format!("{}: {}", file.display(), said::line(what.as_bytes()));
+    let bytes = std::fs::read(file).map_err(|error| wrong(format!("{error}; {missing}")))?;
     let module = Module::parse(bytes.into()).map_err(|error| wrong(error.to_string()))?;
     match module.problems(&Compat::SUPERSET).first() {
         Some(problem) => Err(wrong(problem.to_string())),

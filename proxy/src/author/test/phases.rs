@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cofferdam_abi::callout::{HttpCall, HttpOutcome};
 use cofferdam_abi::harness::{Engine, Peers, Properties, Record, TestHost, World};
-use cofferdam_abi::{Chain, Exchange, Headers, Module, Part, Way};
+use cofferdam_abi::{Chain, Exchange, Failure, Headers, Module, Part, Way};
 
 use super::compare::{self, Wrong};
 use super::suite::{Filter, Place, Wanted};
@@ -71,6 +71,8 @@ struct Run<'c> {
     wrong: Wrong,
     /// The request's headers have been shown.
     begun: bool,
+    /// The failure that is among what is wrong.
+    told: Option<Failure>,
 }
 
 /// Nobody answers callouts here.
@@ -121,6 +123,7 @@ pub(super) fn run(case: &Case, module: &Rc<Module>, engine: Engine) -> Verdict {
         records,
         wrong: verdict.wrong,
         begun: false,
+        told: None,
     };
     run.all();
     verdict.wrong = run.wrong;
@@ -146,13 +149,14 @@ impl Run<'_> {
             self.look(&phase.wish, Way::Response, true, None);
         }
         self.bodies(&case.response_body, Way::Response);
-        // What traps at the end is in what the host says.
         self.chain.end();
         self.world.settle();
         let fresh = self.fresh();
         log(&case.stream_destroy, &fresh, &mut self.wrong);
         self.world.shut_down();
         self.fresh();
+        let told = self.told.as_ref();
+        exchange::crashed(&case.place, &self.host, told, &mut self.wrong);
     }
 
     fn bodies(&mut self, phases: &[Phase<Vec<Bytes>>], way: Way) {
@@ -208,6 +212,7 @@ impl Run<'_> {
         let fresh = self.fresh();
         if let Some(failure) = self.chain.failure() {
             let why = exchange::reason(failure);
+            self.told = Some(failure.clone());
             self.wrong
                 .push(format!("{}: the filter failed: {why}", wish.place));
         }

@@ -73,7 +73,7 @@ pub(super) enum Step {
     /// A TCP connection is made.
     Connection(Box<Connection>),
     /// So much time passes.
-    Wait(Duration),
+    Wait(Place, Duration),
 }
 
 /// A TCP connection, and what must be seen of it.

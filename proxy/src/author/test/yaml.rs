@@ -44,7 +44,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Suite, Vec<Diagnostic>> {
             );
             None
         }
-        Ok(text) => parse(text, &problems).and_then(|tree| {
+        Ok(text) => parse(text, "cases:", &problems).and_then(|tree| {
             let root = Node::root(&tree, &problems).object(&fields::FILE)?;
             Some(suite(&root, file))
         }),
@@ -138,7 +138,7 @@ fn step(node: &Node<'_>, file: &str) -> Option<Step> {
                 wait.wrong(format!("`wait` stands beside `{key}`"), help);
             }
         }
-        return Some(Step::Wait(keys.duration("wait")));
+        return Some(Step::Wait(place(&wait, file), keys.duration("wait")));
     }
     let mut late = super::suite::Expect::default();
     let mut step = once(&keys, file, &mut late);
@@ -148,7 +148,7 @@ fn step(node: &Node<'_>, file: &str) -> Option<Step> {
             exchange.expect.metrics = late.metrics;
         }
         Step::Connection(connection) => connection.expect = late,
-        Step::Wait(_) => {}
+        Step::Wait(..) => {}
     }
     Some(step)
 }

@@ -25,9 +25,10 @@ pub(super) const MAX_DEPTH: usize = 64;
 pub(super) const MAX_VALUES: usize = 1_000_000;
 
 /// Reads `text`. `None` when there is no tree to look at; `problems` then says why, and
-/// otherwise holds what can be looked past: duplicate keys.
+/// otherwise holds what can be looked past: duplicate keys. `least` is what a file of this kind
+/// cannot do without.
 #[must_use]
-pub fn parse(text: &str, problems: &Problems) -> Option<Rc<Item>> {
+pub fn parse(text: &str, least: &str, problems: &Problems) -> Option<Rc<Item>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
         problems,
@@ -55,8 +56,8 @@ pub fn parse(text: &str, problems: &Problems) -> Option<Rc<Item>> {
     match builder.root {
         Some(root) if !matches!(root.value, Value::Null) => Some(root),
         _ => {
-            let help = "write at least `listeners:`";
-            problems.add(Position::START, "$", "the file is empty", help);
+            let help = format!("write at least `{least}`");
+            problems.add(Position::START, "$", "the file is empty", &help);
             None
         }
     }

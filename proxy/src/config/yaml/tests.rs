@@ -5,7 +5,7 @@ use super::*;
 /// What is wrong with `text` as YAML.
 fn problems(text: &str) -> Vec<String> {
     let problems = Problems::new("f");
-    let _ = parse(text, &problems);
+    let _ = parse(text, "listeners:", &problems);
     problems
         .into_sorted()
         .iter()
@@ -16,7 +16,7 @@ fn problems(text: &str) -> Vec<String> {
 /// The value of `text` as a guest would get it.
 fn json(text: &str) -> Result<String, String> {
     let problems = Problems::new("f");
-    let tree = parse(text, &problems);
+    let tree = parse(text, "listeners:", &problems);
     let json = tree.and_then(|tree| Node::root(&tree, &problems).configuration());
     let wrong: Vec<_> = problems
         .into_sorted()

@@ -266,6 +266,13 @@ fn each_callback_is_measured_on_each_engine() {
         line.split_whitespace().nth(fuel_at).unwrap().to_owned()
     };
     assert_eq!(fuel(&out), fuel(&again));
+    let missing = proxy::run(&["bench", dir.join("nope.wasm").to_str().unwrap()]);
+    let said = String::from_utf8(missing.stderr).unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    assert!(
+        said.contains("cofferdam build") && !said.contains("--filter"),
+        "{said}"
+    );
     put(&dir, "on request_headers\n unreachable");
     let output = proxy::run(&["bench", path.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(64));

@@ -326,3 +326,86 @@ fn what_is_not_there_or_no_filter_is_said() {
         done.err
     );
 }
+
+/// Timers, ends of streams and of roots have no exchange whose answer would tell.
+#[test]
+fn a_filter_that_crashes_between_exchanges_or_at_an_end_fails_its_case() {
+    let tick = "on configure
+ (drop (!set_tick_period_milliseconds #1000)) (return #1)
+on tick
+ unreachable";
+    let waits = "cases:\n- name: a\n  steps:\n  - expect: {}\n  - wait: 10s\n";
+    let plain = "cases:\n- name: a\n";
+    // At its end a stream's context, then the plugin's, is deleted.
+    for (source, text, said) in [
+        (
+            tick,
+            waits,
+            "c.yaml:5: cases[0].steps[1].wait: the filter crashed: guest aborted in proxy_on_tick",
+        ),
+        (
+            "on delete\n unreachable",
+            plain,
+            "c.yaml:2: cases[0]: the filter crashed: guest aborted in proxy_on_delete",
+        ),
+        ("on log\n unreachable", plain, "in proxy_on_log"),
+        (
+            "on delete\n unreachable",
+            "cases:\n- name: a\n  steps: [ { wait: 1s } ]\n",
+            "c.yaml:2: cases[0]: the filter crashed: guest aborted in proxy_on_delete",
+        ),
+    ] {
+        for engine in [&["--engine", "wasmi"][..], &[]] {
+            let done = cases(source, "c.yaml", text, engine);
+            let engines = if engine.is_empty() { ENGINES } else { 1 };
+            both(&done, 0, engines, 1);
+            assert!(done.out.contains(said), "{said}\n{}", done.out);
+        }
+    }
+}
+
+#[test]
+fn nothing_to_run_is_no_success() {
+    let source = "on request_headers";
+    let two = "cases:\n- name: first one\n- name: another\n";
+    let done = cases(source, "c.yaml", two, &["--case", "zzz"]);
+    assert_eq!((done.status, &*done.out), (Some(64), ""), "{}", done.err);
+    assert_eq!(
+        done.err,
+        "--case zzz: no case has that in its name; there are\n  first one\n  another\n"
+    );
+    for text in ["", "env { log_level: INFO }\n"] {
+        let done = cases(source, "c.textpb", text, &[]);
+        assert_eq!((done.status, &*done.out), (Some(64), ""), "{}", done.err);
+        assert_eq!(done.err, "c.textpb: there are no cases in it\n");
+    }
+    let done = cases(source, "c.yaml", "", &[]);
+    assert_eq!(done.status, Some(64));
+    assert!(
+        done.err.ends_with("write at least `cases:`\n"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn what_a_guest_says_cannot_write_on_the_terminal_and_is_said_once() {
+    let source = "on request_headers
+ (!text {\"\\1b[2J\\e2\\80\\aeturned\\0a  ok   forged\"})
+ (!text {\"same\"}) (!text {\"same\"}) (!text {\"same\"})";
+    let text = "cases:\n- name: a\n  expect: { log: [ missing ] }\n";
+    let done = cases(source, "c.yaml", text, &["--engine", "wasmi"]);
+    both(&done, 0, 1, 1);
+    let control = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!done.out.contains(control), "{:?}", done.out);
+    for line in [
+        "       | info: \\x1b[2J\\xe2\\x80\\xaeturned\\n  ok   forged",
+        "       | info: same (3 times)",
+    ] {
+        assert!(
+            done.out.lines().any(|one| one == line),
+            "{line}\n{}",
+            done.out
+        );
+    }
+}
