@@ -63,7 +63,7 @@ fn a_bad_configuration_of_each_names_filter_and_field() {
         };
         for command in ["check", "run"] {
             let filter =
-                Filter::file(name, &module).with(&format!("configuration: '{configuration}'"));
+                Filter::file(name, &module).with(format!("configuration: '{configuration}'"));
             let config = Config::new(Upstream::nowhere()).filter(filter);
             let (status, said) = check(&config, command);
             assert_eq!(status, Some(64), "{command}: {said}");
