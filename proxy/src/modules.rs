@@ -34,7 +34,7 @@ pub(crate) use engines::Engines;
 #[cfg(feature = "compiler")]
 pub(crate) use engines::native_config;
 pub(crate) use program::Program;
-pub(crate) use trial::hint;
+pub(crate) use trial::{configuration_misfits, hint};
 
 pub(crate) use cofferdam_abi::engine::wasmi::Wasmi;
 pub(crate) use cofferdam_abi::engine::wasmtime::{Native, NativeConfig};

@@ -29,9 +29,29 @@ pub(super) struct Mistake {
     pub(super) what: String,
     /// What to do.
     pub(super) help: String,
-    /// How deep the value is that does not fit. Of several alternatives the one that fits
-    /// deepest is most likely the one that was meant.
+    fit: Fit,
+}
+
+/// How far the value fits. Of several alternatives the one that fits furthest is most likely
+/// the one that was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// How deep the value is that does not.
     depth: usize,
+    how: How,
+}
+
+/// What is wrong with it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    /// Its type.
+    Type,
+    /// It is a word, and none of those that are known.
+    Word,
+    /// Likewise, but it looks like one of them.
+    Near,
+    /// Something in it, or how much it is.
+    Content,
 }
 
 /// Why a schema is not used.
@@ -62,7 +82,8 @@ impl Schema {
     }
 
     /// What of a configuration does not fit; nothing, or as much as is worth reading. A
-    /// configuration that is empty is `{}`, as guests read it.
+    /// configuration that is empty is `{}`, as guests read it, and so is `null` where that does
+    /// not fit.
     ///
     /// # Errors
     /// The schema asks for more work than a configuration is worth.
@@ -77,7 +98,10 @@ impl Schema {
                         path: String::new(),
                         what: format!("this is not JSON: {error}"),
                         help: "write it as YAML, or as a text with JSON in it".to_owned(),
-                        depth: 0,
+                        fit: Fit {
+                            depth: 0,
+                            how: How::Type,
+                        },
                     }]);
                 }
             },

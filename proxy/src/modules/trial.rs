@@ -79,13 +79,31 @@ fn trial() -> SharedExchange {
     Exchange::new(Headers::from_entries(entries.into()), Box::new(Loopback)).share()
 }
 
-/// What of a plugin's configuration does not fit the schema that its module carries.
-pub(super) fn configuration_problems(plugin: &PluginConfig, module: &Module) -> Vec<Diagnostic> {
-    let Some(schema) = module.custom_section(SCHEMA) else {
-        return Vec::new();
+/// What of a configuration does not fit the schema that the module carries; nothing, if it
+/// carries none.
+fn mistakes(configuration: &[u8], module: &Module) -> Result<Vec<Mistake>, Unusable> {
+    match module.custom_section(SCHEMA) {
+        Some(schema) => Schema::read(schema)?.check(configuration),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Likewise, in words; nothing where the schema cannot be used, as when it is run.
+pub(crate) fn configuration_misfits(configuration: &[u8], module: &Module) -> Vec<String> {
+    let mistakes = mistakes(configuration, module).unwrap_or_default();
+    let said = |Mistake {
+                    path, what, help, ..
+                }: Mistake| match path.as_str() {
+        "" => format!("configuration: {what}; {help}"),
+        index if index.starts_with('[') => format!("configuration{path}: {what}; {help}"),
+        _ => format!("configuration.{path}: {what}; {help}"),
     };
-    let checked = Schema::read(schema).and_then(|schema| schema.check(&plugin.configuration));
-    let mistakes = checked.unwrap_or_else(|Unusable(why)| {
+    mistakes.into_iter().map(said).collect()
+}
+
+/// Likewise, of a plugin, with the place in the file.
+pub(super) fn configuration_problems(plugin: &PluginConfig, module: &Module) -> Vec<Diagnostic> {
+    let mistakes = mistakes(&plugin.configuration, module).unwrap_or_else(|Unusable(why)| {
         tracing::warn!(
             filter = %plugin.name,
             "the schema in the module is not used to check the configuration: {why}"

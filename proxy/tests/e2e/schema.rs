@@ -101,6 +101,39 @@ fn the_configuration_of_a_route_is_checked_where_it_is_written() {
     );
 }
 
+#[test]
+fn cases_are_of_configurations_that_a_proxy_would_start() {
+    let dir = Dir::new();
+    let file = dir.write("guard.wasm", module(SCHEMA.as_bytes()));
+    let run = |cases: &str| {
+        let cases = dir.write("tests.yaml", cases);
+        let output = proxy::run(&[
+            "test",
+            cases.to_str().unwrap(),
+            "--filter",
+            file.to_str().unwrap(),
+        ]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let refused = "\
+cases:
+- name: refused
+  configuration: { rules: [{ limit: 0 }], more: 1 }
+  refused: { contains: 'configuration.rules[0].limit: expected at least 1, found 0' }
+- name: and all of it is said
+  configuration: { rules: [{ limit: 0 }], more: 1 }
+  refused: { contains: unknown key \"more\" }
+";
+    let (status, said) = run(refused);
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = run("cases:\n- name: no\n  configuration: { rules: 1 }\n");
+    assert_ne!(status, Some(0), "{said}");
+    let wanted = "the filter does not start: configuration.rules: expected a list";
+    assert!(said.contains(wanted), "{said}");
+    assert!(!said.contains("asked"), "{said}");
+}
+
 fn check(dir: &Dir, yaml: &str) -> (Option<i32>, String) {
     let file = dir.write("config.yaml", yaml);
     let output = proxy::run(&["check", "--config", file.to_str().unwrap()]);

@@ -8,6 +8,7 @@ use cofferdam_abi::{Compat, Module, Plugin, VmSettings};
 
 use super::said;
 use super::suite::Filter;
+use crate::modules::configuration_misfits;
 
 /// Reads it. `missing` is what to do where there is none.
 ///
@@ -52,12 +53,17 @@ pub(super) fn beside(file: &Path) -> Result<PathBuf, String> {
 /// The filter, ready to be started on an engine.
 ///
 /// # Errors
-/// What the engine says of it.
+/// What of its configuration does not fit the schema in the module, which keeps a proxy from
+/// starting it too; else what the engine says of it.
 pub(in super::super) fn spec(
     filter: &Filter,
     module: &Rc<Module>,
     engine: Engine,
 ) -> Result<Spec, String> {
+    let misfits = configuration_misfits(&filter.configuration, module);
+    if !misfits.is_empty() {
+        return Err(misfits.join(" | "));
+    }
     let settings = VmSettings {
         vm_id: filter.vm_id.clone(),
         configuration: filter.vm_configuration.clone(),

@@ -96,6 +96,62 @@ fn every_mistake_is_told_with_its_path() {
     assert_eq!(told(&rules(), &many).len(), MOST_TOLD);
 }
 
+/// serde takes `{word: null}` for a variant without data, wherever it takes the word.
+#[test]
+fn a_word_may_be_written_as_a_table_with_null() {
+    let mixed = json!({ "oneOf": [
+        { "enum": ["refuse", "mark"] },
+        { "type": "object", "properties": { "reply": { "type": "integer" } },
+          "required": ["reply"], "additionalProperties": false },
+    ] });
+    for schema in [mixed, json!({ "enum": ["refuse", "mark"] })] {
+        assert!(fits(&schema, &json!({ "refuse": null })), "{schema}");
+        for wrong in [
+            json!({ "refuse": 1 }),
+            json!({ "other": null }),
+            json!({ "refuse": null, "mark": null }),
+            json!({}),
+        ] {
+            assert!(!fits(&schema, &wrong), "{schema} {wrong}");
+        }
+    }
+}
+
+#[test]
+fn of_alternatives_the_one_of_the_type_is_told() {
+    let schema = json!({ "properties": {
+        "big": { "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "null" }] },
+        "mode": { "oneOf": [
+            { "enum": ["refuse", "mark"] },
+            { "type": "object", "properties": { "reply": { "type": "integer" } },
+              "required": ["reply"], "additionalProperties": false },
+        ] },
+        "maybe": { "anyOf": [{ "enum": ["open", "closed"] }, { "type": "null" }] },
+        "inner": { "anyOf": [{ "type": "object", "required": ["a"] }, { "type": "null" }] },
+    } });
+    for (value, wanted) in [
+        (
+            json!({ "big": -1 }),
+            "big: expected at least 0, found -1; write at least 0",
+        ),
+        (
+            json!({ "mode": "nope" }),
+            "mode: expected \"refuse\" or \"mark\" or a table with `reply`, found \"nope\"; write \"refuse\" or \"mark\" or a table with `reply`",
+        ),
+        (
+            json!({ "mode": "refuze" }),
+            "mode: expected \"refuse\" or \"mark\" or a table with `reply`, found \"refuze\"; did you mean \"refuse\"?",
+        ),
+        (
+            json!({ "maybe": "opne" }),
+            "maybe: expected \"open\" or \"closed\" or null, found \"opne\"; did you mean \"open\"?",
+        ),
+        (json!({ "inner": {} }), "inner: `a` is missing; write `a`"),
+    ] {
+        assert_eq!(told(&schema, &value), [wanted]);
+    }
+}
+
 #[test]
 fn what_is_missing_is_told_with_what_it_may_be() {
     let key = rules()["properties"]["rules"]["items"]["properties"]["key"].clone();
@@ -174,6 +230,11 @@ fn each_keyword_lets_through_and_refuses() {
             json!(1),
         ),
         (
+            json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "http://a/", "$defs": { "a": {} }, "$ref": "#/$defs/a", "type": "null" }),
+            json!(null),
+            json!(1),
+        ),
+        (
             json!({ "properties": { "next": { "$ref": "#" } }, "additionalProperties": false }),
             json!({ "next": { "next": {} } }),
             json!({ "next": { "next": { "a": 1 } } }),
@@ -198,6 +259,15 @@ fn what_is_not_known_refuses_nothing() {
         json!({ "type": "date" }),
         json!({ "type": 3, "enum": {}, "required": "a", "minimum": "b", "oneOf": {} }),
         json!({ "maximum": 1, "exclusiveMinimum": true, "patternProperties": {}, "additionalProperties": false }),
+        // Which schema is meant, another name before it says.
+        json!({ "$defs": { "a": { "$id": "http://a/", "$defs": { "b": false }, "$ref": "#/$defs/b" }, "b": false }, "$ref": "#/$defs/a" }),
+        json!({ "$defs": { "a": { "$id": "http://a/", "$defs": { "b": false } } }, "$ref": "#/$defs/a/$defs/b" }),
+        json!({ "$defs": { "a%25b": false }, "$ref": "#/$defs/a%25b" }),
+        // Drafts differ in whether that counts.
+        json!({ "$defs": { "a": {} }, "$ref": "#/$defs/a", "type": "string" }),
+        json!({ "$schema": "http://json-schema.org/draft-07/schema#", "$defs": { "a": {} }, "$ref": "#/$defs/a", "maxProperties": 0 }),
+        json!({ "$schema": "http://json-schema.org/draft-03/schema#", "type": ["string", { "type": "object" }] }),
+        json!({ "$schema": "http://json-schema.org/draft-07/schema#", "properties": { "a": { "prefixItems": [false] } } }),
         // Two fit, as far as can be known.
         json!({ "oneOf": [{ "pattern": "a" }, { "pattern": "b" }] }),
     ];
@@ -206,6 +276,7 @@ fn what_is_not_known_refuses_nothing() {
             fits(&schema, &json!({ "a": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!" })),
             "{schema}"
         );
+        assert!(fits(&schema, &json!({ "a": ["a"] })), "{schema}");
     }
 }
 

@@ -2,18 +2,19 @@
 //!
 //! | keyword | |
 //! |---|---|
-//! | `type`, `enum`, `const` | as in JSON Schema 2020-12 |
+//! | `type`, `enum`, `const` | as in JSON Schema 2020-12; beside a word of `enum`, `{word: null}`, which serde reads as it |
 //! | `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum` | numbers |
 //! | `minLength`, `maxLength` | of texts, in characters |
-//! | `minItems`, `maxItems`, `prefixItems`, `items` | a list as `items` is `prefixItems`, as before 2020 |
+//! | `minItems`, `maxItems`, `prefixItems`, `items` | a list as `items` is `prefixItems`, as before 2020; `prefixItems` not if `$schema` is of before |
 //! | `properties`, `required`, `minProperties`, `maxProperties`, `additionalProperties` | the last not beside `patternProperties`, which is not known |
 //! | `allOf`, `anyOf`, `oneOf` | `oneOf` like `anyOf`: two that both fit may differ in a keyword not known here |
-//! | `$ref` | `#` and what follows it as a JSON pointer; nothing is ever fetched |
+//! | `$ref` | `#` and what follows it as a JSON pointer; nothing is ever fetched. What stands beside it is passed over, as before 2019, unless `$schema` is later |
+//! | `$id` | what is in a schema of another name than the whole is not known |
 
 use serde_json::{Map, Number, Value};
 
-use super::words::{found, kind, one_of, short, shown, wanted};
-use super::{MOST_TOLD, Mistake, Unusable};
+use super::words::{found, found_in, kind, one_of, short, shown, wanted};
+use super::{Fit, How, MOST_TOLD, Mistake, Unusable};
 use crate::config::yaml::did_you_mean;
 
 /// The most that is looked at: a schema may refer to itself, and alternatives multiply.
@@ -87,17 +88,23 @@ impl<'s> Walk<'s> {
         value: &Value,
         to: &mut Mistakes,
     ) -> Result<(), Unusable> {
-        if let Some(reference) = schema.get("$ref")
-            && let Some(target) = self.target(reference)
-        {
+        if self.named(schema) {
+            return Ok(());
+        }
+        if let Some(reference) = schema.get("$ref") {
             self.spend(reference.as_str().map_or(0, |text| text.len() / 64))?;
-            self.value(target, value, to)?;
+            if let Some(target) = self.target(reference) {
+                self.value(target, value, to)?;
+            }
+            if !self.is_of(&["2019-09", "2020-12"]) {
+                return Ok(());
+            }
         }
         if let Some(wanted) = schema.get("type")
             && let Some(wanted) = mismatch(wanted, value)
         {
             // What else is asked for is asked of another type.
-            tell(to, self.unexpected(&wanted, found(value)));
+            tell(to, self.mistyped(&wanted, found(value)));
             return Ok(());
         }
         self.choice(schema, value, to)?;
@@ -134,15 +141,21 @@ impl<'s> Walk<'s> {
             _ => return Ok(()),
         };
         for choice in choices {
-            if self.same(choice, value)? {
+            if self.same(choice, value)? || word_as_table(choice, value) {
                 return Ok(());
             }
         }
         let mut mistake = self.unexpected(&one_of(choices.iter().map(shown)), &shown(value));
         self.suggest(choices.len());
         let names = choices.iter().filter_map(Value::as_str);
+        mistake.fit.how = match value.as_str() {
+            Some(_) if names.clone().next().is_some() => How::Word,
+            _ if choices.iter().any(|choice| found(choice) == found(value)) => How::Content,
+            _ => How::Type,
+        };
         if let Some(near) = value.as_str().and_then(|word| did_you_mean(word, names)) {
             mistake.help = format!("did you mean {}?", shown(&Value::from(near)));
+            mistake.fit.how = How::Near;
         }
         tell(to, mistake);
         Ok(())
@@ -218,7 +231,8 @@ impl<'s> Walk<'s> {
         );
         let all = schema.get("items");
         let first = match all {
-            Some(Value::Array(first)) => first,
+            Some(Value::Array(first)) => first.as_slice(),
+            _ if self.is_of(&["draft-0", "2019-09"]) => &[][..],
             _ => list(schema, "prefixItems"),
         };
         let all = all.filter(|all| !all.is_array());
@@ -291,25 +305,43 @@ impl<'s> Walk<'s> {
         if schemas.is_empty() {
             return Ok(());
         }
-        let mut nearest: Option<(usize, Mistakes)> = None;
+        let here = self.path.len();
+        let mut nearest: Option<(Fit, Mistakes)> = None;
+        // Those for a value of this type: if that is one, it was meant.
+        let mut likely = 0;
         for schema in schemas {
             let mut mistakes = Vec::new();
             self.value(schema, value, &mut mistakes)?;
-            let Some(depth) = mistakes.iter().map(|mistake| mistake.depth).min() else {
+            let Some(fit) = mistakes.iter().map(|mistake| mistake.fit).min() else {
                 return Ok(());
             };
-            if nearest.as_ref().is_none_or(|(deepest, _)| depth > *deepest) {
-                nearest = Some((depth, mistakes));
+            likely += usize::from(fit.depth > here || fit.how > How::Type);
+            if nearest.as_ref().is_none_or(|(best, _)| fit > *best) {
+                nearest = Some((fit, mistakes));
             }
         }
-        match (nearest, schemas) {
-            (Some((depth, mistakes)), all) if depth > self.path.len() || all.len() == 1 => {
-                mistakes.into_iter().for_each(|mistake| tell(to, mistake));
+        let Some((fit, mut mistakes)) = nearest else {
+            return Ok(());
+        };
+        let wanted = || one_of(schemas.iter().map(|schema| wanted(self.meant(schema))));
+        if fit.depth > here || likely == 1 || schemas.len() == 1 {
+            // Of a word, all that might stand there in its place.
+            if let (How::Word | How::Near, [mistake]) = (fit.how, &mut mistakes[..])
+                && fit.depth == here
+            {
+                let wanted = wanted();
+                mistake.what = format!("expected {wanted}, found {}", shown(value));
+                if fit.how == How::Word {
+                    mistake.help = format!("write {wanted}");
+                }
             }
-            _ => {
-                let wanted = one_of(schemas.iter().map(|schema| wanted(self.meant(schema))));
-                tell(to, self.unexpected(&wanted, found(value)));
-            }
+            mistakes.into_iter().for_each(|mistake| tell(to, mistake));
+        } else if likely == 0 {
+            let wanted = wanted();
+            tell(to, self.mistyped(&wanted, found(value)));
+        } else {
+            let wanted = wanted();
+            tell(to, self.unexpected(&wanted, &found_in(value)));
         }
         Ok(())
     }
@@ -318,7 +350,33 @@ impl<'s> Walk<'s> {
     fn target(&self, reference: &Value) -> Option<&'s Value> {
         let pointer = reference.as_str()?.strip_prefix('#')?;
         // Names there may be as in addresses; nobody writes them so.
-        self.root.pointer(pointer)
+        if pointer.contains('%') {
+            return None;
+        }
+        let mut steps = pointer.split('/');
+        if !steps.next()?.is_empty() {
+            return None;
+        }
+        steps.try_fold(self.root, |at, step| match at {
+            Value::Object(at) if self.named(at) => None,
+            Value::Object(at) => at.get(&step.replace("~1", "/").replace("~0", "~")),
+            Value::Array(at) => at.get(step.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Whether a schema in this one has a name of its own: what it refers to, and in which
+    /// words, is not known then.
+    fn named(&self, schema: &Map<String, Value>) -> bool {
+        let whole = self.root.as_object();
+        let named = |key| schema.get(key).is_some_and(Value::is_string);
+        !whole.is_some_and(|whole| std::ptr::eq(whole, schema)) && (named("$id") || named("id"))
+    }
+
+    /// Whether the schema says that it is of one of these drafts.
+    fn is_of(&self, drafts: &[&str]) -> bool {
+        let says = self.root.get("$schema").and_then(Value::as_str);
+        says.is_some_and(|says| drafts.iter().any(|draft| says.contains(draft)))
     }
 
     /// The schema itself, or what it refers to.
@@ -380,6 +438,13 @@ impl<'s> Walk<'s> {
         )
     }
 
+    /// Likewise, of a value whose type is another.
+    fn mistyped(&mut self, wanted: &str, found: &str) -> Mistake {
+        let mut mistake = self.unexpected(wanted, found);
+        mistake.fit.how = How::Type;
+        mistake
+    }
+
     /// A key that is not known, of a table that says which are.
     fn unknown(&mut self, key: &str, known: Option<&Map<String, Value>>) -> Mistake {
         let names = || known.into_iter().flat_map(|known| known.keys());
@@ -415,9 +480,20 @@ impl<'s> Walk<'s> {
             path,
             what,
             help,
-            depth: self.path.len(),
+            fit: Fit {
+                depth: self.path.len(),
+                how: How::Content,
+            },
         }
     }
+}
+
+/// `{word: null}`, which serde reads as the word.
+fn word_as_table(choice: &Value, value: &Value) -> bool {
+    let (Some(word), Some(table)) = (choice.as_str(), value.as_object()) else {
+        return false;
+    };
+    table.len() == 1 && table.get(word).is_some_and(Value::is_null)
 }
 
 /// As many as are worth reading.
@@ -459,8 +535,10 @@ fn mismatch(wanted: &Value, value: &Value) -> Option<String> {
     match wanted {
         Value::String(name) => (!fits(name)).then(|| kind(name).to_owned()),
         Value::Array(names) => {
+            // Once these might be schemas.
+            let known = !names.is_empty() && names.iter().all(Value::is_string);
             let names = || names.iter().filter_map(Value::as_str);
-            let none = names().next().is_some() && !names().any(fits);
+            let none = known && !names().any(fits);
             none.then(|| one_of(names().map(|name| kind(name).to_owned())))
         }
         _ => None,

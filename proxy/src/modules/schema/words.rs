@@ -15,6 +15,14 @@ pub(super) fn found(value: &Value) -> &'static str {
     }
 }
 
+/// A value itself, where its type is not what is wrong with it.
+pub(super) fn found_in(value: &Value) -> String {
+    match value {
+        Value::String(_) | Value::Number(_) => shown(value),
+        _ => found(value).to_owned(),
+    }
+}
+
 /// What a `type` asks for.
 pub(super) fn kind(name: &str) -> &str {
     match name {
