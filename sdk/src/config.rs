@@ -60,7 +60,8 @@ pub struct ConfigError {
     column: usize,
 }
 
-/// A value of type `T`, from JSON; nothing at all is `{}`.
+/// A value of type `T`, from JSON. Nothing at all is `{}`, and so is `null` where the type does
+/// not take that.
 ///
 /// # Errors
 /// What is wrong first, and where.
@@ -71,11 +72,14 @@ pub struct ConfigError {
 /// # Ok::<(), cofferdam_sdk::config::ConfigError>(())
 /// ```
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
-    let json = if json.trim_ascii().is_empty() {
-        b"{}"
-    } else {
-        json
-    };
+    match json.trim_ascii() {
+        b"" => read(b"{}"),
+        b"null" => read(json).or_else(|_| read(b"{}")),
+        _ => read(json),
+    }
+}
+
+fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     let mut reader = Reader::new(json);
     let parsed = T::deserialize(&mut reader).and_then(|value| {
         reader.end()?;

@@ -22,6 +22,48 @@ impl TryFrom<u16> for Port {
 }
 
 #[derive(Deserialize, Schema, Debug)]
+#[serde(from = "Option<String>")]
+struct Name(#[allow(dead_code, reason = "it is read, and described")] Option<String>);
+
+impl From<Option<String>> for Name {
+    fn from(name: Option<String>) -> Self {
+        Self(name)
+    }
+}
+
+#[derive(Deserialize, Schema, Debug)]
+#[serde(transparent)]
+#[allow(dead_code, reason = "it is read, and described")]
+struct Around(Option<u8>);
+
+#[derive(Deserialize, Schema, Debug)]
+#[allow(dead_code, reason = "it is read, and described")]
+struct Pair(u8, #[serde(default)] u8);
+
+#[derive(Deserialize, Schema, Debug)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[allow(dead_code, reason = "it is read, and described")]
+struct Lower {
+    max_age: Pair,
+    name: Name,
+    around: Around,
+}
+
+#[test]
+fn what_serde_takes_is_what_is_described() {
+    let read: Lower = parse(br#"{"max_age":[1]}"#).unwrap();
+    assert!(read.name.0.is_none() && read.around.0.is_none());
+    let text = schema::text::<Lower>();
+    for part in [
+        r#""max_age":{"type":"array""#,
+        r#""minItems":1,"maxItems":2"#,
+        r#""required":["max_age"],"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[derive(Deserialize, Schema, Debug)]
 #[allow(dead_code, reason = "it is read, and described")]
 struct Various {
     port: Port,

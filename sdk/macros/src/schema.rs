@@ -39,14 +39,33 @@ pub(crate) fn expand(item: &DeriveInput) -> Result<TokenStream> {
         Data::Union(_) => return Err(Error::new_spanned(item, "serde reads no unions")),
     };
     let name = &item.ident;
+    let optional = stands_for(item, &attributes)?.map(|inner| {
+        quote!(const OPTIONAL: bool = <#inner as ::cofferdam_sdk::config::Schema>::OPTIONAL;)
+    });
     Ok(quote! {
         impl ::cofferdam_sdk::config::Schema for #name {
+            #optional
             const SCHEMA: &'static ::cofferdam_sdk::config::schema::Piece = {
                 use ::cofferdam_sdk::config::schema::Piece;
                 &Piece::All(&[#(#pieces),*])
             };
         }
     })
+}
+
+/// The type that serde reads where it should read this one, also where nothing is written.
+fn stands_for(item: &DeriveInput, attributes: &Attributes) -> Result<Option<Type>> {
+    let fields = match &item.data {
+        _ if attributes.from.is_some() => return Ok(attributes.from.clone()),
+        Data::Struct(data) if attributes.transparent => &data.fields,
+        _ => return Ok(None),
+    };
+    for field in fields {
+        if !Attributes::read(&field.attrs)?.skip {
+            return Ok(Some(field.ty.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Members of a schema, as expressions of type `&Piece`.
@@ -66,16 +85,22 @@ fn structure(fields: &Fields, attributes: &Attributes) -> Result<Pieces> {
             .map(|field| of_type(&field.ty))
             .collect()),
         Fields::Unnamed(fields) => {
-            let length = fields.unnamed.len();
             let mut pieces = vec![text(r#""type":"array","prefixItems":["#)];
-            for (index, field) in fields.unnamed.iter().enumerate() {
-                pieces.push(text(if index == 0 { "{" } else { ",{" }));
+            let (mut least, mut most) = (0, 0);
+            for field in &fields.unnamed {
+                let own = Attributes::read(&field.attrs)?;
+                if own.skip {
+                    continue;
+                }
+                pieces.push(text(if most == 0 { "{" } else { ",{" }));
                 pieces.push(of_type(&field.ty));
                 pieces.push(text("}"));
+                most += 1;
+                if !own.default && !attributes.default {
+                    least = most;
+                }
             }
-            pieces.push(text(format!(
-                r#"],"minItems":{length},"maxItems":{length}"#
-            )));
+            pieces.push(text(format!(r#"],"minItems":{least},"maxItems":{most}"#)));
             Ok(pieces)
         }
         Fields::Unit => Ok(vec![text(r#""type":"null""#)]),
@@ -252,6 +277,12 @@ impl Attributes {
 }
 
 fn case_of_field(name: &str, rule: &str) -> String {
+    // Of fields, serde leaves the underscores then.
+    match rule {
+        "lowercase" => return name.to_owned(),
+        "UPPERCASE" => return name.to_uppercase(),
+        _ => {}
+    }
     words(name.split('_').map(str::to_owned).collect(), rule)
 }
 

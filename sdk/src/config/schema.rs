@@ -24,6 +24,8 @@
 //! # let _ = |c: Config| (c.who, c.times);
 //! ```
 //! Whatever serde takes, the schema allows: `null` for an [`Option`], a name and its aliases.
+//! But for `{"name": null}`, which serde reads as the variant `"name"`: Cofferdam lets that pass
+//! where a schema has `"enum": ["name"]`, and an editor need not propose it.
 //!
 //! ```
 //! # use cofferdam_sdk::config::{Schema, schema};

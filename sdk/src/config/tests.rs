@@ -60,6 +60,9 @@ fn nothing_is_an_empty_map() {
     let map: BTreeMap<String, String> = parse(b" \n").unwrap();
     assert!(map.is_empty());
     assert_eq!(parse(b"null"), Ok(Option::<Vec<u8>>::None));
+    let map: BTreeMap<String, String> = parse(b" null\n").unwrap();
+    assert!(map.is_empty());
+    assert_eq!(parse::<super::None>(b"null"), Ok(super::None));
 }
 
 #[test]
