@@ -4,7 +4,7 @@
 use crate::author::build::Failure;
 
 /// Crates that a new filter, the guest library or its macros name.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "alloc",
     "bytes",
     "cofferdam",
@@ -12,6 +12,7 @@ const CRATES: [&str; 17] = [
     "cofferdam-sdk",
     "cofferdam-sdk-macros",
     "core",
+    "futures-util",
     "hashbrown",
     "log",
     "proc-macro2",
