@@ -25,9 +25,6 @@ run() {
 
 colour=never
 [[ ! -t 1 ]] || colour=always
-# First, so that what is left in the target directory is the whole proxy.
-run "a proxy without the compiler" cargo test --locked --workspace --no-default-features \
-    --test e2e --color $colour no_compiler
 if cargo nextest --version >/dev/null 2>&1; then
     run "workspace tests" cargo nextest run --locked --workspace --no-fail-fast --color $colour
     run "documentation tests" cargo test --locked --workspace --doc --no-fail-fast --color $colour

@@ -161,7 +161,9 @@ async fn start() -> (Upstream, Proxy) {
     let upstream = Upstream::start();
     let filter = Filter::wasm("asker", guest())
         .with("root_id: my-root")
-        .with("vm_id: my-vm");
+        .with("vm_id: my-vm")
+        // A VM of native code would count contexts anew.
+        .with("engine: interpreter");
     let proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
     (upstream, proxy)
 }

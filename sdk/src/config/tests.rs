@@ -62,7 +62,7 @@ fn nothing_is_an_empty_map() {
     assert_eq!(parse(b"null"), Ok(Option::<Vec<u8>>::None));
     let map: BTreeMap<String, String> = parse(b" null\n").unwrap();
     assert!(map.is_empty());
-    assert_eq!(parse::<super::None>(b"null"), Ok(super::None));
+    assert_eq!(parse::<None>(b"null"), Ok(None));
 }
 
 #[test]

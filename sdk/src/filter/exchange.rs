@@ -29,7 +29,8 @@ pub(super) enum Gate {
 }
 
 /// What the filter has attached, to be called with each piece that goes on.
-pub(super) type Map = Box<dyn FnMut(&mut Body, bool) -> Data>;
+/// With it, whether it is the last one, and whether this is the callback of the body itself.
+pub(super) type Map = Box<dyn FnMut(&mut Body, bool, bool) -> Data>;
 
 /// One way of an exchange.
 pub(super) struct Side {
@@ -59,6 +60,22 @@ pub(super) struct Side {
     wakers: RefCell<Vec<Waker>>,
     pub(super) buffer: BufferType,
     pub(super) stream: StreamType,
+}
+
+/// A map that may drop pieces. The last one's bytes go and the end itself goes on; and outside
+/// of a body's own callback there is no other way to drop what waits. Here, so that filters
+/// that decide about nothing do not import what this takes.
+pub(super) fn deciding(mut map: impl FnMut(&mut Body, bool) -> Data + 'static) -> Map {
+    Box::new(move |body, last, own| match map(body, last) {
+        Data::Drop if last || !own => {
+            if !body.is_empty() {
+                // A host that does not take it keeps what it has.
+                let _ = body.replace(b"");
+            }
+            Data::Continue
+        }
+        data => data,
+    })
 }
 
 /// What a call may come to.
@@ -181,7 +198,8 @@ impl Side {
 
     /// Shows what goes on to what the filter has attached, which may keep it: but for the
     /// last, behind which nothing would come to let it go.
-    pub(super) fn run_map(&self) -> Data {
+    /// `own`: from the body's own callback.
+    pub(super) fn run_map(&self, own: bool) -> Data {
         // Taken out: it may attach another.
         let Some(mut map) = self.map.take() else {
             return Data::Continue;
@@ -191,25 +209,12 @@ impl Side {
             u32::try_from(self.size.get()).unwrap_or(u32::MAX),
         );
         let last = self.last.get();
-        let data = map(&mut body, last);
+        let data = map(&mut body, last, own);
         self.size.set(body.len());
         self.map.borrow_mut().get_or_insert(map);
         match data {
             Data::Buffer | Data::Hold if last => Data::Continue,
-            Data::Drop if last => {
-                // Without its bytes; the end itself goes on.
-                self.drop_waiting(Data::Drop);
-                self.size.set(0);
-                Data::Continue
-            }
             data => data,
-        }
-    }
-
-    /// Outside of a body's own callback there is no other way to drop what waits.
-    pub(super) fn drop_waiting(&self, data: Data) {
-        if data == Data::Drop && self.size.get() > 0 {
-            let _ = raw::set_buffer(self.buffer, 0, self.size.get(), b"");
         }
     }
 
@@ -217,13 +222,12 @@ impl Side {
     pub(super) fn let_go(&self) {
         if self.held.get() && self.passes() {
             if self.size.get() > 0 || self.last.get() {
-                let data = self.run_map();
+                let data = self.run_map(false);
                 if matches!(data, Data::Buffer | Data::Hold) {
                     // It waits for what comes next, and for nobody else.
                     self.held.set(false);
                     return;
                 }
-                self.drop_waiting(data);
             }
             self.left.set(true);
             self.passed();

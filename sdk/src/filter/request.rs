@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::task::Poll;
 
 use super::body::{BodyError, Chunk, Handle, Shared};
-use super::exchange::{Gate, Map};
+use super::exchange::{Gate, Map, deciding};
 use super::response::Response;
 use super::{BodyKind, HasBody, Held, NoBody, Trailers};
 use crate::callbacks::{self, Data};
@@ -207,7 +207,7 @@ impl<B: HasBody> Request<B> {
     /// ```
     pub fn watch_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
         let mut map = map;
-        self.attach(Box::new(move |piece, last| {
+        self.attach(Box::new(move |piece, last, _| {
             map(piece, last);
             Data::Continue
         }));
@@ -238,7 +238,7 @@ impl<B: HasBody> Request<B> {
     /// ```
     pub fn decide_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) -> Data + 'static) {
         self.drop_length();
-        self.attach(Box::new(map));
+        self.attach(deciding(map));
     }
 
     fn attach(&self, map: Map) {

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::body::{BodyError, Chunk, Handle, Shared};
-use super::exchange::{Gate, Map};
+use super::exchange::{Gate, Map, deciding};
 use super::{BodyKind, HasBody, Held, NoBody, Trailers};
 use crate::callbacks::{self, Data};
 use crate::headers::Headers;
@@ -225,7 +225,7 @@ impl<B: HasBody> Response<B> {
     /// ```
     pub fn watch_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) + 'static) {
         let mut map = map;
-        self.attach(Box::new(move |piece, last| {
+        self.attach(Box::new(move |piece, last, _| {
             map(piece, last);
             Data::Continue
         }));
@@ -252,7 +252,7 @@ impl<B: HasBody> Response<B> {
     /// ```
     pub fn decide_body(&mut self, map: impl FnMut(&mut callbacks::Body, bool) -> Data + 'static) {
         self.drop_length();
-        self.attach(Box::new(map));
+        self.attach(deciding(map));
     }
 
     fn attach(&self, map: Map) {

@@ -234,7 +234,7 @@ impl<F: HttpFunction> Exchange<F> {
             side.held.set(true);
             return Data::Buffer;
         }
-        let data = side.run_map();
+        let data = side.run_map(true);
         side.left.set(true);
         if matches!(data, Data::Buffer | Data::Hold) {
             // The next piece, or the end, decides.
@@ -254,7 +254,7 @@ impl<F: HttpFunction> Exchange<F> {
             side.held.set(true);
             return Action::Pause;
         }
-        side.drop_waiting(side.run_map());
+        side.run_map(false);
         side.left.set(true);
         side.passed();
         Action::Continue

@@ -161,7 +161,7 @@ impl Flow {
     /// ```
     pub fn map(self, map: impl FnMut(&mut Body, bool) + 'static) {
         let mut map = map;
-        let map = move |piece: &mut Body, last: bool| {
+        let map = move |piece: &mut Body, last: bool, _: bool| {
             map(piece, last);
             Data::Continue
         };
@@ -241,7 +241,7 @@ impl<F: TcpFunction> Wire<F> {
             side.held.set(!self.state.closed.get());
             return Action::Pause;
         }
-        side.run_map();
+        side.run_map(true);
         side.passed();
         Action::Continue
     }

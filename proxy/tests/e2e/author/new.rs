@@ -15,9 +15,9 @@ struct Done {
     err: String,
 }
 
-/// Where filters are built.
+/// Where filters are built: beside what the guest library is, which needs much of the same.
 pub(super) fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("new")
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("../sdk")
 }
 
 /// A filter's folder, with its module built; `None`: nothing can be built here.

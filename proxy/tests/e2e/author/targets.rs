@@ -19,7 +19,11 @@ fn envoy() -> Option<PathBuf> {
     let mut programs = programs.map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
     let program = programs.find(|program| program.is_file());
     let program = program.and_then(|program| program.canonicalize().ok());
-    program.or_else(|| require::skipped("there is no Envoy; `make conformance-envoy` gets it"))
+    if program.is_none() {
+        // What needs Envoy is a command of its own; the other targets are tried all the same.
+        eprintln!("SKIPPED on envoy: there is none; `make conformance-envoy` gets it");
+    }
+    program
 }
 
 /// What `cargo test` says, and whether it is content.
