@@ -1,19 +1,33 @@
-//! Where an operator can look: `/metrics` and `/ready`, on a thread and a socket of their
-//! own. Nothing here takes a lock that a request's path takes.
+//! Where an operator looks and acts, on a thread and a socket of their own. Nothing here
+//! takes a lock that a request's path takes.
+//!
+//! What there is stands in one list ([`endpoint`]); who may use it is decided in one place
+//! ([`guard`]).
 
+mod certs;
+mod change;
+mod clusters;
+pub(crate) mod endpoint;
+mod filters;
+mod guard;
+mod listeners;
 mod openmetrics;
+mod query;
+mod shown;
+mod yaml;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_abi::Shared;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,35 +37,59 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
-use crate::readiness::Readiness;
+use crate::config;
+use crate::worker::Shared;
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for a request, the first or the next.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a connection may last, and then how long its last answer may take.
+const LIFE: Duration = Duration::from_secs(300);
+const GRACE: Duration = Duration::from_secs(30);
+/// Bytes of the longest head of a request.
+const HEAD: usize = 16 << 10;
+/// Most header fields of a request.
+const FIELDS: usize = 64;
 
 /// A socket for it, opened before anything runs.
 #[derive(Debug)]
 pub(crate) struct Admin {
     socket: StdTcpListener,
+    config: config::Admin,
 }
 
 /// What it shows.
-#[derive(Debug, Clone)]
-struct State {
-    shared: Arc<Shared>,
-    readiness: Arc<Readiness>,
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) shared: Arc<Shared>,
+    /// The listeners' names and the addresses they really have.
+    pub(crate) addresses: Vec<String>,
     /// True once the proxy drains.
-    shutdown: watch::Receiver<bool>,
+    pub(crate) shutdown: watch::Receiver<bool>,
 }
+
+/// What it knows.
+#[derive(Debug)]
+struct State {
+    subject: Subject,
+    config: config::Admin,
+    /// The process is to end once the answer that says so has left.
+    quitting: AtomicBool,
+}
+
+type Answer = Response<Full<Bytes>>;
 
 // === impl Admin ===
 
 impl Admin {
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = StdTcpListener::bind(address)?;
+    pub(crate) fn bind(config: &config::Admin) -> io::Result<Self> {
+        let socket = StdTcpListener::bind(config.address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            config: config.clone(),
+        })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -59,20 +97,15 @@ impl Admin {
     }
 
     /// Serves until the process ends, which does not wait for it.
-    pub(crate) fn spawn(
-        self,
-        shared: Arc<Shared>,
-        readiness: Arc<Readiness>,
-        shutdown: watch::Receiver<bool>,
-    ) -> io::Result<()> {
+    pub(crate) fn spawn(self, subject: Subject) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let state = State {
-            shared,
-            readiness,
-            shutdown,
-        };
+        let state = Arc::new(State {
+            subject,
+            config: self.config,
+            quitting: AtomicBool::new(false),
+        });
         thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || {
@@ -84,7 +117,7 @@ impl Admin {
     }
 }
 
-async fn accept(socket: StdTcpListener, state: State) -> io::Result<()> {
+async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -95,8 +128,11 @@ async fn accept(socket: StdTcpListener, state: State) -> io::Result<()> {
             Ok((stream, _)) => {
                 let state = state.clone();
                 tokio::task::spawn_local(async move {
-                    serve(stream, state).await;
+                    serve(stream, &state).await;
                     drop(place);
+                    if state.quitting.load(Ordering::Relaxed) {
+                        change::end_process();
+                    }
                 });
             }
             // Out of descriptors, most likely: others may become free.
@@ -108,66 +144,51 @@ async fn accept(socket: StdTcpListener, state: State) -> io::Result<()> {
     }
 }
 
-async fn serve(stream: TcpStream, state: State) {
+async fn serve(stream: TcpStream, state: &State) {
     let answer = service_fn(|request: Request<Incoming>| {
-        let response = state.answer(request.method(), request.uri().path());
+        let response = endpoint::answer(state, &request);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = served.await {
+        .max_buf_size(HEAD)
+        .max_headers(FIELDS);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        // Whoever does not read must not keep a place for ever.
+        () = tokio::time::sleep(LIFE) => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(GRACE, serving).await {
+                Ok(served) => served,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!("admin: {error}");
     }
 }
 
-// === impl State ===
+// === answers ===
 
-impl State {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        const TEXT: &str = "text/plain; charset=utf-8";
-        let known = matches!(path, "/metrics" | "/ready");
-        if known && !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response =
-                response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n");
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            response.headers_mut().insert(ALLOW, allowed);
-            return response;
-        }
-        match path {
-            "/metrics" => response(
-                StatusCode::OK,
-                openmetrics::CONTENT_TYPE,
-                openmetrics::render(&self.shared),
-            ),
-            "/ready" if *self.shutdown.borrow() => {
-                response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
-            }
-            "/ready" => match &self.readiness.missing()[..] {
-                [] => response(StatusCode::OK, TEXT, "ready\n"),
-                missing => {
-                    let text = format!("not ready: without {}\n", missing.join(", "));
-                    response(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
-                }
-            },
-            _ => response(
-                StatusCode::NOT_FOUND,
-                TEXT,
-                "there are /metrics and /ready\n",
-            ),
-        }
-    }
-}
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
-fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    response(status, TEXT, body)
+}
+
+fn json(value: &serde_json::Value) -> Answer {
+    response(StatusCode::OK, JSON, format!("{value:#}\n"))
 }

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::access_log::LogFile;
-use crate::admin::Admin;
+use crate::admin::{Admin, Subject};
 use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::check::{self, Unusable};
@@ -105,10 +105,11 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
 
     let admin = config
         .admin
-        .map(|address| {
-            Admin::bind(address)
+        .as_ref()
+        .map(|config| {
+            Admin::bind(config)
                 .and_then(|admin| Ok((admin.address()?, admin)))
-                .map_err(|error| Unavailable(vec![format!("admin: {address}: {error}")]))
+                .map_err(|error| Unavailable(vec![format!("admin: {}: {error}", config.address)]))
         })
         .transpose()?;
 
@@ -245,8 +246,12 @@ impl ServiceWithDependents for Workers {
             tracing::info!("listening: {address}");
         }
         if let Some((address, admin)) = self.admin.take() {
-            let (guests, readiness) = (shared.guests.clone(), shared.readiness.clone());
-            match admin.spawn(guests, readiness, shutdown.clone()) {
+            let subject = Subject {
+                shared: shared.clone(),
+                addresses: self.addresses.clone(),
+                shutdown: shutdown.clone(),
+            };
+            match admin.spawn(subject) {
                 Ok(()) => tracing::info!("listening: admin {address}"),
                 Err(error) => tracing::error!("admin could not be started: {error}"),
             }

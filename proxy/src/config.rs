@@ -6,6 +6,7 @@
 //! position, and builds these types; [`mod@reference`] prints the manual from the same list
 //! of fields the walk uses.
 
+mod admin;
 pub mod check;
 mod native;
 pub mod reference;
@@ -22,6 +23,7 @@ use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
+pub use admin::{Admin, Token};
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
 
@@ -47,8 +49,8 @@ pub struct Config {
     pub access_log: Option<AccessLogConfig>,
     /// What filters of one VM id may share.
     pub shared: Bounds,
-    /// Where the operator may look at metrics, over HTTP.
-    pub admin: Option<SocketAddr>,
+    /// Where the operator looks and acts, over HTTP.
+    pub admin: Option<Admin>,
     /// Where native code is kept, and whose is trusted.
     pub artifacts: Artifacts,
     /// What making it may cost.
@@ -61,6 +63,8 @@ pub struct Config {
     pub no_exec_memory: bool,
     /// Address space is scarce: native code is made for small memories without guards.
     pub compact_memory: bool,
+    /// What is written in the file, without its secrets.
+    pub shown: Arc<serde_json::Value>,
 }
 
 /// One listening address.

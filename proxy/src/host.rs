@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::engine::ticks::Pulse;
@@ -29,7 +30,8 @@ pub(crate) struct ClusterNames(HashMap<String, usize>);
 /// One worker's host.
 pub(crate) struct WorkerHost {
     rng: RefCell<fastrand::Rng>,
-    level: LogLevel,
+    /// `None`: whatever anybody listens to now.
+    level: Option<LogLevel>,
     clusters: Arc<ClusterNames>,
     node: Arc<Node>,
     /// There is something to see to, in one of these or elsewhere.
@@ -80,7 +82,7 @@ impl WorkerHost {
     ) -> Self {
         Self {
             rng: RefCell::new(fastrand::Rng::new()),
-            level: enabled_level(),
+            level: None,
             clusters,
             node,
             effects: Cell::new(false),
@@ -100,7 +102,7 @@ impl WorkerHost {
     pub(crate) fn capturing(clusters: Arc<ClusterNames>, node: Arc<Node>) -> Self {
         Self {
             captured: Some(RefCell::default()),
-            level: LogLevel::Warn,
+            level: Some(LogLevel::Warn),
             ..Self::new(clusters, node, Arc::default(), None)
         }
     }
@@ -198,7 +200,7 @@ impl Host for WorkerHost {
     }
 
     fn log_level(&self) -> LogLevel {
-        self.level
+        self.level.unwrap_or_else(heard_level)
     }
 
     fn now(&self) -> Duration {
@@ -330,7 +332,24 @@ fn clock(id: rustix::time::ClockId) -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The lowest level for which anybody listens to guests.
+/// The lowest level for which anybody listens to guests, as it was last looked at.
+static HEARD: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = u8::MAX;
+
+/// Other levels are logged from now on.
+pub(crate) fn look_at_levels() {
+    HEARD.store(enabled_level() as u8, Ordering::Relaxed);
+}
+
+fn heard_level() -> LogLevel {
+    let heard = HEARD.load(Ordering::Relaxed);
+    if heard == UNKNOWN {
+        look_at_levels();
+        return enabled_level();
+    }
+    LogLevel::from_wire(heard.into()).unwrap_or(LogLevel::Critical)
+}
+
 fn enabled_level() -> LogLevel {
     use tracing::{Level, enabled};
     if enabled!(target: LOG_TARGET, Level::TRACE) {

@@ -84,6 +84,11 @@ impl Modules {
         self.board.subscribe(to)
     }
 
+    /// What every plugin runs now.
+    pub(crate) fn loaded(&self) -> Vec<Arc<Loaded>> {
+        self.board.loaded()
+    }
+
     /// The interpreter has spent that much fuel in a program. When it has earned its
     /// compiler that is told, once.
     pub(crate) fn spend(&self, program: &Arc<Program>, fuel: u64) {

@@ -1,7 +1,15 @@
 //! The program's own log, to standard error.
 
+use std::sync::OnceLock;
+
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+/// Puts other levels in the place of those there are.
+type Set = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+static SET: OnceLock<Set> = OnceLock::new();
 
 /// Sets the log up, once per process. Pingora's own messages are shown from warnings on
 /// unless `levels` names it.
@@ -9,27 +17,83 @@ use tracing_subscriber::filter::ParseError;
 /// # Errors
 /// When `levels` cannot be read.
 pub fn init(levels: &str, json: bool) -> Result<(), ParseError> {
-    let levels = if levels.contains("pingora") {
-        levels.to_owned()
-    } else {
-        format!("{levels},pingora_core=warn")
-    };
-    let filter = EnvFilter::try_new(levels)?;
+    let filter = filter(levels)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     // A second call (tests) finds the first one's log in place, which is fine.
-    let _ = if json {
-        builder
+    if json {
+        let builder = builder
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .try_init()
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+            let _ = SET.set(Box::new(set));
+        }
     } else {
         use std::io::IsTerminal as _;
-        builder
+        let builder = builder
             .with_ansi(std::io::stderr().is_terminal())
-            .try_init()
-    };
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        if builder.try_init().is_ok() {
+            let set = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+            let _ = SET.set(Box::new(set));
+        }
+    }
     Ok(())
+}
+
+/// Logs what `levels` says from now on. Stricter than [`init`]: what is no level and no
+/// `TARGET=LEVEL` would be a target that nothing has.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub(crate) fn set_levels(levels: &str) -> Result<(), String> {
+    for item in levels.split(',') {
+        let (target, level) = item.split_once('=').unwrap_or(("-", item));
+        let named = !level.is_empty() && !level.bytes().all(|byte| byte.is_ascii_digit());
+        if !named || level.parse::<LevelFilter>().is_err() || target.is_empty() {
+            return Err(format!(
+                "{item:?} is no level: write off, error, warn, info, debug or trace, or TARGET=LEVEL, separated by commas"
+            ));
+        }
+    }
+    let filter = filter(levels).map_err(|error| error.to_string())?;
+    let set = SET.get().ok_or("the log is not this program's")?;
+    set(filter)
+}
+
+fn filter(levels: &str) -> Result<EnvFilter, ParseError> {
+    if levels.contains("pingora") {
+        EnvFilter::try_new(levels)
+    } else {
+        EnvFilter::try_new(format!("{levels},pingora_core=warn"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        for levels in [
+            "",
+            "loud",
+            "3",
+            "info,",
+            "info,x=",
+            "=info",
+            "x=loud",
+            "info debug",
+            "a=b=info",
+        ] {
+            let refused = set_levels(levels).expect_err(levels);
+            assert!(refused.contains("is no level"), "{refused}");
+        }
+    }
 }

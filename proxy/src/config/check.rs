@@ -150,6 +150,7 @@ fn check(
 
 /// The whole file. Names are collected before the routes that refer to them.
 fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
+    let shown = root.masked();
     let root = root.object(&fields::ROOT)?;
     let compat = compat::read(root.get("compat").as_ref(), Compat::default());
     let clusters = clusters::read(&root.list("clusters"), context);
@@ -160,7 +161,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     chains.services(&root.list("services"));
     let plugins = chains.into_plugins();
     let callouts = callouts::read(&root, &plugins, context);
-    let admin = shared::admin(&root, &listeners);
+    let admin = shared::admin(&root, &listeners, context);
     let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
@@ -184,6 +185,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         filter_drain_time: root.duration("filter_drain_time"),
         no_exec_memory: root.boolean("no_exec_memory"),
         compact_memory: root.choice("memory") == "compact",
+        shown: Arc::new(shown),
     })
 }
 

@@ -7,6 +7,7 @@ use cofferdam_abi::Compat;
 
 use super::check::fields;
 use super::yaml::{Absent, Field, Kind, Table, duration_text, size_text};
+use crate::admin::endpoint::{self, Access, Endpoint};
 
 /// The whole reference, as Markdown.
 #[must_use]
@@ -15,6 +16,7 @@ pub fn markdown() -> String {
     for table in tables() {
         section(&mut out, table);
     }
+    endpoints(&mut out);
     operators(&mut out);
     switches(&mut out);
     out
@@ -103,6 +105,31 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
+fn endpoints(out: &mut String) {
+    out.push_str(ENDPOINTS);
+    for endpoint in endpoint::ENDPOINTS {
+        let Endpoint {
+            path,
+            access,
+            parameters,
+            doc,
+            ..
+        } = endpoint;
+        let query = if parameters.is_empty() { "" } else { "?" };
+        let token = match access {
+            Access::Open => "no",
+            Access::Private => "off loopback",
+            Access::Change => "where there is one",
+        };
+        let _ = writeln!(
+            out,
+            "| `{} {path}{query}{parameters}` | {token} | {} |",
+            access.method(),
+            cell(doc)
+        );
+    }
+}
+
 fn operators(out: &mut String) {
     out.push_str(OPERATORS);
     for (name, doc) in crate::access_log::operators() {
@@ -149,6 +176,20 @@ once, one mistake per line, as `FILE:LINE:COLUMN: YAML.PATH: what is wrong; what
   and `vm_configuration` does it mean empty.
 * Anchors, aliases and `<<` merges work; unknown keys, keys written twice, YAML tags of
   one's own and a second document do not.
+";
+
+const ENDPOINTS: &str = "
+## Endpoints of `admin`
+
+GET pages take HEAD, too. Another method is answered 405, another path 404, a parameter that
+makes no sense 400, a request without the token it needs 401. On a loopback address without a
+token, requests for another host than an IP address or `localhost` are refused (403) where the
+token would be asked for, and so are POSTs with an `origin`: no page in a browser can use them.
+A request's head may have 16 KiB and 64 fields; 64 connections are served at a time, each for 5
+minutes.
+
+| request | token | what it does |
+|---|---|---|
 ";
 
 const OPERATORS: &str = "

@@ -11,6 +11,7 @@
 mod diagnostic;
 mod fault;
 mod json;
+mod mask;
 mod node;
 mod object;
 mod parse;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use x509_parser::asn1_rs::{Any, Oid, Tag};
 use x509_parser::oid_registry as oid;
@@ -13,6 +14,58 @@ use x509_parser::x509::X509Name;
 pub fn subject(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     Some(rfc2253(certificate.subject()))
+}
+
+/// What an operator wants to know of it. `None` for what is no certificate.
+#[must_use]
+pub fn shown(der: &[u8]) -> Option<Value> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map(|names| &names.value.general_names[..]);
+    let of = |wanted: fn(&GeneralName<'_>) -> Option<String>| -> Vec<String> {
+        names.into_iter().flatten().filter_map(wanted).collect()
+    };
+    let validity = certificate.validity();
+    let time = |seconds: i64| {
+        chrono::DateTime::from_timestamp(seconds, 0).map(|time| time.to_rfc3339_opts(SECONDS, true))
+    };
+    let ends = validity.not_after.timestamp();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    Some(json!({
+        "subject": rfc2253(certificate.subject()),
+        "issuer": rfc2253(certificate.issuer()),
+        "serial_number": hex(certificate.raw_serial()),
+        "dns_names": of(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        }),
+        "uris": of(|name| match name {
+            GeneralName::URI(name) => Some((*name).to_owned()),
+            _ => None,
+        }),
+        "addresses": of(|name| match name {
+            GeneralName::IPAddress(bytes) => address(bytes),
+            _ => None,
+        }),
+        "sha256": digest(der),
+        "valid_from": time(validity.not_before.timestamp()),
+        "expiration_time": time(ends),
+        "days_until_expiration": (ends - now).max(0) / DAY,
+        "expired": ends < now,
+    }))
+}
+
+const SECONDS: chrono::SecondsFormat = chrono::SecondsFormat::Secs;
+/// Seconds of one.
+const DAY: i64 = 86_400;
+
+fn address(bytes: &[u8]) -> Option<String> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(std::net::Ipv4Addr::from(four).to_string());
+    }
+    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(std::net::Ipv6Addr::from(sixteen).to_string())
 }
 
 /// The first DNS name it is for.

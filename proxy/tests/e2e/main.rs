@@ -4,6 +4,7 @@
 mod support;
 
 mod access_log;
+mod admin;
 #[cfg(feature = "compiler")]
 mod artifacts;
 mod author;

@@ -125,7 +125,7 @@ pub static ROOT: Table = Table {
             "admin",
             Kind::Table(&ADMIN),
             Means("nowhere"),
-            "Where metrics can be read.",
+            "Where an operator looks and acts: metrics, readiness, what runs, levels of the log, draining.",
         ),
         field(
             "artifacts",

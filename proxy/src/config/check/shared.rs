@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use cofferdam_abi::shared::{Bounds, Eviction};
 
-use crate::config::yaml::{Object, quote};
-use crate::config::{Address, Listener};
+use super::Context;
+use crate::config::yaml::{Node, Object, quote};
+use crate::config::{Address, Admin, Listener, Token};
 
 /// What filters may share; the defaults where nothing is written.
 pub(super) fn bounds(root: &Object<'_>) -> Bounds {
@@ -28,11 +29,18 @@ pub(super) fn bounds(root: &Object<'_>) -> Bounds {
     bounds
 }
 
-/// Where the operator may look.
-pub(super) fn admin(root: &Object<'_>, listeners: &[Listener]) -> Option<SocketAddr> {
-    let node = root.table("admin")?.get("address")?;
+/// Where the operator looks and acts.
+pub(super) fn admin(
+    root: &Object<'_>,
+    listeners: &[Listener],
+    context: &Context<'_>,
+) -> Option<Admin> {
+    let table = root.table("admin")?;
+    let file = table.get("token_file");
+    let token = file.as_ref().map(|node| token(node, context));
+    let node = table.get("address")?;
     let text = node.filled()?;
-    let Ok(address) = text.parse() else {
+    let Ok(address) = text.parse::<SocketAddr>() else {
         let what = format!("{} is not an IP address and a port", quote(text));
         node.wrong(what, "write one such as 127.0.0.1:9901");
         return None;
@@ -46,5 +54,33 @@ pub(super) fn admin(root: &Object<'_>, listeners: &[Listener]) -> Option<SocketA
         node.wrong(what, "give one of them another address");
         return None;
     }
-    Some(address)
+    if token.is_none() && !address.ip().to_canonical().is_loopback() {
+        let what = format!("whoever reaches {address} could stop this proxy");
+        let help = "name a file with a token in `token_file`, or listen on 127.0.0.1";
+        node.wrong(what, help);
+        return None;
+    }
+    Some(Admin {
+        address,
+        token: token.flatten(),
+    })
 }
+
+/// The one word in that file.
+fn token(node: &Node<'_>, context: &Context<'_>) -> Option<Token> {
+    let (_, bytes) = context.files.read(node)?;
+    let word = bytes.trim_ascii();
+    // What can stand in a header; and a file that is something else was named by mistake.
+    if word.is_empty() || word.len() > TOKEN || !word.iter().all(u8::is_ascii_graphic) {
+        let what = format!(
+            "{} holds no token: one word of at most {TOKEN} ASCII characters",
+            quote(node.as_text().unwrap_or(""))
+        );
+        node.wrong(what, "write one with `openssl rand -hex 32`");
+        return None;
+    }
+    Some(Token::new(word))
+}
+
+/// Bytes of the longest token.
+const TOKEN: usize = 4 << 10;

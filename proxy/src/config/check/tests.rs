@@ -44,6 +44,7 @@ impl Folder {
         folder.put("a.cwasm", b"native code");
         folder.put("a.cwasm.sig", &[7; 64]);
         folder.put("not.pem", b"nothing of the kind\n");
+        folder.put("token", b"12345678\n");
         folder.put("empty.wasm", b"");
         folder.put("filters/a.wasm", b"\0asm\x01\0\0\0");
         folder.put("filters/b.wasm", b"\0asm\x01\0\0\0b");

@@ -1,7 +1,7 @@
 //! The keys of what filters share with each other, and of what an operator may look at.
 
 use super::{DAY, MILLI, bound, field};
-use crate::config::yaml::Absent::{Default, Required};
+use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
 
 /// `shared_data`.
@@ -80,11 +80,19 @@ pub static SHARED_QUEUES: Table = Table {
 /// `admin`.
 pub static ADMIN: Table = Table {
     name: "admin",
-    doc: "Where an operator can look, over HTTP and without a password: `/metrics` (OpenMetrics text) and `/ready` (200, and 503 while draining).",
-    fields: &[field(
-        "address",
-        Kind::Text("IP address and port"),
-        Required,
-        "Where it listens. Whoever reaches it can read every metric.",
-    )],
+    doc: "Where an operator looks and acts, over HTTP/1.1, on a thread of its own: the endpoints are in a table below. What changes state takes POST. With a token file it takes the token too, and so does what shows the configuration where the address is not a loopback one.",
+    fields: &[
+        field(
+            "address",
+            Kind::Text("IP address and port"),
+            Required,
+            "Where it listens. Whoever reaches it can read every metric. Any other address than a loopback one needs `token_file`.",
+        ),
+        field(
+            "token_file",
+            Kind::Text("file name"),
+            Means("no token"),
+            "A file with one word in it, the token: `Authorization: Bearer TOKEN` must be sent with every POST.",
+        ),
+    ],
 };

@@ -172,7 +172,7 @@ fn what_filters_share_has_the_documented_defaults_and_settings() {
     let config = accept(&with("shared_data: {}\nshared_queues: {}"));
     assert_eq!(config.shared, Bounds::default());
     assert_eq!(config.shared, accept(&with("")).shared);
-    assert_eq!(config.admin, None);
+    assert!(config.admin.is_none());
     let config = accept(FULL);
     let bounds = Bounds {
         entries: 500,
@@ -184,8 +184,14 @@ fn what_filters_share_has_the_documented_defaults_and_settings() {
         queue_bytes: 2 << 20,
     };
     assert_eq!(config.shared, bounds);
-    let admin = config.admin.map(|address| address.to_string());
-    assert_eq!(admin.as_deref(), Some("127.0.0.1:9901"));
+    let admin = config.admin.as_ref().expect("an admin");
+    assert_eq!(admin.address.to_string(), "0.0.0.0:9901");
+    assert!(
+        admin
+            .token
+            .as_ref()
+            .is_some_and(|token| token.is(b"12345678"))
+    );
     let none = accept(&with("shared_data: { eviction: none, ttl: none }"));
     assert_eq!(none.shared.eviction, Eviction::None);
     assert_eq!(none.shared.ttl, None);

@@ -1,0 +1,376 @@
+//! What an operator can ask for and do, by the real binary over a real socket.
+
+use std::net::SocketAddr;
+
+use crate::support::message::Message;
+use crate::support::pki::Pki;
+use crate::support::{Client, Proxy, Setup, client};
+
+/// A listener that answers, and the operator's page; `more` is added to `admin`.
+fn yaml(admin: &str, more: &str) -> String {
+    format!(
+        "listeners:\n\
+         - name: web\n\
+         \x20 address: 127.0.0.1:0\n\
+         \x20 routes: [{{ respond: {{ body: ok }} }}]\n\
+         workers: 1\n\
+         admin: {{ address: '{admin}' }}\n{more}"
+    )
+}
+
+fn start() -> (Proxy, SocketAddr) {
+    with(Setup::new(), &yaml("127.0.0.1:0", ""))
+}
+
+fn with(setup: Setup, yaml: &str) -> (Proxy, SocketAddr) {
+    let proxy = setup.start(yaml);
+    let line = proxy.log.wait_for("listening: admin ");
+    let address = line.rsplit(' ').next().unwrap().parse().unwrap();
+    (proxy, address)
+}
+
+/// A request with these fields beside a `host` that is allowed.
+fn ask(admin: SocketAddr, method: &str, path: &str, fields: &str) -> Message {
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {admin}\r\n{fields}\r\n");
+    Client::connect(admin).request(&request)
+}
+
+fn get(admin: SocketAddr, path: &str) -> Message {
+    ask(admin, "GET", path, "")
+}
+
+fn post(admin: SocketAddr, path: &str) -> Message {
+    ask(admin, "POST", path, "content-length: 0\r\n")
+}
+
+fn json(answer: &Message) -> serde_json::Value {
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    serde_json::from_str(&answer.text()).unwrap_or_else(|_| panic!("{}", answer.text()))
+}
+
+/// Every path that the index has, with its method.
+fn index(admin: SocketAddr) -> Vec<(String, String)> {
+    let text = get(admin, "/").text();
+    let lines = text.lines().filter(|line| line.starts_with(['G', 'P']));
+    let pair = |line: &str| {
+        let (method, rest) = line.split_once(' ').unwrap();
+        let path = rest.trim().split('?').next().unwrap();
+        (method.to_owned(), path.to_owned())
+    };
+    lines.map(pair).collect()
+}
+
+#[test]
+fn every_page_of_the_index_is_there_and_takes_its_method_only() {
+    let (_proxy, admin) = start();
+    let pages = index(admin);
+    let paths: Vec<&str> = pages.iter().map(|(_, path)| &path[..]).collect();
+    for path in [
+        "/",
+        "/ready",
+        "/live",
+        "/metrics",
+        "/config",
+        "/clusters",
+        "/listeners",
+        "/filters",
+        "/certs",
+        "/log",
+        "/reload",
+        "/drain",
+        "/quit",
+    ] {
+        assert!(paths.contains(&path), "{path} in {paths:?}");
+    }
+    for (method, path) in &pages {
+        let others: &[&str] = match &method[..] {
+            "GET" => {
+                let answer = get(admin, path);
+                assert_eq!(answer.status(), 200, "{path}");
+                assert_eq!(answer.field("cache-control"), Some("no-store"), "{path}");
+                assert!(!answer.body.is_empty(), "{path}");
+                let head = ask(admin, "HEAD", path, "");
+                assert_eq!((head.status(), head.body.len()), (200, 0), "{path}");
+                &["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
+            }
+            _ => &["GET", "HEAD", "PUT", "DELETE", "OPTIONS"],
+        };
+        let allowed = if method == "GET" { "GET, HEAD" } else { "POST" };
+        for other in others {
+            let answer = ask(admin, other, path, "content-length: 0\r\n");
+            assert_eq!(answer.status(), 405, "{other} {path}");
+            assert_eq!(answer.field("allow"), Some(allowed), "{other} {path}");
+        }
+    }
+    for path in [
+        "/nothing",
+        "/metrics/",
+        "//",
+        "/READY",
+        "/ready/x",
+        "/%72eady",
+    ] {
+        for answer in [get(admin, path), post(admin, path)] {
+            assert_eq!(answer.status(), 404, "{path}");
+            assert!(answer.text().contains("/metrics"), "it says what there is");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_is_shown_without_its_secrets() {
+    let setup = Setup::new();
+    setup.dir.write("token", "hush-hush\n");
+    let more = "clusters: [{ name: up, endpoints: ['127.0.0.1:9'] }]\n\
+                node: { id: here, metadata: { db: 'redis://me:opensesame@db/0', api_key: sesame1, deep: [{ password: [sesame2] }] } }\n";
+    let yaml = yaml("127.0.0.1:0", more).replace("' }", "', token_file: token }");
+    let (proxy, admin) = with(setup, &yaml);
+    let answer = get(admin, "/config");
+    let shown = json(&answer);
+    assert_eq!(shown["listeners"][0]["name"], "web");
+    assert_eq!(shown["admin"]["token_file"], "token");
+    let metadata = &shown["node"]["metadata"];
+    assert_eq!(metadata["db"], "redis://me:***@db/0");
+    assert_eq!(metadata["api_key"], "***");
+    assert_eq!(metadata["deep"][0]["password"][0], "***");
+    let as_yaml = get(admin, "/config?format=yaml");
+    assert_eq!(as_yaml.field("content-type"), Some("application/yaml"));
+    assert!(
+        as_yaml.text().contains("\"name\": \"web\""),
+        "{}",
+        as_yaml.text()
+    );
+    for text in [answer.text(), as_yaml.text(), proxy.log.text()] {
+        for secret in ["sesame", "hush"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+    assert_eq!(json(&get(admin, "/config?format=json")), shown);
+    assert_eq!(get(admin, "/config?format=xml").status(), 400);
+}
+
+#[test]
+fn clusters_and_listeners_are_shown_as_they_are() {
+    let more = "clusters:\n\
+                - { name: up, endpoints: ['127.0.0.1:9', { address: '127.0.0.1:10', weight: 3 }], protocol: http2 }\n";
+    let (proxy, admin) = with(Setup::new(), &yaml("127.0.0.1:0", more));
+    let clusters = json(&get(admin, "/clusters"));
+    assert_eq!(clusters[0]["name"], "up");
+    assert_eq!(clusters[0]["protocol"], "http2");
+    let endpoints = clusters[0]["endpoints"].as_array().unwrap();
+    let endpoint = |address: &str| {
+        let found = endpoints.iter().find(|one| one["address"] == address);
+        found.unwrap_or_else(|| panic!("{endpoints:?}")).clone()
+    };
+    assert_eq!(endpoint("127.0.0.1:10")["weight"], 3);
+    assert_eq!(endpoint("127.0.0.1:9")["healthy"], true);
+    let listeners = json(&get(admin, "/listeners"));
+    assert_eq!(listeners[0]["name"], "web");
+    assert_eq!(listeners[0]["address"], proxy.web().to_string());
+    assert_eq!(listeners[0]["kind"], "http");
+    assert_eq!(json(&get(admin, "/filters")), serde_json::json!([]));
+}
+
+#[test]
+fn certificates_are_shown_and_keys_are_not() {
+    let setup = Setup::new();
+    Pki::new(&["cert.test"]).write(&setup.dir, "cert");
+    let yaml = yaml("127.0.0.1:0", "").replace(
+        "  routes",
+        "  tls: { certificate: cert.pem, key: cert.key }\n  routes",
+    );
+    let (_proxy, admin) = with(setup, &yaml);
+    let answer = get(admin, "/certs");
+    let certs = json(&answer);
+    assert_eq!(certs[0]["listener"], "web");
+    assert_eq!(certs[0]["dns_names"][0], "cert.test");
+    assert_eq!(certs[0]["expired"], false);
+    assert!(certs[0]["expiration_time"].as_str().unwrap().ends_with('Z'));
+    assert!(!answer.text().contains("PRIVATE"));
+    let pages = [get(admin, "/config"), get(admin, "/listeners")];
+    assert!(pages.iter().all(|page| !page.text().contains("BEGIN")));
+}
+
+#[test]
+fn the_log_is_set_while_it_runs() {
+    let (proxy, admin) = with(
+        Setup::new().with(&["--log", "info"]),
+        &yaml("127.0.0.1:0", ""),
+    );
+    for (path, part) in [
+        ("/log", "/log?level="),
+        ("/log?level=", "is no level"),
+        ("/log?level=loud", "is no level"),
+        ("/log?level=info,x=loud", "is no level"),
+        ("/log?level=%ff", "is no level"),
+    ] {
+        let answer = post(admin, path);
+        assert_eq!(answer.status(), 400, "{path}");
+        assert!(answer.text().contains(part), "{}", answer.text());
+    }
+    let answer = post(admin, "/log?level=warn%2Ccofferdam%3Ddebug");
+    assert_eq!(
+        (answer.status(), &answer.text()[..]),
+        (200, "warn,cofferdam=debug\n")
+    );
+    proxy
+        .log
+        .wait_for("log levels are now warn,cofferdam=debug");
+    // What the codec says of a client is told from debug on.
+    let mut client = proxy.client();
+    client.send("nonsense\r\n\r\n");
+    client.rest();
+    proxy.log.wait_for("connection ended");
+    assert_eq!(post(admin, "/log?level=off").status(), 200);
+}
+
+#[test]
+fn draining_and_reloading_are_what_the_signals_do() {
+    let (mut proxy, admin) = start();
+    assert_eq!(post(admin, "/reload").status(), 202);
+    proxy.log.wait_for("reload");
+    assert_eq!(proxy.get("/").status(), 200);
+    assert_eq!(get(admin, "/ready").status(), 200);
+    let answer = post(admin, "/drain");
+    assert_eq!((answer.status(), &answer.text()[..]), (202, "draining\n"));
+    proxy.log.wait_for("draining");
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn quitting_waits_for_nobody() {
+    let (mut proxy, admin) = start();
+    // It would keep a proxy that drains.
+    let mut waiting = proxy.client();
+    waiting.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nab");
+    let answer = post(admin, "/quit");
+    assert_eq!((answer.status(), &answer.text()[..]), (200, "ending\n"));
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn what_changes_something_takes_the_token_where_there_is_one() {
+    let setup = Setup::new();
+    setup.dir.write("token", "right\n");
+    let yaml = yaml("127.0.0.1:0", "").replace("' }", "', token_file: token }");
+    let (mut proxy, admin) = with(setup, &yaml);
+    let changes = index(admin)
+        .into_iter()
+        .filter(|(method, _)| method == "POST");
+    let invalid = "Bearer error=\"invalid_token\"";
+    for (_, path) in changes {
+        let query = if path == "/log" { "?level=warn" } else { "" };
+        let path = format!("{path}{query}");
+        for (fields, told) in [
+            ("", "Bearer"),
+            ("authorization: Basic right\r\n", "Bearer"),
+            ("authorization: Bearer\r\n", "Bearer"),
+            ("authorization: Bearer wrong\r\n", invalid),
+            ("authorization: Bearer right2\r\n", invalid),
+        ] {
+            let fields = format!("{fields}content-length: 0\r\n");
+            let answer = ask(admin, "POST", &path, &fields);
+            assert_eq!(answer.status(), 401, "{path} {fields}");
+            assert_eq!(answer.field("www-authenticate"), Some(told), "{fields}");
+            assert!(!answer.text().contains("right"));
+        }
+    }
+    assert!(proxy.is_running());
+    for (method, path) in index(admin) {
+        if method == "GET" {
+            assert_eq!(get(admin, &path).status(), 200, "{path}");
+        }
+    }
+    let token = "authorization: Bearer right\r\n";
+    let log = ask(admin, "POST", "/log?level=warn", token);
+    assert_eq!(log.status(), 200);
+    assert_eq!(ask(admin, "POST", "/drain", token).status(), 202);
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn a_page_in_a_browser_is_not_the_operator() {
+    let (mut proxy, admin) = start();
+    let send = |method: &str, path: &str, host: &str, more: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{more}\r\n");
+        Client::connect(admin).request(&request).status()
+    };
+    let own = admin.to_string();
+    // A name that was made to point here.
+    assert_eq!(send("GET", "/config", "rebound.example:9901", ""), 403);
+    assert_eq!(send("POST", "/quit", "rebound.example:9901", ""), 403);
+    // A form on any page.
+    assert_eq!(
+        send("POST", "/quit", &own, "origin: https://page.example\r\n"),
+        403
+    );
+    assert_eq!(send("POST", "/drain", &own, "origin: null\r\n"), 403);
+    assert_eq!(send("GET", "/config", "localhost:1", ""), 200);
+    assert_eq!(
+        send("GET", "/ready", "any.example", ""),
+        200,
+        "whoever probes it"
+    );
+    assert!(proxy.is_running());
+}
+
+#[test]
+fn what_it_reads_is_bounded() {
+    let (mut proxy, admin) = start();
+    let long = format!("x-long: {}\r\n", "x".repeat(20_000));
+    assert_eq!(ask(admin, "GET", "/ready", &long).status(), 431);
+    let many = "x-many: 1\r\n".repeat(100);
+    assert_eq!(ask(admin, "GET", "/ready", &many).status(), 431);
+    let mut client = Client::connect(admin);
+    client.send("nonsense\r\n\r\n");
+    assert_eq!(client.response().status(), 400);
+    // A body that nobody wants does not keep it.
+    let mut client = Client::connect(admin);
+    client.send(format!(
+        "POST /log HTTP/1.1\r\nhost: {admin}\r\ncontent-length: 1000000000\r\n\r\nx"
+    ));
+    assert_eq!(client.response().status(), 400);
+    // As many as are served at a time say nothing, and one more waits for one of them.
+    let mut idle: Vec<_> = (0..64).map(|_| Client::connect(admin)).collect();
+    for client in &mut idle {
+        assert_eq!(client.get("/live").status(), 200, "they are all served");
+    }
+    let mut late = Client::connect(admin);
+    late.send("GET /live HTTP/1.1\r\nhost: test\r\n\r\n");
+    idle.pop();
+    assert_eq!(late.response().status(), 200);
+    assert_eq!(
+        client::get(proxy.web(), "/").status(),
+        200,
+        "traffic goes on"
+    );
+    assert!(proxy.is_running());
+}
+
+#[test]
+fn a_live_proxy_says_so_while_it_drains() {
+    let (mut proxy, admin) = start();
+    let mut held = proxy.client();
+    held.send("GET / HTTP/1.1\r\nhost: test\r\n");
+    assert_eq!(post(admin, "/drain").status(), 202);
+    proxy.log.wait_for("draining");
+    assert_eq!(get(admin, "/live").status(), 200);
+    assert_eq!(get(admin, "/ready").status(), 503);
+    held.send("\r\n");
+    assert_eq!(held.response().status(), 200);
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn others_than_the_machine_itself_need_a_token() {
+    let setup = Setup::new();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:9901"] {
+        let (code, lines) = crate::support::proxy::refused(&setup.dir, "run", &yaml(address, ""));
+        assert_eq!(code, Some(64));
+        assert!(
+            lines[0].contains("admin.address: whoever reaches"),
+            "{lines:?}"
+        );
+        assert!(lines[0].contains("token_file"), "{lines:?}");
+    }
+}
