@@ -30,6 +30,7 @@ use crate::listener::{self, Socket};
 use crate::modules::{Loaded, Loader, Modules};
 use crate::readiness::Readiness;
 use crate::stack;
+use crate::tls::renewal::Renewal;
 use crate::upstream::backends::Backends;
 use crate::worker::{self, Shared};
 
@@ -123,6 +124,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         .transpose()?;
 
     let drain_time = config.drain_time;
+    let certificates = Renewal::start(config.tls());
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
     for check in checks {
         server.add_service(check);
@@ -148,6 +150,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         sockets,
         addresses,
         admin,
+        certificates,
         watched: watched.clone(),
     });
     server.run(RunArgs {
@@ -176,6 +179,7 @@ impl Prepared {
                 help: "allow the process more threads or memory".to_owned(),
             }]
         })??;
+        config.tls().tell_concerns();
         Ok(Self {
             config: Arc::new(config),
             artifacts,
@@ -206,6 +210,8 @@ struct Workers {
     addresses: Vec<String>,
     /// Where the operator may look.
     admin: Option<(SocketAddr, Admin)>,
+    /// What reads certificates again.
+    certificates: Arc<Renewal>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
 }
@@ -239,7 +245,11 @@ impl ServiceWithDependents for Workers {
             return;
         };
         let modules = shared.modules.clone();
-        on_signal("SIGHUP", hangup, move || modules.reload());
+        let certificates = self.certificates.clone();
+        on_signal("SIGHUP", hangup, move || {
+            modules.reload();
+            certificates.renew_soon();
+        });
         let log = shared.log.clone();
         on_signal("SIGUSR1", rotated, move || reopen(log.as_deref()));
         for address in &self.addresses {
@@ -304,7 +314,7 @@ impl Workers {
     }
 }
 
-/// SIGHUP reads the files of modules again, SIGUSR1 opens the access log's anew.
+/// SIGHUP reads the files of modules and certificates again, SIGUSR1 opens the access log's anew.
 fn on_signal(name: &'static str, signal: io::Result<Signal>, act: impl Fn() + Send + 'static) {
     let mut signal = match signal {
         Ok(signal) => signal,

@@ -23,6 +23,9 @@ use cofferdam_abi::shared::Bounds;
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Capabilities, Compat, Limits};
 
+use crate::tls::renewal::Holders;
+use crate::tls::{ClientTls, ServerTls, forwarded};
+
 pub use admin::{Admin, Token};
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
@@ -67,6 +70,25 @@ pub struct Config {
     pub shown: Arc<serde_json::Value>,
 }
 
+// === impl Config ===
+
+impl Config {
+    /// Everything in it that has TLS.
+    #[must_use]
+    pub fn tls(&self) -> Holders {
+        let clusters = self.clusters.iter();
+        Holders {
+            servers: (self.listeners.iter())
+                .filter_map(|listener| listener.tls.clone())
+                .collect(),
+            clients: clusters
+                .filter_map(|cluster| Some(cluster.tls.as_ref()?.tls.clone()))
+                .chain(self.callouts.tls.clone())
+                .collect(),
+        }
+    }
+}
+
 /// One listening address.
 #[derive(Debug, Clone)]
 pub struct Listener {
@@ -75,7 +97,11 @@ pub struct Listener {
     /// Where it listens.
     pub address: Address,
     /// TLS on this listener, if any.
-    pub tls: Option<DownstreamTls>,
+    pub tls: Option<Arc<ServerTls>>,
+    /// What becomes of `x-forwarded-client-cert`. Default: it is taken away.
+    pub forward_client_cert: forwarded::Mode,
+    /// What is put into it beside the hash.
+    pub client_cert_details: forwarded::Details,
     /// The chain of requests that match no route, as [`Route::filters`].
     pub filters: Vec<usize>,
     /// Routes in file order; the first match wins.
@@ -134,15 +160,6 @@ pub enum ServerHeader {
     IfAbsent,
     /// Never touched.
     Pass,
-}
-
-/// Certificate and key of a listener, read and parsed.
-#[derive(Debug, Clone)]
-pub struct DownstreamTls {
-    /// Ready to use, ALPN `h2` and `http/1.1` set; none where it is not HTTP.
-    pub server: Arc<rustls::ServerConfig>,
-    /// The server's own certificate, in DER.
-    pub certificate: Arc<[u8]>,
 }
 
 /// One entry of `routes`.
@@ -406,7 +423,7 @@ pub struct Cluster {
 pub struct Callouts {
     /// Verifies servers that are named by `https://` URL, with both versions of HTTP on
     /// offer. `None` where no filter may call one.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<Arc<ClientTls>>,
     /// For servers named by URL, name resolution apart. Default 5 s.
     pub connect_timeout: Duration,
     /// How long a pooled connection to a server named by URL may sit unused. Default 55 s.
@@ -454,29 +471,13 @@ pub enum Protocol {
 /// How an upstream is verified.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls {
-    /// Sent as SNI and checked against the certificate. Never empty.
-    pub server_name: rustls::pki_types::ServerName<'static>,
-    /// Ready to use; ALPN set from [`Cluster::protocol`].
-    pub client: Arc<rustls::ClientConfig>,
-    /// The same without ALPN, for what is not HTTP.
-    pub raw: Arc<rustls::ClientConfig>,
-}
-
-impl UpstreamTls {
-    /// TLS as `client` has it, to a server of that name.
-    #[must_use]
-    pub fn new(
-        server_name: rustls::pki_types::ServerName<'static>,
-        client: Arc<rustls::ClientConfig>,
-    ) -> Self {
-        let mut raw = (*client).clone();
-        raw.alpn_protocols.clear();
-        Self {
-            server_name,
-            client,
-            raw: raw.into(),
-        }
-    }
+    /// Sent as SNI; and the name its certificate must be for, unless [`Self::tls`] says who it
+    /// may be. `None`: nothing is sent, and `tls` says it.
+    pub server_name: Option<rustls::pki_types::ServerName<'static>>,
+    /// What is shown and who is believed.
+    pub tls: Arc<ClientTls>,
+    /// Nothing but HTTP/2 will do, whatever [`Cluster::protocol`] is.
+    pub only_http2: bool,
 }
 
 /// Active health checking.

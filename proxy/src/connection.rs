@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::access_log::{Flags, Record};
 use crate::tls::Session;
+use crate::tls::forwarded::Forwarded;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Session>,
+    /// What the next hop is told of its certificate.
+    pub(crate) forwarded_cert: Forwarded,
     /// What filters keep for as long as it lasts.
     pub(crate) state: RefCell<FilterState>,
 }

@@ -26,6 +26,7 @@ use crate::headers;
 use crate::serve::{self, ResponseBody};
 use crate::tcp;
 use crate::tls::Session;
+use crate::tls::forwarded::Forwarded;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
 use bind::Accepted;
@@ -119,6 +120,7 @@ async fn serve_connection(
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
         tls: None,
+        forwarded_cert: Forwarded::default(),
         state: RefCell::default(),
     };
     let serving: Option<Serving> = match accepted {
@@ -143,13 +145,34 @@ where
         if config.tcp.is_some() {
             return Some(serve_tcp(worker, config, connection, stream));
         }
+        connection.forwarded_cert = Forwarded::new(
+            config.forward_client_cert,
+            config.client_cert_details,
+            None,
+            None,
+        );
         let (stream, http2) = first_bytes(&worker, &config, stream).await?;
         return Some(serve_http(worker, config, connection, stream, http2));
     };
-    let acceptor = tokio_rustls::TlsAcceptor::from(tls.server.clone());
+    let serving = tls.now();
+    let acceptor = tokio_rustls::TlsAcceptor::from(serving.config.clone());
     let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
-    let stream = handshake.ok()?.ok()?;
-    let session = Session::of_server(stream.get_ref().1, &tls.certificate);
+    let stream = match handshake.ok()? {
+        Ok(stream) => stream,
+        Err(error) => {
+            let (listener, peer) = (&*config.name, connection.peer);
+            tracing::debug!(listener, ?peer, "no TLS with this client: {error}");
+            return None;
+        }
+    };
+    let settled = stream.get_ref().1;
+    let session = Session::of_server(settled, &serving);
+    connection.forwarded_cert = Forwarded::new(
+        config.forward_client_cert,
+        config.client_cert_details,
+        settled.peer_certificates(),
+        session.own_certificate.as_deref(),
+    );
     let http2 = session.http2;
     connection.tls = Some(session);
     if config.tcp.is_some() {

@@ -32,6 +32,8 @@ fn session() -> Session {
         };
         Session {
             version: Some("TLSv1.3"),
+            cipher: Some("TLS_AES_128_GCM_SHA256"),
+            resumed: false,
             server_name: Some("a.example".to_owned()),
             http2: false,
             own_certificate: Some(der("own").into()),

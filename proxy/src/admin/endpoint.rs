@@ -89,7 +89,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         path: "/certs",
         access: Access::Private,
         parameters: "",
-        doc: "Certificates that listeners show: for whom, by whom, until when, as JSON. No keys.",
+        doc: "Certificates that listeners and clusters show, and those of authorities they trust: whose, from which file, for whom, by whom, until when, as JSON. No keys.",
         answer: |state, _| super::json(&super::certs::shown(state)),
     },
     Endpoint {

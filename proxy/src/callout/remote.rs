@@ -124,10 +124,11 @@ impl Remotes {
     fn by_url(&self, tls: bool, host: &str, port: u16, http2: bool) -> Result<Upstream, String> {
         let tls = match (tls, &self.settings.tls) {
             (false, _) => None,
-            (true, Some(client)) => Some(UpstreamTls::new(
-                tls::server_name(host).map_err(|error| error.to_string())?,
-                client.clone(),
-            )),
+            (true, Some(client)) => Some(UpstreamTls {
+                server_name: Some(tls::server_name(host).map_err(|error| error.to_string())?),
+                tls: client.clone(),
+                only_http2: false,
+            }),
             (true, None) => return Err("no certificate authorities to verify it with".to_owned()),
         };
         let protocol = match &tls {
@@ -203,9 +204,7 @@ fn speaking_http2(cluster: &Cluster) -> Cluster {
     let mut cluster = cluster.clone();
     cluster.protocol = Protocol::Http2;
     if let Some(tls) = &mut cluster.tls {
-        let mut client = (*tls.client).clone();
-        client.alpn_protocols = vec![tls::H2.to_vec()];
-        tls.client = Arc::new(client);
+        tls.only_http2 = true;
     }
     cluster
 }

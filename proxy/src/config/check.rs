@@ -26,6 +26,7 @@ mod shared;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -24,6 +24,8 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         name: "web".to_owned(),
         address: Address::Tcp(([127, 0, 0, 1], 0).into()),
         tls: None,
+        forward_client_cert: Default::default(),
+        client_cert_details: Default::default(),
         filters: Vec::new(),
         routes: (matchers.into_iter())
             .map(|matcher| route(matcher, forward(None)))

@@ -92,6 +92,7 @@ pub(crate) fn sanitise(
         headers::append_forwarded(&mut head.headers, peer);
     }
     headers::set_forwarded_proto(&mut head.headers, connection.tls.is_some());
+    connection.forwarded_cert.apply(&mut head.headers);
 }
 
 /// The request as its filters will see it.

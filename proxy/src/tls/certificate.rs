@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use x509_parser::asn1_rs::{Any, Oid, Tag};
 use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use x509_parser::x509::X509Name;
+
+use super::identity;
 
 /// Its subject, as RFC 2253 writes it: `CN=…,O=…`. `None` for what is no certificate.
 #[must_use]
@@ -16,74 +17,82 @@ pub fn subject(der: &[u8]) -> Option<String> {
     Some(rfc2253(certificate.subject()))
 }
 
-/// What an operator wants to know of it. `None` for what is no certificate.
+/// Who vouches for it, likewise.
 #[must_use]
-pub fn shown(der: &[u8]) -> Option<Value> {
+pub fn issuer(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let names = certificate.subject_alternative_name().ok().flatten();
-    let names = names.map(|names| &names.value.general_names[..]);
-    let of = |wanted: fn(&GeneralName<'_>) -> Option<String>| -> Vec<String> {
-        names.into_iter().flatten().filter_map(wanted).collect()
-    };
-    let validity = certificate.validity();
-    let time = |seconds: i64| {
-        chrono::DateTime::from_timestamp(seconds, 0).map(|time| time.to_rfc3339_opts(SECONDS, true))
-    };
-    let ends = validity.not_after.timestamp();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-    Some(json!({
-        "subject": rfc2253(certificate.subject()),
-        "issuer": rfc2253(certificate.issuer()),
-        "serial_number": hex(certificate.raw_serial()),
-        "dns_names": of(|name| match name {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        }),
-        "uris": of(|name| match name {
-            GeneralName::URI(name) => Some((*name).to_owned()),
-            _ => None,
-        }),
-        "addresses": of(|name| match name {
-            GeneralName::IPAddress(bytes) => address(bytes),
-            _ => None,
-        }),
-        "sha256": digest(der),
-        "valid_from": time(validity.not_before.timestamp()),
-        "expiration_time": time(ends),
-        "days_until_expiration": (ends - now).max(0) / DAY,
-        "expired": ends < now,
-    }))
+    Some(rfc2253(certificate.issuer()))
 }
 
-const SECONDS: chrono::SecondsFormat = chrono::SecondsFormat::Secs;
-/// Seconds of one.
-const DAY: i64 = 86_400;
+/// The DNS names it is for.
+#[must_use]
+pub fn dns_names(der: &[u8]) -> Vec<String> {
+    alternative_names(der, |name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    })
+}
 
-fn address(bytes: &[u8]) -> Option<String> {
-    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return Some(std::net::Ipv4Addr::from(four).to_string());
-    }
-    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
-    Some(std::net::Ipv6Addr::from(sixteen).to_string())
+/// The URIs it is for.
+#[must_use]
+pub fn uri_names(der: &[u8]) -> Vec<String> {
+    alternative_names(der, |name| match name {
+        GeneralName::URI(name) => Some((*name).to_owned()),
+        _ => None,
+    })
+}
+
+/// The mail addresses it is for.
+#[must_use]
+pub fn email_names(der: &[u8]) -> Vec<String> {
+    alternative_names(der, |name| match name {
+        GeneralName::RFC822Name(name) => Some((*name).to_owned()),
+        _ => None,
+    })
+}
+
+/// The IP addresses it is for.
+#[must_use]
+pub fn ip_names(der: &[u8]) -> Vec<String> {
+    alternative_names(der, |name| match name {
+        GeneralName::IPAddress(bytes) => Some(identity::address(bytes)?.to_string()),
+        _ => None,
+    })
 }
 
 /// The first DNS name it is for.
 #[must_use]
 pub fn dns_name(der: &[u8]) -> Option<String> {
-    alternative_name(der, |name| match name {
-        GeneralName::DNSName(name) => Some(*name),
-        _ => None,
-    })
+    dns_names(der).into_iter().next()
 }
 
 /// The first URI it is for.
 #[must_use]
 pub fn uri_name(der: &[u8]) -> Option<String> {
-    alternative_name(der, |name| match name {
-        GeneralName::URI(name) => Some(*name),
-        _ => None,
+    uri_names(der).into_iter().next()
+}
+
+/// Its serial number, in hexadecimal, as Envoy writes it.
+#[must_use]
+pub fn serial(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let bytes = certificate.raw_serial();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    Some(match &bytes[zeros..] {
+        [] => "00".to_owned(),
+        bytes => hex(bytes),
     })
+}
+
+/// From when and until when it is good, in seconds since 1970.
+#[must_use]
+pub fn validity(der: &[u8]) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some((
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    ))
 }
 
 /// Its SHA-256, in hexadecimal.
@@ -119,18 +128,22 @@ pub fn pem_for_url(der: &[u8]) -> String {
     text
 }
 
-fn alternative_name<'d>(
-    der: &'d [u8],
-    wanted: impl for<'n> Fn(&'n GeneralName<'d>) -> Option<&'d str>,
-) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
+fn alternative_names(
+    der: &[u8],
+    wanted: impl Fn(&GeneralName<'_>) -> Option<String>,
+) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+        return Vec::new();
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
     names
         .value
         .general_names
         .iter()
-        .find_map(wanted)
-        .map(str::to_owned)
+        .filter_map(wanted)
+        .collect()
 }
 
 /// The last part first, as RFC 2253 has it.

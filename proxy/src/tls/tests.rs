@@ -3,6 +3,9 @@ use std::io;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use bytes::Bytes;
+use std::path::Path;
+
 use super::*;
 
 /// An authority and a certificate for `backend.internal` that it signed.
@@ -26,6 +29,49 @@ fn pki() -> Pki {
     }
 }
 
+/// A listener with this certificate and key.
+fn server(certificate: &str, key: &str) -> Result<ServerTls, Vec<TlsError>> {
+    let settings = ServerSettings {
+        pairs: vec![PairFiles {
+            certificate: "certificate".into(),
+            key: "key".into(),
+            names: None,
+        }],
+        verify: None,
+        min_version: MinVersion::default(),
+        alpn: vec![H2.to_vec(), HTTP1.to_vec()],
+        resumption: Resumption::default(),
+        refuse_unknown: false,
+    };
+    let read = |path: &Path| {
+        let text = if path == Path::new("key") {
+            key
+        } else {
+            certificate
+        };
+        Ok(Bytes::copy_from_slice(text.as_bytes()))
+    };
+    ServerTls::new("listener test".to_owned(), settings, &read)
+}
+
+/// What is wrong with them, which must be one thing.
+fn refused(certificate: &str, key: &str) -> TlsError {
+    let mut errors = server(certificate, key).unwrap_err();
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    errors.remove(0)
+}
+
+/// A cluster that believes this authority.
+fn client(ca: &str, alpn: &[&[u8]]) -> Result<ClientTls, Vec<TlsError>> {
+    let settings = ClientSettings {
+        ca: Some("ca".into()),
+        alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+        ..ClientSettings::default()
+    };
+    let read = |_: &Path| Ok(Bytes::copy_from_slice(ca.as_bytes()));
+    ClientTls::new("cluster test".to_owned(), settings, &read)
+}
+
 /// Shakes hands over memory: what the client and what the server saw.
 async fn handshake(
     server: &Pki,
@@ -33,12 +79,14 @@ async fn handshake(
     name: &str,
     alpn: &[&[u8]],
 ) -> (io::Result<Session>, io::Result<Session>) {
-    let (server, own) =
-        server_config(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
-    let client = client_config(Some(ca.as_bytes()), alpn).unwrap();
+    let serving = self::server(&server.certificate, &server.key)
+        .unwrap()
+        .now();
+    let (client, own) = client(ca, alpn).unwrap().now(Speaks::Http);
+    assert_eq!(own, None);
     let (near, far) = tokio::io::duplex(64 * 1024);
     let connector = TlsConnector::from(client);
-    let acceptor = TlsAcceptor::from(server);
+    let acceptor = TlsAcceptor::from(serving.config.clone());
     // Both streams live until both are through: a server still sends tickets at the end.
     let (client, server) = tokio::join!(
         connector.connect(server_name(name).unwrap(), near),
@@ -47,11 +95,11 @@ async fn handshake(
     (
         client
             .as_ref()
-            .map(|stream| Session::of_client(stream.get_ref().1))
+            .map(|stream| Session::of_client(stream.get_ref().1, None))
             .map_err(same),
         server
             .as_ref()
-            .map(|stream| Session::of_server(stream.get_ref().1, &own))
+            .map(|stream| Session::of_server(stream.get_ref().1, &serving))
             .map_err(same),
     )
 }
@@ -114,8 +162,8 @@ async fn another_name_is_refused() {
 #[test]
 fn a_key_of_another_certificate_is_an_error_of_both() {
     let (one, two) = (pki(), pki());
-    let error = server_config(one.certificate.as_bytes(), two.key.as_bytes()).unwrap_err();
-    assert_eq!(error.whose, Whose::Both);
+    let error = refused(&one.certificate, &two.key);
+    assert_eq!(error.whose, Whose::Both(0));
     assert!(
         error.to_string().starts_with("the key does not belong"),
         "{error}"
@@ -125,75 +173,55 @@ fn a_key_of_another_certificate_is_an_error_of_both() {
 #[test]
 fn exchanged_files_are_named() {
     let pki = pki();
-    let error = server_config(pki.key.as_bytes(), pki.certificate.as_bytes()).unwrap_err();
-    assert_eq!(error.whose, Whose::Certificate);
+    let error = refused(&pki.key, &pki.key);
+    assert_eq!(error.whose, Whose::Certificate(0));
     assert!(error.what.contains("exchanged"), "{error}");
-    let error = server_config(pki.certificate.as_bytes(), pki.certificate.as_bytes()).unwrap_err();
-    assert_eq!(error.whose, Whose::Key);
+    let error = refused(&pki.certificate, &pki.certificate);
+    assert_eq!(error.whose, Whose::Key(0));
     assert!(error.what.contains("exchanged"), "{error}");
 }
 
 #[test]
 fn what_is_no_pem_is_named_with_its_file() {
     let pki = pki();
-    let cases: [(&[u8], &[u8], Whose, &str); 6] = [
+    let (certificate, key) = (&*pki.certificate, &*pki.key);
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let (chain, private) = (Whose::Certificate(0), Whose::Key(0));
+    let cases = [
+        ("", key, chain, "no certificate"),
+        ("0\u{2}", key, chain, "no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nMIIB", key, chain, "END line"),
         (
-            b"",
-            pki.key.as_bytes(),
-            Whose::Certificate,
-            "no certificate",
-        ),
-        (
-            b"\x30\x82",
-            pki.key.as_bytes(),
-            Whose::Certificate,
-            "no certificate",
-        ),
-        (
-            b"-----BEGIN CERTIFICATE-----\nMIIB",
-            pki.key.as_bytes(),
-            Whose::Certificate,
-            "END line",
-        ),
-        (
-            b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
-            pki.key.as_bytes(),
-            Whose::Certificate,
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            key,
+            chain,
             "cannot be read",
         ),
+        (certificate, "nothing", private, "no private key"),
+        (certificate, encrypted, private, "decrypt it first"),
         (
-            pki.certificate.as_bytes(),
-            b"nothing",
-            Whose::Key,
-            "no private key",
-        ),
-        (
-            pki.certificate.as_bytes(),
-            b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
-            Whose::Key,
-            "decrypt it first",
+            certificate,
+            "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
+            private,
+            "cannot be used",
         ),
     ];
     for (certificate, key, whose, text) in cases {
-        let error = server_config(certificate, key).unwrap_err();
+        let error = refused(certificate, key);
         assert_eq!(error.whose, whose, "{error}");
         assert!(error.what.contains(text), "{error}");
     }
-    let error = server_config(
-        pki.certificate.as_bytes(),
-        b"-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
-    )
-    .unwrap_err();
-    assert_eq!(error.whose, Whose::Key);
 }
 
 #[test]
 fn a_ca_file_without_certificates_is_an_error() {
     for pem in [
-        &b""[..],
-        b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        "",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
     ] {
-        assert_eq!(client_config(Some(pem), &[]).unwrap_err().whose, Whose::Ca);
+        let errors = client(pem, &[]).unwrap_err();
+        assert_eq!((errors.len(), errors[0].whose), (1, Whose::Ca));
     }
 }
 

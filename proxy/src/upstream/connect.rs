@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +16,7 @@ use super::pool::{Pool, Wire};
 use super::{Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
-use crate::tls::Session;
+use crate::tls::{Session, Speaks};
 use crate::worker::LocalExecutor;
 
 /// HTTP/2 window of one stream, in bytes.
@@ -165,8 +164,12 @@ async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> 
         let wire = Wire { local, tls: None };
         return start(stream, cluster.protocol == Protocol::Http2, pool, wire).await;
     };
-    let stream = secure(tls, &tls.client, stream, address).await?;
-    let session = Session::of_client(stream.get_ref().1);
+    let speaks = if tls.only_http2 {
+        Speaks::Http2
+    } else {
+        Speaks::Http
+    };
+    let (stream, session) = secure(tls, speaks, stream, address).await?;
     let spoken = session.http2;
     if cluster.protocol == Protocol::Http2 && !spoken {
         let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
@@ -189,17 +192,22 @@ pub(super) async fn dial(
     Ok((stream, local))
 }
 
-/// TLS on it, with what the cluster offers there.
+/// TLS on it, with what the cluster shows and believes now; and what was settled.
 pub(super) async fn secure(
     tls: &UpstreamTls,
-    client: &Arc<rustls::ClientConfig>,
+    speaks: Speaks,
     stream: TcpStream,
     address: SocketAddr,
-) -> Result<TlsStream<TcpStream>, ConnectError> {
-    tokio_rustls::TlsConnector::from(client.clone())
-        .connect(tls.server_name.clone(), stream)
+) -> Result<(TlsStream<TcpStream>, Session), ConnectError> {
+    let (client, own) = tls.tls.now(speaks);
+    // An address is not sent; whoever is behind it is then known by another name.
+    let name = (tls.server_name.clone()).unwrap_or_else(|| address.ip().into());
+    let stream = tokio_rustls::TlsConnector::from(client)
+        .connect(name, stream)
         .await
-        .map_err(|error| ConnectError::Tls(address, error))
+        .map_err(|error| ConnectError::Tls(address, error))?;
+    let session = Session::of_client(stream.get_ref().1, own);
+    Ok((stream, session))
 }
 
 async fn start<S>(stream: S, http2: bool, pool: Rc<Pool>, wire: Wire) -> Result<Lease, ConnectError>

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Upstream;
 use super::connect::{ConnectError, dial, secure};
 use super::pool::Wire;
-use crate::tls::Session;
+use crate::tls::Speaks;
 
 /// What carries bytes: a socket, or TLS on one.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,8 +35,8 @@ impl Upstream {
             let mut wire = Wire { local, tls: None };
             let stream: Box<dyn Io> = match &self.cluster.tls {
                 Some(tls) => {
-                    let stream = secure(tls, &tls.raw, stream, address).await?;
-                    wire.tls = Some(Rc::new(Session::of_client(stream.get_ref().1)));
+                    let (stream, session) = secure(tls, Speaks::Raw, stream, address).await?;
+                    wire.tls = Some(Rc::new(session));
                     Box::new(stream)
                 }
                 None => Box::new(stream),

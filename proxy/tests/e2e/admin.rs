@@ -182,7 +182,8 @@ fn certificates_are_shown_and_keys_are_not() {
     let (_proxy, admin) = with(setup, &yaml);
     let answer = get(admin, "/certs");
     let certs = json(&answer);
-    assert_eq!(certs[0]["listener"], "web");
+    assert_eq!(certs[0]["owner"], "listener web");
+    assert_eq!(certs[0]["used_as"], "certificate");
     assert_eq!(certs[0]["dns_names"][0], "cert.test");
     assert_eq!(certs[0]["expired"], false);
     assert!(certs[0]["expiration_time"].as_str().unwrap().ends_with('Z'));

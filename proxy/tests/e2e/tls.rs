@@ -1,5 +1,12 @@
 //! TLS towards upstreams: who is believed, what is sent, what is spoken.
 
+mod clients;
+mod forwarded;
+mod identities;
+mod names;
+mod reloaded;
+mod sessions;
+
 use http::Request;
 
 use crate::support::pki::Pki;
@@ -145,4 +152,26 @@ async fn a_client_that_speaks_no_tls_to_a_tls_listener_is_dropped_and_others_are
         crate::support::Client::connect_tls(proxy.web(), pki.client(&[]), "proxy.test");
     assert_eq!(client.get("/").text(), "ok");
     assert_eq!(upstream.requests().len(), 1);
+}
+
+/// [`proxy::plain`] with TLS on its listener, as `tls` and what follows say.
+fn listening(upstream: std::net::SocketAddr, tls: &str) -> String {
+    let listener = "  address: 127.0.0.1:0\n";
+    proxy::plain(upstream).replace(listener, &format!("{listener}  tls: {tls}\n"))
+}
+
+/// Tells why a client was sent away.
+const TELLING: &[&str] = &["--log", "info,cofferdam=debug"];
+
+/// One GET by a client of its own: the answer, and the leaf it was shown.
+fn ask(
+    proxy: &Proxy,
+    config: std::sync::Arc<rustls::ClientConfig>,
+    name: &str,
+) -> std::io::Result<(crate::support::Message, Vec<u8>)> {
+    let mut client = crate::support::Client::connect_tls(proxy.web(), config, name);
+    client.try_send("GET / HTTP/1.1\r\nhost: test\r\n\r\n")?;
+    let answer = client.try_response("GET")?;
+    let leaf = client.tls().peer_certificates().unwrap()[0].to_vec();
+    Ok((answer, leaf))
 }

@@ -174,6 +174,10 @@ pub(crate) struct Upstream {
     pub(crate) requests: Arc<Mutex<Vec<http::request::Parts>>>,
     /// Names asked for by TLS clients.
     pub(crate) names: Arc<Mutex<Vec<Option<String>>>>,
+    /// Whether those went on with an earlier session.
+    pub(crate) resumed: Arc<Mutex<Vec<bool>>>,
+    /// The certificates they have shown.
+    pub(crate) shown: Arc<Mutex<Vec<Option<Vec<u8>>>>>,
     /// Connections on which TLS (if any) was begun in earnest.
     pub(crate) connections: Arc<Mutex<usize>>,
 }
@@ -194,6 +198,8 @@ impl Upstream {
             address: listener.local_addr().unwrap(),
             requests: Arc::default(),
             names: Arc::default(),
+            resumed: Arc::default(),
+            shown: Arc::default(),
             connections: Arc::default(),
         };
         let serving = upstream.clone();
@@ -236,6 +242,13 @@ impl Upstream {
             .lock()
             .unwrap()
             .push(session.server_name().map(ToOwned::to_owned));
+        let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        self.resumed.lock().unwrap().push(resumed);
+        let shown = session.peer_certificates().and_then(|chain| chain.first());
+        self.shown
+            .lock()
+            .unwrap()
+            .push(shown.map(|der| der.to_vec()));
         if session.alpn_protocol() == Some(b"h2") {
             let _ = server()
                 .serve_connection(TokioIo::new(stream), service)

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use cofferdam_abi::Target;
-use rustls::ClientConfig;
 
 use super::Context;
 use crate::config::yaml::{Node, Object, quote};
 use crate::config::{Callouts, PluginConfig};
-use crate::tls;
+use crate::tls::{self, ClientSettings, ClientTls};
 
 /// Where nothing is written the defaults hold. Certificate authorities are needed only by
 /// a plugin that may call servers by an `https://` URL.
@@ -29,28 +28,41 @@ pub(super) fn read(
         callouts.body = object.size("body");
         callouts.message = object.size("message");
     }
-    callouts.tls = match written.and_then(|object| object.get("ca")) {
-        Some(node) => by_file(&node, context),
-        None if needed => {
-            let client = tls::client_config(None, &ALPN);
-            let help = "name a PEM file with CA certificates in `callouts.ca`";
-            client
-                .map_err(|error| root.node().refused("", &error.what, help))
-                .ok()
-        }
-        None => None,
-    };
+    let ca = written.and_then(|object| object.get("ca"));
+    if ca.is_some() || needed {
+        callouts.tls = client(ca.as_ref(), &root.node().clone(), context).map(Arc::new);
+    }
     callouts
 }
 
-fn by_file(node: &Node<'_>, context: &Context<'_>) -> Option<Arc<ClientConfig>> {
-    let ca = context.files.read(node)?.1;
-    let client = tls::client_config(Some(&ca), &ALPN);
-    let file = quote(node.as_text().unwrap_or(""));
-    let help = "name a PEM file with CA certificates";
-    client
-        .map_err(|error| node.refused(&format!("{file}: "), &error.what, help))
-        .ok()
+/// Verifies servers by a file of authorities, or by this system's.
+fn client(ca: Option<&Node<'_>>, root: &Node<'_>, context: &Context<'_>) -> Option<ClientTls> {
+    let settings = ClientSettings {
+        ca: match ca {
+            Some(node) => Some(context.files.read(node)?.0),
+            None => None,
+        },
+        alpn: vec![tls::H2.to_vec(), tls::HTTP1.to_vec()],
+        resumption: true,
+        ..ClientSettings::default()
+    };
+    let read = |path: &std::path::Path| context.files.content(path);
+    let refused = match ClientTls::new("callouts".to_owned(), settings, &read) {
+        Ok(client) => return Some(client),
+        Err(refused) => refused,
+    };
+    for error in refused {
+        match ca {
+            Some(node) => {
+                let file = quote(node.as_text().unwrap_or(""));
+                let help = "name a PEM file with CA certificates";
+                node.refused(&format!("{file}: "), &error.what, help);
+            }
+            None => {
+                let help = "name a PEM file with CA certificates in `callouts.ca`";
+                root.refused("", &error.what, help);
+            }
+        }
+    }
+    None
 }
-
-const ALPN: [&[u8]; 2] = [tls::H2, tls::HTTP1];

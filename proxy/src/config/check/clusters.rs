@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use rustls::pki_types::ServerName;
-
 use super::matching::path;
+use super::tls::upstream;
 use super::{Context, Names, fields};
-use crate::config::yaml::{Node, Object, quote};
-use crate::config::{Cluster, Endpoint, HealthCheck, Protocol, UpstreamTls};
-use crate::tls::Whose;
+use crate::config::yaml::{Node, Object};
+use crate::config::{Cluster, Endpoint, HealthCheck, Protocol};
 
 /// Every cluster of the file.
 pub(super) struct Clusters {
@@ -48,7 +46,7 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
         protocol,
         tls: object
             .table("tls")
-            .and_then(|tls| upstream_tls(&tls, protocol, context)),
+            .and_then(|tls| upstream::read(&tls, name, protocol, context)),
         connect_timeout: object.duration("connect_timeout"),
         idle_timeout: object.duration("idle_timeout"),
         health_check: object.table("health_check").map(|check| HealthCheck {
@@ -99,55 +97,4 @@ fn endpoints(nodes: &[Node<'_>], context: &Context<'_>) -> Vec<Endpoint> {
         }
     }
     endpoints
-}
-
-fn upstream_tls(
-    tls: &Object<'_>,
-    protocol: Protocol,
-    context: &Context<'_>,
-) -> Option<UpstreamTls> {
-    let server_name = tls.get("server_name").and_then(|node| server_name(&node));
-    let ca_node = tls.get("ca");
-    let ca = match &ca_node {
-        Some(node) => Some(context.files.read(node)?.1),
-        None => None,
-    };
-    let alpn: &[&[u8]] = match protocol {
-        Protocol::Http1 => &[b"http/1.1"],
-        Protocol::Http2 => &[b"h2"],
-        Protocol::Auto => &[b"h2", b"http/1.1"],
-    };
-    match crate::tls::client_config(ca.as_deref(), alpn) {
-        Ok(client) => Some(UpstreamTls::new(server_name?, client)),
-        Err(error) => {
-            let help = "name a PEM file with CA certificates in `ca`";
-            match (error.whose, &ca_node) {
-                (Whose::Ca | Whose::Certificate, Some(node)) => {
-                    let file = quote(node.as_text().unwrap_or(""));
-                    node.refused(&format!("{file}: "), &error.what, help);
-                }
-                _ => tls.node().refused("", &error.what, help),
-            }
-            None
-        }
-    }
-}
-
-fn server_name(node: &Node<'_>) -> Option<ServerName<'static>> {
-    let text = node.text()?;
-    if text.is_empty() {
-        let help = "write the name the upstream's certificate carries; verification cannot be \
-                    switched off";
-        node.wrong("the server name is empty", help);
-        return None;
-    }
-    let name = ServerName::try_from(text.to_owned()).ok();
-    if name.is_none() {
-        let what = format!("{} is not a host name or address", quote(text));
-        node.wrong(
-            what,
-            "write the name the upstream's certificate carries, without a port",
-        );
-    }
-    name
 }

@@ -10,6 +10,7 @@ mod native;
 mod node;
 mod route;
 mod shared;
+mod tls;
 
 use std::time::Duration;
 
@@ -17,14 +18,15 @@ use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Absent, Field, Kind, Table};
 
 pub use callouts::CALLOUTS;
-pub use cluster::{CLUSTER, CLUSTER_TLS, ENDPOINT, HEALTH};
+pub use cluster::{CLUSTER, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, MODULE};
 pub use limits::LIMITS;
-pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, LISTENER_TLS};
+pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP};
 pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES};
+pub use tls::{ALLOWED_SAN, CLUSTER_TLS, LISTENER_CERTIFICATE, LISTENER_TLS};
 
 /// The whole file.
 pub static ROOT: Table = Table {

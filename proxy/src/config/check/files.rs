@@ -38,13 +38,7 @@ impl<'t> Files<'t> {
     pub(super) fn read(&self, node: &Node<'_>) -> Option<(PathBuf, Bytes)> {
         let name = node.filled()?;
         let path = self.locate(name);
-        let read = self
-            .read
-            .borrow_mut()
-            .entry(path.clone())
-            .or_insert_with(|| read(&path).map_err(|error| reason(&error)))
-            .clone();
-        match read {
+        match self.content(&path) {
             Ok(bytes) => Some((path, bytes)),
             Err(why) => {
                 let help = format!("check the name and permissions of {}", path.display());
@@ -52,6 +46,15 @@ impl<'t> Files<'t> {
                 None
             }
         }
+    }
+
+    /// What is in a file, read before or now.
+    pub(super) fn content(&self, path: &Path) -> Result<Bytes, String> {
+        self.read
+            .borrow_mut()
+            .entry(path.to_owned())
+            .or_insert_with(|| read(path).map_err(|error| reason(&error)))
+            .clone()
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::chain::Chains;
+use super::tls::downstream;
 use super::{Context, Names, routes, tcp};
 use crate::config::yaml::{Node, Object, Position, quote};
-use crate::config::{Address, DownstreamTls, Listener, ServerHeader};
-use crate::tls::{TlsError, Whose};
+use crate::config::{Address, Listener, ServerHeader};
 
 /// Longest path of a unix socket, as the kernel has it: 108 bytes with the closing zero.
 const MAX_UNIX_PATH: usize = 107;
@@ -43,26 +44,28 @@ pub(super) fn read(
             Some(name)
         });
         let address = address(&object, context, name.unwrap_or(""), &mut taken);
-        let tls = object.table("tls");
-        let tls = tls.as_ref().map(|tls| downstream_tls(tls, context));
+        let is_http = object.get("tcp").is_none();
+        let tls = object.table("tls").and_then(|tls| {
+            let owner = format!("listener {}", name.unwrap_or(""));
+            downstream::read(&tls, owner, is_http, context)
+        });
+        let (forward_client_cert, client_cert_details) = downstream::forwarded(&object);
         let base = chains.base(&object.list("filters"));
         let filters = chains.route(&base, &[]);
         let routes = routes::read(&object, chains, &base, clusters);
         let loggers = chains.loggers(&object.list("access_log_filters"));
         let forward = tcp::read(&object, chains, clusters);
-        let mut tls = tls.flatten();
         let mut idle_timeout = object.duration("idle_timeout");
-        if forward.is_some() {
-            tls = tls.map(tcp::without_alpn);
-            if object.get("idle_timeout").is_none() {
-                idle_timeout = tcp::IDLE;
-            }
+        if forward.is_some() && object.get("idle_timeout").is_none() {
+            idle_timeout = tcp::IDLE;
         }
         listeners.push(Listener {
             name: name.unwrap_or_default().to_owned(),
             // Without an address the file is refused; this one stands in until then.
             address: address.unwrap_or_else(|| Address::Unix(PathBuf::new())),
-            tls,
+            tls: tls.map(Arc::new),
+            forward_client_cert,
+            client_cert_details,
             filters,
             routes,
             tcp: forward,
@@ -137,42 +140,4 @@ fn unix(path: &str, node: &Node<'_>, context: &Context<'_>) -> Option<Address> {
         return None;
     }
     Some(Address::Unix(path))
-}
-
-fn downstream_tls(tls: &Object<'_>, context: &Context<'_>) -> Option<DownstreamTls> {
-    let certificate = tls.get("certificate");
-    let key = tls.get("key");
-    // Both are read before either is given up on.
-    let certificate_pem = certificate
-        .as_ref()
-        .and_then(|node| context.files.read(node));
-    let key_pem = key.as_ref().and_then(|node| context.files.read(node));
-    let (certificate, key) = (certificate?, key?);
-    let ((_, certificate_pem), (_, key_pem)) = (certificate_pem?, key_pem?);
-    match crate::tls::server_config(&certificate_pem, &key_pem) {
-        Ok((server, certificate)) => Some(DownstreamTls {
-            server,
-            certificate,
-        }),
-        Err(error) => {
-            blame(&error, tls.node(), &certificate, &key);
-            None
-        }
-    }
-}
-
-/// Says what is wrong where it is wrong.
-fn blame(error: &TlsError, both: &Node<'_>, certificate: &Node<'_>, key: &Node<'_>) {
-    let file = |node: &Node<'_>| quote(node.as_text().unwrap_or(""));
-    let help = "give a certificate chain, leaf first, and its unencrypted key, both PEM";
-    match error.whose {
-        Whose::Certificate => {
-            certificate.refused(&format!("{}: ", file(certificate)), &error.what, help);
-        }
-        Whose::Key => key.refused(&format!("{}: ", file(key)), &error.what, help),
-        Whose::Both | Whose::Ca | Whose::Name => {
-            let about = format!("{} and {}: ", file(certificate), file(key));
-            both.refused(&about, &error.what, help);
-        }
-    }
 }

@@ -80,7 +80,7 @@ fn path_match(conditions: &Object<'_>) -> Option<PathMatch> {
 }
 
 /// A regular expression that must match the whole of a text.
-fn whole(node: &Node<'_>) -> Option<Regex> {
+pub(super) fn whole(node: &Node<'_>) -> Option<Regex> {
     let text = node.filled()?;
     // Alone first: it must be right by itself, not only inside the group around it.
     match Regex::new(text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z"))) {

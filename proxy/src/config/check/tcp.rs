@@ -1,23 +1,24 @@
 //! `listeners[].tcp`: connections that are not HTTP.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Names;
 use super::chain::Chains;
+use crate::config::TcpForward;
 use crate::config::yaml::Object;
-use crate::config::{DownstreamTls, TcpForward};
 
 /// How long nothing may move where the file does not say, as in Envoy.
 pub(super) const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Keys of a listener that speak of requests.
-const OF_HTTP: [(&str, &str); 5] = [
+const OF_HTTP: [(&str, &str); 7] = [
     ("routes", "keep one of the two"),
     ("filters", "write them as `filters` of `tcp`"),
     ("max_header_bytes", "remove it"),
     ("server_header", "remove it"),
     ("access_log_filters", "remove it"),
+    ("forward_client_cert", "remove it"),
+    ("client_cert_details", "remove it"),
 ];
 
 /// What a listener does with its connections; `None` where it serves HTTP, or has a mistake.
@@ -45,14 +46,4 @@ pub(super) fn read(
     let node = tcp.get("cluster")?;
     let cluster = clusters.find(node.filled()?, &node)?;
     Some(TcpForward { cluster, filters })
-}
-
-/// A client of another protocol is not told that HTTP is spoken here.
-pub(super) fn without_alpn(tls: DownstreamTls) -> DownstreamTls {
-    let mut server = Arc::unwrap_or_clone(tls.server.clone());
-    server.alpn_protocols.clear();
-    DownstreamTls {
-        server: Arc::new(server),
-        ..tls
-    }
 }

@@ -40,6 +40,7 @@ impl Folder {
         folder.put("server.key", key.as_bytes());
         folder.put("ca.pem", other.as_bytes());
         folder.put("other.key", other_key.as_bytes());
+        folder.put("crl.pem", revocations().as_bytes());
         folder.put("ed25519.pem", PUBLIC_KEY.as_bytes());
         folder.put("a.cwasm", b"native code");
         folder.put("a.cwasm.sig", &[7; 64]);
@@ -70,6 +71,23 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A list that revokes nothing.
+fn revocations() -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2024, 1, 1),
+        next_update: rcgen::date_time_ymd(2044, 1, 1),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let issuer = rcgen::Issuer::new(params, key);
+    list.signed_by(&issuer).expect("a list").pem().expect("PEM")
 }
 
 /// A resolver that asks nobody.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DAY, HOUR, MILLI, duration, field};
+use super::{CLUSTER_TLS, DAY, HOUR, MILLI, duration, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
 
@@ -67,26 +67,6 @@ pub static ENDPOINT: Table = Table {
             Kind::Integer { min: 1, max: 1_000 },
             Default("1"),
             "Its share, relative to the others'.",
-        ),
-    ],
-};
-
-/// `clusters[].tls`.
-pub static CLUSTER_TLS: Table = Table {
-    name: "clusters[].tls",
-    doc: "How an upstream is verified.",
-    fields: &[
-        field(
-            "server_name",
-            Kind::Text("host name or address"),
-            Required,
-            "The name its certificate must carry, also sent as SNI.",
-        ),
-        field(
-            "ca",
-            Kind::Text("file name"),
-            Means("the system's roots"),
-            "The certificates it is verified against, PEM.",
         ),
     ],
 };

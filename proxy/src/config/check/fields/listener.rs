@@ -1,6 +1,6 @@
 //! The keys of listeners and of what a chain entry may say.
 
-use super::{ANY_KIND, CHAIN_KIND, DAY, HOUR, MILLI, ROUTE, duration, field};
+use super::{ANY_KIND, CHAIN_KIND, DAY, HOUR, LISTENER_TLS, MILLI, ROUTE, duration, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
 
@@ -28,6 +28,24 @@ pub static LISTENER: Table = Table {
             "TLS for its connections, with HTTP/2 and HTTP/1.1 by ALPN.",
         ),
         field(
+            "forward_client_cert",
+            Kind::Choice(&[
+                "sanitize",
+                "forward_only",
+                "append_forward",
+                "sanitize_set",
+                "always_forward_only",
+            ]),
+            Default("sanitize"),
+            "The `x-forwarded-client-cert` of requests: taken away; passed on as it came, if the client has shown a certificate; likewise, with what is known of this client added; replaced by that; or passed on whoever sent it, which only a listener that nobody else can reach should do. What is known is `By` (the URIs of our own certificate), `Hash`, and `client_cert_details`, in Envoy's form.",
+        ),
+        field(
+            "client_cert_details",
+            Kind::Other("list of `subject`, `cert`, `chain`, `dns`, `uri`", &[]),
+            Means("the hash alone"),
+            "What `x-forwarded-client-cert` says of a client beside the hash of its certificate.",
+        ),
+        field(
             "filters",
             CHAIN_KIND,
             Means("no filters"),
@@ -43,7 +61,7 @@ pub static LISTENER: Table = Table {
             "tcp",
             Kind::Table(&LISTENER_TCP),
             Means("there are `routes`"),
-            "What is done with connections that are not HTTP: their bytes go to a cluster and back, through filters that look at them. Beside it stand `name`, `address`, `tls` (without ALPN), `idle_timeout` and `header_timeout` only.",
+            "What is done with connections that are not HTTP: their bytes go to a cluster and back, through filters that look at them. Beside it stand `name`, `address`, `tls` (without ALPN, unless it is written), `idle_timeout` and `header_timeout` only.",
         ),
         field(
             "max_header_bytes",
@@ -77,26 +95,6 @@ pub static LISTENER: Table = Table {
             Kind::Choice(&["overwrite", "if_absent", "pass"]),
             Default("overwrite"),
             "The `server` response header: always ours, ours where the upstream sent none, or never touched.",
-        ),
-    ],
-};
-
-/// `listeners[].tls`.
-pub static LISTENER_TLS: Table = Table {
-    name: "listeners[].tls",
-    doc: "What a listener shows its clients.",
-    fields: &[
-        field(
-            "certificate",
-            Kind::Text("file name"),
-            Required,
-            "The certificate chain, PEM, leaf first.",
-        ),
-        field(
-            "key",
-            Kind::Text("file name"),
-            Required,
-            "The private key of the leaf, PEM.",
         ),
     ],
 };

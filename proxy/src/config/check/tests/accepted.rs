@@ -16,6 +16,8 @@ use crate::config::{
     Action, Address, HostMatch, Isolation, OnFailure, PathMatch, Protocol, ServerHeader, TierUp,
     ValueMatch, reference,
 };
+use crate::tls::forwarded::Mode;
+use crate::tls::{MinVersion, Resumption, Speaks};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,9 +65,12 @@ fn a_listener_may_forward_what_is_not_http() {
     assert!(listener.routes.is_empty());
     assert_eq!(listener.idle_timeout, 3_600 * SECOND);
     let tls = listener.tls.as_ref().expect("TLS");
-    assert!(tls.server.alpn_protocols.is_empty());
+    assert!(tls.now().config.alpn_protocols.is_empty());
     let upstream = config.clusters[1].tls.as_ref().expect("TLS");
-    assert!(upstream.raw.alpn_protocols.is_empty() && !upstream.client.alpn_protocols.is_empty());
+    let offered = |speaks| upstream.tls.now(speaks).0.alpn_protocols.clone();
+    assert!(offered(Speaks::Raw).is_empty());
+    assert_eq!(offered(Speaks::Http), [b"http/1.1"]);
+    assert_eq!(offered(Speaks::Http2), [b"h2"]);
     let shorter = "listeners: [{ name: l, address: '127.0.0.1:80', tcp: { cluster: c }, idle_timeout: 5s }]\n\
          clusters: [{ name: c, endpoints: [] }]\n";
     assert_eq!(accept(shorter).listeners[0].idle_timeout, 5 * SECOND);
@@ -161,6 +166,7 @@ fn calls_of_filters_have_the_documented_defaults_and_settings() {
     assert_eq!((callouts.body, callouts.message), (1 << 20, 4 << 20));
     let callouts = accept(FULL).callouts;
     let client = callouts.tls.as_ref().expect("authorities");
+    let (client, _) = client.now(Speaks::Http);
     assert_eq!(client.alpn_protocols, [&b"h2"[..], b"http/1.1"]);
     assert_eq!(callouts.connect_timeout, 2 * SECOND);
     assert_eq!(callouts.idle_timeout, 9 * SECOND);
@@ -202,7 +208,21 @@ fn listeners_mean_what_they_say() {
     let folder = Folder::new();
     let config = folder.check(FULL).expect("accepted");
     let web = &config.listeners[0];
-    assert!(web.tls.is_some());
+    let tls = web.tls.as_ref().expect("TLS");
+    let settings = tls.settings();
+    assert_eq!(settings.pairs.len(), 2);
+    let names = settings.pairs[1].names.as_ref().expect("written");
+    assert_eq!(names[..], ["backend.internal", "*.test"]);
+    let verify = settings.verify.as_ref().expect("asked for");
+    assert!(!verify.required && verify.crl.is_some());
+    assert_eq!(verify.allowed.0.len(), 5);
+    assert_eq!(settings.min_version, MinVersion::Tls13);
+    assert_eq!(settings.alpn, [b"http/1.1"]);
+    assert_eq!(settings.resumption, Resumption::Store);
+    assert!(settings.refuse_unknown);
+    assert_eq!(web.forward_client_cert, Mode::AppendForward);
+    let details = web.client_cert_details;
+    assert!(details.subject && details.uri && !details.cert && !details.chain && !details.dns);
     assert_eq!(web.max_header_bytes, 32 << 10);
     assert_eq!(web.idle_timeout, 120 * SECOND);
     assert_eq!(web.server_header, ServerHeader::IfAbsent);
@@ -346,7 +366,7 @@ fn filters_mean_what_they_say() {
     assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
-    assert_eq!(add.position, "test.yaml:57:5");
+    assert_eq!(add.position, "test.yaml:75:5");
     assert_eq!(
         plugin("audit").configuration,
         r#"[1,2.5,-3,null,{"b":"x","a":true}]"#
@@ -375,7 +395,12 @@ fn clusters_mean_what_they_say() {
     ];
     assert_eq!(endpoints, expected);
     assert_eq!(cluster.protocol, Protocol::Http2);
-    assert!(cluster.tls.is_some());
+    let tls = cluster.tls.as_ref().expect("TLS");
+    let settings = tls.tls.settings();
+    assert_eq!(settings.alpn, [b"h2"]);
+    assert_eq!(settings.min_version, MinVersion::Tls13);
+    assert!(settings.pair.is_some() && !settings.resumption);
+    assert_eq!(settings.allowed.0.len(), 2);
     assert_eq!(cluster.connect_timeout, Duration::from_millis(250));
     // Checks by path speak HTTP/1.1, so they stand where that is spoken.
     let check = config.clusters[1].health_check.as_ref().expect("asked for");

@@ -1,0 +1,93 @@
+//! What a handshake settled.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SupportedCipherSuite};
+
+use super::{H2, Serving};
+
+/// What a handshake settled, in the words of the proxy-wasm properties.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// `connection.tls_version`: `TLSv1.2` or `TLSv1.3`.
+    pub version: Option<&'static str>,
+    /// The cipher suite, as OpenSSL spells it.
+    pub cipher: Option<&'static str>,
+    /// Whether it goes on with what an earlier connection had agreed on.
+    pub resumed: bool,
+    /// `connection.requested_server_name`: what the client asked for, if anything.
+    pub server_name: Option<String>,
+    /// Whether the peers agreed on HTTP/2.
+    pub http2: bool,
+    /// The certificate we have shown, in DER.
+    pub own_certificate: Option<Arc<[u8]>>,
+    /// The certificate the peer has shown, in DER.
+    pub peer_certificate: Option<Box<[u8]>>,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// What the handshake with a client settled, of which `serving` was in charge.
+    #[must_use]
+    pub fn of_server(connection: &rustls::ServerConnection, serving: &Serving) -> Self {
+        let name = connection.server_name();
+        Self {
+            version: connection.protocol_version().and_then(version_text),
+            cipher: connection.negotiated_cipher_suite().and_then(cipher_text),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: name.map(str::to_owned),
+            http2: connection.alpn_protocol() == Some(H2),
+            own_certificate: serving.shown(name),
+            peer_certificate: first(connection.peer_certificates()),
+        }
+    }
+
+    /// What the handshake with an upstream settled, to which we would have shown `own`; its
+    /// name is known to the cluster.
+    #[must_use]
+    pub fn of_client(connection: &rustls::ClientConnection, own: Option<Arc<[u8]>>) -> Self {
+        Self {
+            version: connection.protocol_version().and_then(version_text),
+            cipher: connection.negotiated_cipher_suite().and_then(cipher_text),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            server_name: None,
+            http2: connection.alpn_protocol() == Some(H2),
+            own_certificate: own,
+            peer_certificate: first(connection.peer_certificates()),
+        }
+    }
+}
+
+fn first(chain: Option<&[CertificateDer<'_>]>) -> Option<Box<[u8]>> {
+    Some(chain?.first()?.as_ref().into())
+}
+
+/// The version as Envoy writes it.
+#[must_use]
+pub fn version_text(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        _ => None,
+    }
+}
+
+/// A cipher suite as OpenSSL, and so Envoy and nginx, write it.
+fn cipher_text(suite: SupportedCipherSuite) -> Option<&'static str> {
+    Some(match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            "ECDHE-ECDSA-CHACHA20-POLY1305"
+        }
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
+}
