@@ -3,7 +3,7 @@
 use chrono::format::{Item, StrftimeItems};
 use http::HeaderName;
 
-use super::plain::{Operator, PLAIN};
+use super::plain::{Field, Operator, PLAIN, Side};
 
 /// One piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,12 @@ pub(super) enum Part {
     Plain(Operator),
     /// When the request began, as a format of strftime has it, in UTC.
     Start(Vec<Item<'static>>),
+    /// When the peer's certificate begins or ceases to be good, in the same way.
+    Validity {
+        side: Side,
+        field: Field,
+        items: Vec<Item<'static>>,
+    },
     /// A parameter of the query as it was sent, cut to a number of bytes.
     Parameter { name: String, max: Option<usize> },
     /// The first of these that is there, cut to a number of bytes.
@@ -82,7 +88,8 @@ fn literal(parts: &mut Vec<Part>, text: &str) {
 
 /// Where the operator ends: formats of times have percent signs of their own.
 fn end_of(body: &str) -> Option<usize> {
-    if body.starts_with("START_TIME(") {
+    let name = body.split_once('(').map_or("", |(name, _)| name);
+    if name == "START_TIME" || name.ends_with("_CERT_V_START") || name.ends_with("_CERT_V_END") {
         return Some(body.find(")%")? + 1);
     }
     body.find('%')
@@ -94,8 +101,18 @@ fn parse_operator(text: &str) -> Result<Part, String> {
     if let Some(&(_, from)) = WITH_FIELD.iter().find(|(known, _)| *known == name) {
         return parse_field(text, from, rest);
     }
-    if let ("START_TIME", Some(format)) = (name, rest.strip_prefix('(')) {
-        return parse_time(text, format.strip_suffix(')').unwrap_or(format));
+    if let Some(format) = rest.strip_prefix('(') {
+        let items = || parse_time(text, format.strip_suffix(')').unwrap_or(format));
+        if name == "START_TIME" {
+            return items().map(Part::Start);
+        }
+        let row = PLAIN.iter().find(|row| row.name == name);
+        if let Some(Operator::Certificate(side, _, field @ (Field::From | Field::Until))) =
+            row.map(|row| row.operator)
+        {
+            let items = items()?;
+            return Ok(Part::Validity { side, field, items });
+        }
     }
     match (name, in_braces(rest)) {
         ("QUERY_PARAM", Some((name, length))) => {
@@ -137,13 +154,10 @@ fn in_braces(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('(')?.split_once(')')
 }
 
-fn parse_time(text: &str, format: &str) -> Result<Part, String> {
-    match StrftimeItems::new(format).parse_to_owned() {
-        Ok(items) => Ok(Part::Start(items)),
-        Err(_) => Err(format!(
-            "`{format}` in `%{text}%` is no format of strftime; correct it, or leave it out"
-        )),
-    }
+fn parse_time(text: &str, format: &str) -> Result<Vec<Item<'static>>, String> {
+    StrftimeItems::new(format).parse_to_owned().map_err(|_| {
+        format!("`{format}` in `%{text}%` is no format of strftime; correct it, or leave it out")
+    })
 }
 
 /// What the environment says must not tear a line apart either.

@@ -20,13 +20,16 @@ pub(super) enum Operator {
     HostName,
     Protocol,
     RequestId,
-    RequestedServerName,
     ResponseCode,
     ResponseCodeDetails,
     ResponseFlags,
     ResponseFlagsLong,
     RouteName,
+    ServerName(Side),
     StartTime,
+    TlsCipher(Side),
+    TlsGroup(Side),
+    TlsSessionId,
     TlsVersion(Side),
     TransportFailure,
     UpstreamCluster,
@@ -67,10 +70,17 @@ pub(super) enum Holder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Subject,
+    Issuer,
+    Serial,
     Dns,
     Uri,
+    Ip,
+    Email,
     Digest,
+    Sha1,
     Pem,
+    From,
+    Until,
 }
 
 /// An operator and its name.
@@ -132,7 +142,17 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "DOWNSTREAM_LOCAL_DNS_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Dns),
-        "The first DNS name of the certificate that the client was shown.",
+        "The DNS names of the certificate that the client was shown.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_EMAIL_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Own, Field::Email),
+        "Its mail addresses.",
+    ),
+    row(
+        "DOWNSTREAM_LOCAL_IP_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Own, Field::Ip),
+        "Its IP addresses.",
     ),
     row(
         "DOWNSTREAM_LOCAL_PORT",
@@ -147,7 +167,7 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "DOWNSTREAM_LOCAL_URI_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Uri),
-        "Its first URI.",
+        "Its URIs.",
     ),
     row(
         "DOWNSTREAM_PEER_CERT",
@@ -155,14 +175,49 @@ pub(super) const PLAIN: &[Row] = &[
         "The client's certificate, PEM escaped as for a URL.",
     ),
     row(
+        "DOWNSTREAM_PEER_CERT_V_END",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Until),
+        "Until when it is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_CERT_V_START",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::From),
+        "From when on, likewise.",
+    ),
+    row(
         "DOWNSTREAM_PEER_DNS_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Dns),
-        "Its first DNS name.",
+        "Its DNS names.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_EMAIL_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Email),
+        "Its mail addresses.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_FINGERPRINT_1",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Sha1),
+        "Its SHA-1.",
     ),
     row(
         "DOWNSTREAM_PEER_FINGERPRINT_256",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Digest),
         "Its SHA-256.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_IP_SAN",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Ip),
+        "Its IP addresses.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_ISSUER",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Issuer),
+        "Its issuer.",
+    ),
+    row(
+        "DOWNSTREAM_PEER_SERIAL",
+        Operator::Certificate(Side::Downstream, Holder::Peer, Field::Serial),
+        "Its serial number, in hexadecimal.",
     ),
     row(
         "DOWNSTREAM_PEER_SUBJECT",
@@ -172,7 +227,7 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "DOWNSTREAM_PEER_URI_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Uri),
-        "Its first URI.",
+        "Its URIs.",
     ),
     row(
         "DOWNSTREAM_REMOTE_ADDRESS",
@@ -188,6 +243,21 @@ pub(super) const PLAIN: &[Row] = &[
         "DOWNSTREAM_REMOTE_PORT",
         Operator::Address(Whose::Downstream, Form::Port),
         "Its port.",
+    ),
+    row(
+        "DOWNSTREAM_TLS_CIPHER",
+        Operator::TlsCipher(Side::Downstream),
+        "The cipher suite, as OpenSSL names it.",
+    ),
+    row(
+        "DOWNSTREAM_TLS_GROUP",
+        Operator::TlsGroup(Side::Downstream),
+        "The group of the key exchange: `X25519`.",
+    ),
+    row(
+        "DOWNSTREAM_TLS_SESSION_ID",
+        Operator::TlsSessionId,
+        "Always `-`: sessions of TLS 1.3 have none, and those of 1.2 are not told.",
     ),
     row(
         "DOWNSTREAM_TLS_VERSION",
@@ -222,7 +292,7 @@ pub(super) const PLAIN: &[Row] = &[
     ),
     row(
         "REQUESTED_SERVER_NAME",
-        Operator::RequestedServerName,
+        Operator::ServerName(Side::Downstream),
         "What the client asked for in its TLS handshake.",
     ),
     row(
@@ -286,9 +356,24 @@ pub(super) const PLAIN: &[Row] = &[
         "Likewise, without its port.",
     ),
     row(
+        "UPSTREAM_LOCAL_DNS_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Own, Field::Dns),
+        "The DNS names of the certificate that the upstream is shown if it asks.",
+    ),
+    row(
+        "UPSTREAM_LOCAL_IP_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Own, Field::Ip),
+        "Its IP addresses.",
+    ),
+    row(
         "UPSTREAM_LOCAL_PORT",
         Operator::Address(Whose::UpstreamLocal, Form::Port),
         "Its port.",
+    ),
+    row(
+        "UPSTREAM_LOCAL_URI_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Own, Field::Uri),
+        "Its URIs.",
     ),
     row(
         "UPSTREAM_PEER_CERT",
@@ -296,9 +381,29 @@ pub(super) const PLAIN: &[Row] = &[
         "The upstream's certificate, PEM escaped as for a URL.",
     ),
     row(
+        "UPSTREAM_PEER_CERT_V_END",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Until),
+        "Until when it is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
+    ),
+    row(
+        "UPSTREAM_PEER_CERT_V_START",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::From),
+        "From when on, likewise.",
+    ),
+    row(
         "UPSTREAM_PEER_DNS_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Dns),
-        "Its first DNS name.",
+        "Its DNS names.",
+    ),
+    row(
+        "UPSTREAM_PEER_IP_SAN",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Ip),
+        "Its IP addresses.",
+    ),
+    row(
+        "UPSTREAM_PEER_ISSUER",
+        Operator::Certificate(Side::Upstream, Holder::Peer, Field::Issuer),
+        "Its issuer.",
     ),
     row(
         "UPSTREAM_PEER_SUBJECT",
@@ -308,7 +413,7 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "UPSTREAM_PEER_URI_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Uri),
-        "Its first URI.",
+        "Its URIs.",
     ),
     row(
         "UPSTREAM_REMOTE_ADDRESS",
@@ -329,6 +434,26 @@ pub(super) const PLAIN: &[Row] = &[
         "UPSTREAM_REQUEST_ATTEMPT_COUNT",
         Operator::Attempts,
         "How often the request was sent to an upstream.",
+    ),
+    row(
+        "UPSTREAM_SERVER_NAME",
+        Operator::ServerName(Side::Upstream),
+        "The name that the upstream was asked for in the TLS handshake.",
+    ),
+    row(
+        "UPSTREAM_TLS_CIPHER",
+        Operator::TlsCipher(Side::Upstream),
+        "The cipher suite, as OpenSSL names it.",
+    ),
+    row(
+        "UPSTREAM_TLS_GROUP",
+        Operator::TlsGroup(Side::Upstream),
+        "The group of the key exchange: `X25519`.",
+    ),
+    row(
+        "UPSTREAM_TLS_SESSION_ID",
+        Operator::TlsSessionId,
+        "Always `-`, as of the client.",
     ),
     row(
         "UPSTREAM_TLS_VERSION",

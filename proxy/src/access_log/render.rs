@@ -87,6 +87,13 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
             let start: DateTime<Utc> = record.start.into();
             Value::Text(start.format_with_items(items.iter()).to_string())
         }
+        Part::Validity { side, field, items } => {
+            let der = session(*side, record).and_then(|tls| shown(tls, Holder::Peer));
+            match der.and_then(|der| edge(der, *field)) {
+                Some(time) => Value::Text(time.format_with_items(items.iter()).to_string()),
+                None => Value::Absent,
+            }
+        }
         Part::Parameter { name, max } => match parameter(name, record.path) {
             Some(value) if !value.is_empty() => {
                 Value::Bytes(&value[..max.unwrap_or(usize::MAX).min(value.len())])
@@ -123,9 +130,16 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         Operator::BytesReceived => Value::Number(record.bytes_received),
         Operator::BytesSent => Value::Number(record.bytes_sent),
         Operator::Certificate(side, holder, field) => {
-            match session(side, record).and_then(|tls| certificate(tls, holder, field)) {
-                Some(text) if !text.is_empty() => Value::Text(text),
-                _ => Value::Absent,
+            let der = session(side, record).and_then(|tls| shown(tls, holder));
+            match (der, field) {
+                (None, _) => Value::Absent,
+                (Some(der), Field::From | Field::Until) => {
+                    edge(der, field).map_or(Value::Absent, |time| Value::Time(time.into()))
+                }
+                (Some(der), _) => match certificate(der, field) {
+                    Some(text) if !text.is_empty() => Value::Text(text),
+                    _ => Value::Absent,
+                },
             }
         }
         Operator::ConnectionId => Value::Number(record.connection),
@@ -151,8 +165,8 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             Some(id) => Value::Bytes(id.as_bytes()),
             None => Value::Absent,
         },
-        Operator::RequestedServerName => {
-            text(record.tls.and_then(|tls| tls.server_name.as_deref()))
+        Operator::ServerName(side) => {
+            text(session(side, record).and_then(|tls| tls.server_name.as_deref()))
         }
         Operator::ResponseCode => Value::Number(record.status.unwrap_or(0).into()),
         Operator::ResponseCodeDetails => text(record.details),
@@ -163,6 +177,9 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         Operator::ResponseFlagsLong => Value::LongFlags(record.flags),
         Operator::RouteName => text(record.route),
         Operator::StartTime => Value::Time(record.start),
+        Operator::TlsCipher(side) => text(session(side, record).and_then(|tls| tls.cipher)),
+        Operator::TlsGroup(side) => text(session(side, record).and_then(|tls| tls.group)),
+        Operator::TlsSessionId => Value::Absent,
         Operator::TlsVersion(side) => text(session(side, record).and_then(|tls| tls.version)),
         Operator::TransportFailure => text(record.transport_failure),
         Operator::UpstreamCluster => text(record.upstream_cluster),
@@ -191,18 +208,33 @@ fn session<'a>(side: Side, record: &Record<'a>) -> Option<&'a Session> {
     }
 }
 
-fn certificate(tls: &Session, holder: Holder, field: Field) -> Option<String> {
-    let der = match holder {
-        Holder::Own => tls.own_certificate.as_deref()?,
-        Holder::Peer => tls.peer_certificate.as_deref()?,
-    };
-    match field {
-        Field::Subject => certificate::subject(der),
-        Field::Dns => certificate::dns_name(der),
-        Field::Uri => certificate::uri_name(der),
-        Field::Digest => Some(certificate::digest(der)),
-        Field::Pem => Some(certificate::pem_for_url(der)),
+fn shown(tls: &Session, holder: Holder) -> Option<&[u8]> {
+    match holder {
+        Holder::Own => tls.own_certificate.as_deref(),
+        Holder::Peer => tls.peer_certificate.as_deref(),
     }
+}
+
+fn certificate(der: &[u8], field: Field) -> Option<String> {
+    Some(match field {
+        Field::Subject => return certificate::subject(der),
+        Field::Issuer => return certificate::issuer(der),
+        Field::Serial => return certificate::serial(der),
+        Field::Dns => certificate::dns_names(der).join(","),
+        Field::Uri => certificate::uri_names(der).join(","),
+        Field::Ip => certificate::ip_names(der).join(","),
+        Field::Email => certificate::email_names(der).join(","),
+        Field::Digest => certificate::digest(der),
+        Field::Sha1 => certificate::digest_sha1(der),
+        Field::Pem => certificate::pem_for_url(der),
+        Field::From | Field::Until => return None,
+    })
+}
+
+/// From when, or until when, a certificate is good.
+fn edge(der: &[u8], field: Field) -> Option<DateTime<Utc>> {
+    let (from, until) = certificate::validity(der)?;
+    DateTime::from_timestamp(if field == Field::Until { until } else { from }, 0)
 }
 
 /// Of the trailers, or of a response that is over with its headers.

@@ -27,12 +27,26 @@ fn session() -> Session {
             let subject = &mut params.distinguished_name;
             *subject = rcgen::DistinguishedName::new();
             subject.push(rcgen::DnType::CommonName, name);
+            let (ip, mail) = ("10.0.0.1".parse().unwrap(), format!("{name}@test"));
+            params.subject_alt_names.push(rcgen::SanType::IpAddress(ip));
+            let mail = mail.try_into().unwrap();
+            params
+                .subject_alt_names
+                .push(rcgen::SanType::Rfc822Name(mail));
+            let second = format!("second.{name}.test").try_into().unwrap();
+            params
+                .subject_alt_names
+                .push(rcgen::SanType::DnsName(second));
+            params.serial_number = Some(rcgen::SerialNumber::from(0xbeef));
+            params.not_before = rcgen::date_time_ymd(2024, 2, 29);
+            params.not_after = rcgen::date_time_ymd(2100, 1, 1);
             let key = rcgen::KeyPair::generate().unwrap();
             params.self_signed(&key).unwrap().der().to_vec()
         };
         Session {
             version: Some("TLSv1.3"),
             cipher: Some("TLS_AES_128_GCM_SHA256"),
+            group: Some("X25519"),
             resumed: false,
             server_name: Some("a.example".to_owned()),
             http2: false,
@@ -178,6 +192,18 @@ fn every_operator_writes_its_value() {
             "-",
         ),
         ("%DOWNSTREAM_TLS_VERSION%", "TLSv1.3", "-"),
+        ("%DOWNSTREAM_TLS_CIPHER%", "TLS_AES_128_GCM_SHA256", "-"),
+        ("%DOWNSTREAM_TLS_GROUP%", "X25519", "-"),
+        ("%DOWNSTREAM_TLS_SESSION_ID%", "-", "-"),
+        ("%UPSTREAM_SERVER_NAME%", "a.example", "-"),
+        ("%UPSTREAM_TLS_CIPHER%", "TLS_AES_128_GCM_SHA256", "-"),
+        ("%UPSTREAM_TLS_GROUP%", "X25519", "-"),
+        ("%UPSTREAM_TLS_SESSION_ID%", "-", "-"),
+        (
+            "%DOWNSTREAM_PEER_CERT_V_START(%Y-%m-%d)% %UPSTREAM_PEER_CERT_V_END(%s)%",
+            "2024-02-29 4102444800",
+            "- -",
+        ),
         ("%DURATION%", "12", "12"),
         ("%FILTER%", "greet/on_request_headers", "-"),
         ("%PROTOCOL%", "HTTP/1.1", "HTTP/1.1"),
@@ -231,20 +257,42 @@ fn every_operator_writes_its_value() {
     }
 }
 
-const OF_CERTIFICATES: [&str; 12] = [
+const OF_CERTIFICATES: [&str; 28] = [
     "DOWNSTREAM_LOCAL_DNS_SAN",
+    "DOWNSTREAM_LOCAL_EMAIL_SAN",
+    "DOWNSTREAM_LOCAL_IP_SAN",
     "DOWNSTREAM_LOCAL_SUBJECT",
     "DOWNSTREAM_LOCAL_URI_SAN",
     "DOWNSTREAM_PEER_CERT",
+    "DOWNSTREAM_PEER_CERT_V_END",
+    "DOWNSTREAM_PEER_CERT_V_START",
     "DOWNSTREAM_PEER_DNS_SAN",
+    "DOWNSTREAM_PEER_EMAIL_SAN",
+    "DOWNSTREAM_PEER_FINGERPRINT_1",
     "DOWNSTREAM_PEER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_IP_SAN",
+    "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_SERIAL",
     "DOWNSTREAM_PEER_SUBJECT",
     "DOWNSTREAM_PEER_URI_SAN",
+    "UPSTREAM_LOCAL_DNS_SAN",
+    "UPSTREAM_LOCAL_IP_SAN",
+    "UPSTREAM_LOCAL_URI_SAN",
     "UPSTREAM_PEER_CERT",
+    "UPSTREAM_PEER_CERT_V_END",
+    "UPSTREAM_PEER_CERT_V_START",
     "UPSTREAM_PEER_DNS_SAN",
+    "UPSTREAM_PEER_IP_SAN",
+    "UPSTREAM_PEER_ISSUER",
     "UPSTREAM_PEER_SUBJECT",
     "UPSTREAM_PEER_URI_SAN",
 ];
+
+fn sha1(der: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, der);
+    let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    hex.collect()
+}
 
 #[test]
 fn certificates_are_told_as_filters_are_told_them() {
@@ -260,9 +308,15 @@ fn certificates_are_told_as_filters_are_told_them() {
             (&*peer, "peer")
         };
         let wanted = match name.rsplit('_').next().unwrap() {
-            "SAN" if name.contains("DNS") => format!("{holder}.test"),
+            "SAN" if name.contains("DNS") => format!("{holder}.test,second.{holder}.test"),
+            "SAN" if name.contains("IP") => "10.0.0.1".to_owned(),
+            "SAN" if name.contains("EMAIL") => format!("{holder}@test"),
             "SAN" => format!("spiffe://test/{holder}"),
-            "SUBJECT" => format!("CN={holder}"),
+            "SUBJECT" | "ISSUER" => format!("CN={holder}"),
+            "SERIAL" => "beef".to_owned(),
+            "START" => "2024-02-29T00:00:00.000Z".to_owned(),
+            "END" => "2100-01-01T00:00:00.000Z".to_owned(),
+            "1" => sha1(der),
             "CERT" => certificate::pem_for_url(der),
             _ => certificate::digest(der),
         };
@@ -354,6 +408,8 @@ fn mistakes_say_what_to_do() {
         ("%upstream_host%", "did you mean `UPSTREAM_HOST`?"),
         ("%START_TIME(%Q)%", "is no format of strftime"),
         ("%START_TIME(%Y%", "has no closing `%`"),
+        ("%UPSTREAM_PEER_CERT_V_END(%Q)%", "is no format of strftime"),
+        ("%UPSTREAM_PEER_ISSUER(%Y)%", "takes no arguments"),
         ("%RESPONSE_CODE(s)%", "takes no arguments"),
         ("%QUERY_PARAM%", "`%QUERY_PARAM(NAME)%`"),
         ("%QUERY_PARAM(a):b%", "is not a length"),

@@ -101,6 +101,13 @@ pub fn digest(der: &[u8]) -> String {
     hex(&Sha256::digest(der))
 }
 
+/// Its SHA-1, likewise: for those who have always compared that.
+#[must_use]
+pub fn digest_sha1(der: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, der);
+    hex(digest.as_ref())
+}
+
 /// Itself as PEM, with what is not safe in a header or URL escaped as Envoy does it.
 #[must_use]
 pub fn pem_for_url(der: &[u8]) -> String {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, SupportedCipherSuite};
+use rustls::crypto::SupportedKxGroup;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion, SupportedCipherSuite};
 
 use super::{H2, Serving};
 
@@ -14,9 +15,12 @@ pub struct Session {
     pub version: Option<&'static str>,
     /// The cipher suite, as OpenSSL spells it.
     pub cipher: Option<&'static str>,
+    /// The group of the key exchange, likewise; none where there was none.
+    pub group: Option<&'static str>,
     /// Whether it goes on with what an earlier connection had agreed on.
     pub resumed: bool,
-    /// `connection.requested_server_name`: what the client asked for, if anything.
+    /// What was asked for, if anything: by the client `connection.requested_server_name`, or by
+    /// us of an upstream.
     pub server_name: Option<String>,
     /// Whether the peers agreed on HTTP/2.
     pub http2: bool,
@@ -36,6 +40,7 @@ impl Session {
         Self {
             version: connection.protocol_version().and_then(version_text),
             cipher: connection.negotiated_cipher_suite().and_then(cipher_text),
+            group: group_text(connection.negotiated_key_exchange_group()),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             server_name: name.map(str::to_owned),
             http2: connection.alpn_protocol() == Some(H2),
@@ -44,15 +49,23 @@ impl Session {
         }
     }
 
-    /// What the handshake with an upstream settled, to which we would have shown `own`; its
-    /// name is known to the cluster.
+    /// What the handshake with an upstream settled that is called `name`, and to which we would
+    /// have shown `own`.
     #[must_use]
-    pub fn of_client(connection: &rustls::ClientConnection, own: Option<Arc<[u8]>>) -> Self {
+    pub fn of_client(
+        connection: &rustls::ClientConnection,
+        name: &ServerName<'_>,
+        own: Option<Arc<[u8]>>,
+    ) -> Self {
         Self {
             version: connection.protocol_version().and_then(version_text),
             cipher: connection.negotiated_cipher_suite().and_then(cipher_text),
+            group: group_text(connection.negotiated_key_exchange_group()),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            server_name: None,
+            server_name: match name {
+                ServerName::DnsName(name) => Some(name.as_ref().to_owned()),
+                _ => None,
+            },
             http2: connection.alpn_protocol() == Some(H2),
             own_certificate: own,
             peer_certificate: first(connection.peer_certificates()),
@@ -90,4 +103,13 @@ fn cipher_text(suite: SupportedCipherSuite) -> Option<&'static str> {
         CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
         _ => return None,
     })
+}
+
+fn group_text(group: Option<&dyn SupportedKxGroup>) -> Option<&'static str> {
+    match group?.name() {
+        NamedGroup::X25519 => Some("X25519"),
+        NamedGroup::secp256r1 => Some("P-256"),
+        NamedGroup::secp384r1 => Some("P-384"),
+        _ => None,
+    }
 }

@@ -95,7 +95,7 @@ async fn handshake(
     (
         client
             .as_ref()
-            .map(|stream| Session::of_client(stream.get_ref().1, None))
+            .map(|stream| Session::of_client(stream.get_ref().1, &server_name(name).unwrap(), None))
             .map_err(same),
         server
             .as_ref()
@@ -118,6 +118,14 @@ async fn the_right_authority_and_name_shake_hands() {
     assert!(server.http2);
     let client = client.unwrap();
     assert_eq!(client.version, Some("TLSv1.3"));
+    assert_eq!(client.server_name.as_deref(), Some("backend.internal"));
+    assert_eq!((client.cipher, client.group), (server.cipher, server.group));
+    assert!(
+        client
+            .cipher
+            .is_some_and(|cipher| cipher.starts_with("TLS_"))
+    );
+    assert_eq!((client.group, client.resumed), (Some("X25519"), false));
     assert!(client.http2);
 }
 

@@ -203,10 +203,10 @@ pub(super) async fn secure(
     // An address is not sent; whoever is behind it is then known by another name.
     let name = (tls.server_name.clone()).unwrap_or_else(|| address.ip().into());
     let stream = tokio_rustls::TlsConnector::from(client)
-        .connect(name, stream)
+        .connect(name.clone(), stream)
         .await
         .map_err(|error| ConnectError::Tls(address, error))?;
-    let session = Session::of_client(stream.get_ref().1, own);
+    let session = Session::of_client(stream.get_ref().1, &name, own);
     Ok((stream, session))
 }
 

@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, SanType};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::support::pki::Pki;
+use crate::support::pki::{Authority, Pki};
 use crate::support::{Client, Dir, Setup, h2, proxy};
 
 const PATHS: &[&str] = &[
@@ -37,11 +37,21 @@ fn asker(dir: &Dir) -> PathBuf {
             ));
         }
     }
+    // One byte that is no text.
+    source.push_str(
+        "(if (i32.eqz (!get_property {\"connection\\00mtls\"} @out))
+            (then (if (i32.load8_u (i32.load #16))
+                (then (drop (!add_header_map_value #2 {\"x-connection-mtls\"} {\"yes\"}))))))\n",
+    );
     let wat = cofferdam_abi::testing::guest::module(&source, Default::default());
     crate::support::guest::write(dir, "asker", &wat)
 }
 
 fn certificate(name: &str) -> Pki {
+    Pki::of(params(name))
+}
+
+fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     let subject = &mut params.distinguished_name;
     // What must be escaped: a comma, a leading and a trailing space, an umlaut.
@@ -54,7 +64,7 @@ fn certificate(name: &str) -> Pki {
         SanType::DnsName(ia5(name)),
         SanType::DnsName(ia5("second.test")),
     ];
-    Pki::of(params)
+    params
 }
 
 /// As `openssl x509 -subject -nameopt RFC2253` prints it.
@@ -185,4 +195,85 @@ fn filters_are_told_of_the_listeners_certificate() {
     ]);
     assert_eq!(told(headers(), "connection"), expected);
     assert_eq!(told(headers(), "upstream"), BTreeMap::new(), "plain");
+}
+
+/// What filters are told of `peer`.
+fn of_peer(peer: &Pki, name: &str) -> BTreeMap<String, String> {
+    let der = peer.der();
+    let digest = {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(&der);
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    expected(&[
+        ("subject_peer_certificate", subject(name)),
+        ("dns_san_peer_certificate", name.to_owned()),
+        ("uri_san_peer_certificate", format!("spiffe://test/{name}")),
+        ("sha256_peer_certificate_digest", digest),
+        ("tls_version", "TLSv1.3".to_owned()),
+    ])
+}
+
+fn of_own(name: &str) -> BTreeMap<String, String> {
+    expected(&[
+        ("subject_local_certificate", subject(name)),
+        ("dns_san_local_certificate", name.to_owned()),
+        ("uri_san_local_certificate", format!("spiffe://test/{name}")),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_are_told_of_both_certificates_on_both_sides() {
+    let (authority, setup) = (Authority::new(), Setup::new());
+    let issue = |name: &str| authority.issue(params(name));
+    let (front, client, own, back) = (
+        issue("proxy.test"),
+        issue("client.test"),
+        issue("caller.test"),
+        issue("backend.test"),
+    );
+    front.write(&setup.dir, "front");
+    own.write(&setup.dir, "own");
+    let asker = asker(&setup.dir);
+    let upstream = h2::Upstream::new(Some(back.server_for(&own)), h2::echo).await;
+    let endpoints = format!("endpoints: ['{}']", upstream.address);
+    let cluster = format!(
+        "{endpoints}, tls: {{ server_name: backend.test, ca: front-ca.pem, certificate: own.pem, key: own.key }}"
+    );
+    let address = "  address: 127.0.0.1:0\n";
+    let listener = format!(
+        "{address}  tls: {{ certificate: front.pem, key: front.key, client_ca: front-ca.pem }}\n"
+    );
+    let yaml = proxy::filtered(upstream.address, &asker.display().to_string());
+    let proxy = setup.start(
+        &yaml
+            .replace(address, &listener)
+            .replace(&endpoints, &cluster),
+    );
+    let web = proxy.web();
+    // The second time it resumes: the client shows nothing, and is known all the same.
+    let config = front.client_as(&client);
+    for _ in 0..2 {
+        let config = config.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            Client::connect_tls(web, config, "proxy.test").get("/")
+        });
+        let answer = asked.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut connection = told(answer.fields.iter().cloned(), "connection");
+        let pem = connection.remove("peer_certificate").unwrap();
+        assert!(pem.starts_with("-----BEGIN%20CERTIFICATE-----%0A"), "{pem}");
+        let mut wanted = of_peer(&client, "client.test");
+        wanted.extend(of_own("proxy.test"));
+        wanted.extend(expected(&[
+            ("requested_server_name", "proxy.test".to_owned()),
+            ("mtls", "yes".to_owned()),
+        ]));
+        assert_eq!(connection, wanted);
+        let mut upstream = told(answer.fields.iter().cloned(), "upstream");
+        upstream.remove("peer_certificate").unwrap();
+        let mut wanted = of_peer(&back, "backend.test");
+        wanted.extend(of_own("caller.test"));
+        assert_eq!(upstream, wanted);
+    }
 }

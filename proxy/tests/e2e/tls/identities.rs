@@ -201,3 +201,54 @@ fn mistakes_are_told_with_their_place_and_what_to_do() {
         assert!(found.contains(help), "{found} has no {help}");
     }
 }
+
+/// `examples/mtls.yaml` with real certificates.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_a_sidecar_knows_both_sides() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/mtls.yaml");
+    let example = std::fs::read_to_string(example).unwrap();
+    let (authority, setup) = (Authority::new(), Setup::new());
+    let shop = |account: &str| {
+        let uri = format!("spiffe://example.org/ns/shop/sa/{account}");
+        authority.named(&[&uri, "localhost"])
+    };
+    let own = shop("cart");
+    own.write(&setup.dir, "server");
+    setup.dir.write("ca.pem", &own.ca);
+    let backend = shop("backend");
+    let upstream = h2::Upstream::new(Some(backend.server_for(&own)), h2::echo).await;
+    let yaml = example
+        .replace("127.0.0.1:8443", "127.0.0.1:0")
+        .replace("127.0.0.1:9443", &upstream.address.to_string());
+    let proxy = setup.start(&yaml);
+    let address = proxy.address("inbound");
+    for (account, served) in [("web", true), ("admin", false)] {
+        let config = own.client_as(&shop(account));
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut client = crate::support::Client::connect_tls(address, config, "localhost");
+            client.try_send("GET / HTTP/1.1\r\nhost: test\r\n\r\n")?;
+            client.try_response("GET")
+        });
+        assert_eq!(
+            asked
+                .await
+                .unwrap()
+                .is_ok_and(|answer| answer.status() == 200),
+            served
+        );
+    }
+    let heads = upstream.heads();
+    assert_eq!(heads.len(), 1);
+    let told = heads[0].headers["x-forwarded-client-cert"]
+        .to_str()
+        .unwrap();
+    assert!(
+        told.starts_with("By=spiffe://example.org/ns/shop/sa/cart;Hash="),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("URI=spiffe://example.org/ns/shop/sa/web"),
+        "{told}"
+    );
+    assert_eq!(*upstream.shown.lock().unwrap(), [Some(own.der().to_vec())]);
+}
