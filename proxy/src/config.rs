@@ -7,9 +7,11 @@
 //! of fields the walk uses.
 
 mod admin;
+mod balance;
 pub mod check;
 mod native;
 pub mod reference;
+mod retry;
 pub mod yaml;
 
 use std::net::SocketAddr;
@@ -27,8 +29,10 @@ use crate::tls::renewal::Holders;
 use crate::tls::{ClientTls, ServerTls, forwarded};
 
 pub use admin::{Admin, Token};
+pub use balance::{Balance, CircuitBreakers, LbPolicy, OutlierDetection, RetryBudget};
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
+pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
 
 /// A whole configuration, as one generation of the proxy runs it.
 #[derive(Debug, Clone)]
@@ -121,6 +125,9 @@ pub struct Listener {
     pub server_header: ServerHeader,
     /// Plugins that log every request, as indexes into [`Config::plugins`].
     pub access_log_filters: Vec<usize>,
+    /// Whether clients may say, in `x-envoy-` headers, how long a request may take and when
+    /// it is sent again. Default false: such headers are removed.
+    pub trust_envoy_headers: bool,
 }
 
 /// What becomes of connections that are not HTTP.
@@ -183,6 +190,13 @@ pub struct Route {
     pub idle_timeout: Option<Duration>,
     /// Whether `Upgrade` requests (WebSocket and others) pass. Default true.
     pub upgrades: bool,
+    /// When a request is sent again; requests may ask for it too, where the listener lets
+    /// them.
+    pub retry: Option<RetryPolicy>,
+    /// What the endpoint is chosen by, in clusters that go by a hash.
+    pub hash_policy: Vec<HashPolicy>,
+    /// Who is told which attempt a request is.
+    pub attempt_count: AttemptCount,
 }
 
 /// The conditions of a route; all that are present must hold.
@@ -414,8 +428,16 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How long a pooled connection may sit unused. Default 55 s.
     pub idle_timeout: Duration,
+    /// Most idle HTTP/1 connections kept per endpoint and worker. Default 128.
+    pub max_idle: usize,
     /// Active checks by Pingora's background service, if any.
     pub health_check: Option<HealthCheck>,
+    /// Which endpoint comes next.
+    pub balance: Balance,
+    /// What there may be of it at a time.
+    pub circuit_breakers: CircuitBreakers,
+    /// Passive checks, if any.
+    pub outlier_detection: Option<OutlierDetection>,
 }
 
 /// Calls that filters make themselves.

@@ -108,6 +108,9 @@ impl Facts {
     /// The upstream connection that carries this.
     pub(crate) fn set_wire(&self, wire: &Wire) {
         self.upstream_local.set(wire.local);
+        if self.attempts.get() > 1 {
+            self.transport_failure.borrow_mut().clear();
+        }
         if let Some(tls) = &wire.tls {
             *self.upstream_tls.borrow_mut() = Some(tls.clone());
         }

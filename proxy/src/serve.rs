@@ -6,11 +6,15 @@
 //! answer that passes back through the filters), *committed* (only a cut).
 
 mod answer;
+mod asked;
 mod body;
 mod forward;
 mod head;
+mod placement;
 mod request;
 mod response;
+mod retry;
+mod sending;
 mod upgrade;
 
 use std::rc::Rc;
@@ -46,6 +50,13 @@ pub(crate) async fn serve_request(
     let sane = headers::normalise_host(&mut head);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
+    if !worker
+        .listener(connection.listener)
+        .config
+        .trust_envoy_headers
+    {
+        asked::strip(&mut head.headers);
+    }
 
     // The route comes before the filters because it chooses them; if they then change what
     // it matched on, it is chosen again.

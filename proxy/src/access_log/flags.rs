@@ -24,10 +24,14 @@ impl Flags {
     pub const UPSTREAM_CONNECTION_FAILURE: Self = Self(1 << 5);
     /// UC: the upstream closed or reset the connection.
     pub const UPSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 6);
+    /// UO: a circuit breaker is open.
+    pub const UPSTREAM_OVERFLOW: Self = Self(1 << 7);
     /// NR: no route.
     pub const NO_ROUTE: Self = Self(1 << 8);
     /// DC: the client went away.
     pub const DOWNSTREAM_CONNECTION_TERMINATION: Self = Self(1 << 14);
+    /// URX: all retries are used up.
+    pub const UPSTREAM_RETRY_LIMIT_EXCEEDED: Self = Self(1 << 15);
     /// SI: nothing moved on the stream for too long.
     pub const STREAM_IDLE_TIMEOUT: Self = Self(1 << 16);
     /// DPE: the client's request was not valid HTTP.
@@ -110,7 +114,7 @@ impl fmt::Debug for Flags {
     }
 }
 
-const NAMES: [(Flags, &str, &str); 13] = [
+const NAMES: [(Flags, &str, &str); 15] = [
     (Flags::NO_HEALTHY_UPSTREAM, "UH", "NoHealthyUpstream"),
     (Flags::UPSTREAM_TIMEOUT, "UT", "UpstreamRequestTimeout"),
     (Flags::LOCAL_RESET, "LR", "LocalReset"),
@@ -125,11 +129,17 @@ const NAMES: [(Flags, &str, &str); 13] = [
         "UC",
         "UpstreamConnectionTermination",
     ),
+    (Flags::UPSTREAM_OVERFLOW, "UO", "UpstreamOverflow"),
     (Flags::NO_ROUTE, "NR", "NoRouteFound"),
     (
         Flags::DOWNSTREAM_CONNECTION_TERMINATION,
         "DC",
         "DownstreamConnectionTermination",
+    ),
+    (
+        Flags::UPSTREAM_RETRY_LIMIT_EXCEEDED,
+        "URX",
+        "UpstreamRetryLimitExceeded",
     ),
     (Flags::STREAM_IDLE_TIMEOUT, "SI", "StreamIdleTimeout"),
     (

@@ -1,30 +1,19 @@
 //! `/clusters`.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::State;
 use crate::config::Protocol;
+use crate::upstream::backends::EndpointStatus;
+use crate::upstream::host::Word;
+use crate::upstream::load::{Count, Load};
 
 pub(super) fn shown(state: &State) -> Value {
     let shared = &state.subject.shared;
     let clusters = shared.config.clusters.iter().zip(&shared.backends);
     clusters
         .map(|(cluster, backends)| {
-            let usable = backends.usable();
-            let endpoints: Vec<Value> = cluster
-                .endpoints
-                .iter()
-                .map(|endpoint| {
-                    let healthy = usable
-                        .iter()
-                        .any(|(address, _)| *address == endpoint.address);
-                    json!({
-                        "address": endpoint.address.to_string(),
-                        "weight": endpoint.weight,
-                        "healthy": healthy,
-                    })
-                })
-                .collect();
+            let endpoints: Vec<Value> = backends.status().iter().map(endpoint).collect();
             let protocol = match cluster.protocol {
                 Protocol::Http1 => "http1",
                 Protocol::Http2 => "http2",
@@ -36,7 +25,30 @@ pub(super) fn shown(state: &State) -> Value {
                 "tls": cluster.tls.is_some(),
                 "health_checked": cluster.health_check.is_some(),
                 "endpoints": endpoints,
+                "counts": counts(&backends.load),
             })
         })
         .collect()
+}
+
+fn endpoint(status: &EndpointStatus) -> Value {
+    let words = Word::ALL.iter().zip(status.words);
+    let words: Map<_, _> = words
+        .map(|(word, sum)| (word.name().to_owned(), sum.into()))
+        .collect();
+    json!({
+        "address": status.address.to_string(),
+        "weight": status.weight,
+        "healthy": status.healthy,
+        "ejected": status.ejected,
+        "counts": words,
+    })
+}
+
+fn counts(load: &Load) -> Value {
+    let counts = Count::ALL.iter();
+    counts
+        .map(|count| (count.name().to_owned(), load.counted(*count).into()))
+        .collect::<Map<_, _>>()
+        .into()
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_abi::callout::Target;
 
-use crate::config::{Callouts, Cluster, Protocol, UpstreamTls};
+use crate::config::{Balance, Callouts, CircuitBreakers, Cluster, Protocol, UpstreamTls};
 use crate::tls;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -146,7 +146,11 @@ impl Remotes {
             tls,
             connect_timeout: self.settings.connect_timeout,
             idle_timeout: self.settings.idle_timeout,
+            max_idle: 128,
             health_check: None,
+            balance: Balance::default(),
+            circuit_breakers: CircuitBreakers::default(),
+            outlier_detection: None,
         };
         let cluster = if http2 {
             speaking_http2(&cluster)

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, V
 use hyper::body::Incoming;
 
 use super::CallBody;
-use crate::upstream::{ConnectError, Lease, Upstream, UpstreamBody};
+use crate::upstream::{ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody};
 
 /// A request, before it is known which protocol it will be sent in.
 #[derive(Debug)]
@@ -43,21 +43,27 @@ impl Outgoing {
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
         let tls = upstream.cluster.tls.is_some();
         let connect = async |fresh| {
-            let connected = upstream.connect(None, fresh).await;
+            let connected = upstream.connect(Pick::default(), fresh).await;
             connected.map_err(Unanswered::NotConnected)
         };
         let mut lease = connect(false).await?;
         loop {
             let request = self.request(lease.is_http2(), tls, body());
             let mut error = match lease.send(request).await {
-                Ok(response) => return Ok((response, lease)),
+                Ok(response) => {
+                    lease.note(Outcome::Answered(response.status().as_u16()));
+                    return Ok((response, lease));
+                }
                 Err(error) => error,
             };
             // A pooled connection may have died unseen; what was never sent can be sent
             // again.
             if !lease.reused || error.take_message().is_none() {
+                lease.note(Outcome::Failed);
                 return Err(Unanswered::Broken(error.into_error()));
             }
+            // Gone first, with its place.
+            drop(lease);
             lease = connect(true).await?;
         }
     }
@@ -116,6 +122,7 @@ impl Unanswered {
     /// What the guest of a gRPC call is told, in Envoy's words.
     pub(super) fn told(&self) -> String {
         let reason = match self {
+            Self::NotConnected(ConnectError::Overflow(_)) => "overflow",
             Self::NotConnected(ConnectError::NoEndpoint) => {
                 return "no healthy upstream".to_owned();
             }

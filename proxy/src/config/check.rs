@@ -7,6 +7,7 @@
 
 mod access_log;
 mod action;
+mod balance;
 mod callouts;
 mod capabilities;
 mod chain;
@@ -21,6 +22,7 @@ mod listeners;
 mod matching;
 mod native;
 mod node;
+mod retry;
 mod routes;
 mod shared;
 mod tcp;

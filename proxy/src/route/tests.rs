@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::*;
-use crate::config::{Address, HeaderEdits, ServerHeader};
+use crate::config::{Address, AttemptCount, HeaderEdits, ServerHeader};
 
 fn route(matcher: Match, action: Action) -> Route {
     Route {
@@ -15,6 +15,9 @@ fn route(matcher: Match, action: Action) -> Route {
         timeout: None,
         idle_timeout: None,
         upgrades: true,
+        retry: None,
+        hash_policy: Vec::new(),
+        attempt_count: AttemptCount::default(),
     }
 }
 
@@ -35,6 +38,7 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         header_timeout: Duration::from_secs(10),
         server_header: ServerHeader::Overwrite,
         access_log_filters: Vec::new(),
+        trust_envoy_headers: false,
     })
 }
 

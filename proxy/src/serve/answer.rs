@@ -17,6 +17,9 @@ use crate::headers::BadHost;
 use crate::timer::Timer;
 use crate::upstream::ConnectError;
 
+/// Tells a client that another attempt now would make it worse.
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+
 /// An answer made here.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -143,6 +146,12 @@ impl Answer {
         let mut answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, flags, details, "");
         answer.body = Bytes::from(match error {
             ConnectError::NoEndpoint => "no healthy upstream\n".to_owned(),
+            ConnectError::Overflow(_) => {
+                answer
+                    .headers
+                    .push((OVERLOADED, HeaderValue::from_static("true")));
+                "upstream overloaded\n".to_owned()
+            }
             _ => "upstream connection failed\n".to_owned(),
         });
         answer

@@ -14,8 +14,8 @@ use crate::access_log::Flags;
 use crate::flow::{Broken, End};
 use crate::timer::{Expired, Timer};
 use crate::trailers;
-use crate::upstream::Lease;
 use crate::upstream::body::{BodyError, Filtered};
+use crate::upstream::{Lease, Outcome};
 
 /// A response's body on its way down.
 #[derive(Debug)]
@@ -158,12 +158,17 @@ impl ResponseBody {
                     facts.flag(match flow.broken() {
                         Some(Broken::ByClient) => Flags::DOWNSTREAM_PROTOCOL_ERROR,
                         Some(Broken::ByFilters) => Flags::WASM_FAILURE,
-                        None => Flags::UPSTREAM_CONNECTION_TERMINATION,
+                        None => {
+                            if let Some(lease) = &self.lease {
+                                lease.note(Outcome::Failed);
+                            }
+                            Flags::UPSTREAM_CONNECTION_TERMINATION
+                        }
                     });
                 }
             }
-            // A response's body is not a call's.
-            BodyError::Timeout | BodyError::Cancelled(_) => {}
+            // A response's body is neither a call's nor sent again.
+            BodyError::Timeout | BodyError::Cancelled(_) | BodyError::Superseded => {}
         }
         facts.overrule(&Bytes::from(error.to_string().replace(' ', "_")));
     }

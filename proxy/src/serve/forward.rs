@@ -5,24 +5,25 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use cofferdam_abi::Way;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
-use super::head::aim;
 use super::request::{Admitted, Body, Stop};
+use super::retry::Retries;
+use super::sending::{Payload, Sending};
 use super::upgrade::Upgrade;
+use super::{asked, placement};
 use crate::config::Action;
 use crate::flow::{Broken, Flow};
 use crate::headers;
 use crate::route;
 use crate::timer::{Expired, Timer};
-use crate::upstream::Lease;
+use crate::upstream::{Lease, Pick};
 
 /// A request that an upstream has answered.
 pub(crate) struct Forwarded {
@@ -82,77 +83,45 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         }
     }
 
-    let wanted = flow.facts.wanted_endpoint.get();
-    // Only filters ask for these times.
-    let asked = flow.filters.is_some().then(Instant::now);
-    let mut lease = match upstream.connect(wanted, false).await {
-        Ok(lease) => lease,
-        Err(error) => {
-            tracing::debug!(cluster = %upstream.cluster.name, "{error}");
-            flow.facts.not_connected(&error);
-            return Err(Stop::answer(Answer::not_connected(&error), body.unread()));
-        }
+    let asked = asked::take(&mut head.headers);
+    let timeout = match asked.as_ref().and_then(|asked| asked.timeout) {
+        Some(timeout) => timeout,
+        None => route.timeout,
     };
-    if let Some(asked) = asked {
-        let now = Instant::now();
-        flow.facts.pool_ready.set(Some(now - asked));
-        flow.facts.first_sent.set(Some(now));
+    let mut retries = None;
+    if upgrade.is_none() {
+        retries = Retries::new(route.retry.as_ref(), asked.as_deref());
     }
-    let body = body.outgoing(flow, &mut head, &worker, route, lease.is_http2());
-    aim(
-        &mut head,
+    let by_hash = upstream.cluster.balance.policy.hashes();
+    let pick = Pick {
+        wanted: flow.facts.wanted_endpoint.get(),
+        hash: by_hash
+            .then(|| placement::of(&route.hash_policy, &head.headers, &flow.facts.connection))
+            .flatten(),
+    };
+    let mut timer = Timer::new(timeout, route.idle_timeout);
+    let mut sending = Sending {
+        flow,
+        upstream,
         route,
-        host_rewrite.as_deref(),
-        lease.is_http2(),
-        upstream.cluster.tls.is_some(),
-    );
-    let mut request = Request::from_parts(head, body);
-    let mut timer = Timer::new(route.timeout, route.idle_timeout);
-    loop {
-        flow.facts.upstream.set(Some(lease.address()));
-        flow.facts.set_wire(&lease.wire);
-        flow.facts.attempts.set(flow.facts.attempts.get() + 1);
-        let sent = lease.send(request);
-        match wait(flow, sent, &mut timer).await {
-            Ok(Ok(response)) => {
-                return Ok(Forwarded {
-                    response,
-                    lease,
-                    timer,
-                    upgrade,
-                    takes_trailers,
-                });
-            }
-            Ok(Err(mut error)) => {
-                // A pooled connection may have died unseen; what was never sent can be
-                // sent again.
-                if lease.reused
-                    && let Some(unsent) = error.take_message()
-                {
-                    match upstream.connect(wanted, true).await {
-                        Ok(fresh) => {
-                            lease = fresh;
-                            request = unsent;
-                            continue;
-                        }
-                        Err(error) => {
-                            flow.facts.not_connected(&error);
-                            let unread = unsent.into_body().take_source();
-                            return Err(Stop::answer(Answer::not_connected(&error), unread));
-                        }
-                    }
-                }
-                let error = error.into_error();
-                tracing::debug!(cluster = %upstream.cluster.name, upstream = %lease.address(), "{error:?}");
-                return Err(failed(flow, &error));
-            }
-            Err(stop) => return Err(stop),
-        }
-    }
+        host: host_rewrite.as_deref(),
+        pick,
+        head: Some(head),
+        payload: Payload::Unsent(body),
+        retries,
+    };
+    let (response, lease) = sending.answered(&mut timer).await?;
+    Ok(Forwarded {
+        response,
+        lease,
+        timer,
+        upgrade,
+        takes_trailers,
+    })
 }
 
 /// Waits for the response, while a filter may answer instead and the timers run.
-async fn wait<T>(
+pub(super) async fn wait<T>(
     flow: &Rc<Flow>,
     sent: impl Future<Output = T>,
     timer: &mut Timer,
@@ -199,12 +168,8 @@ fn poll_filters(flow: &Rc<Flow>, cx: &Context<'_>) -> Option<Stop> {
 
 /// There is no response; but that is the upstream's fault only if the request reached it
 /// as it should.
-fn failed(flow: &Rc<Flow>, error: &hyper::Error) -> Stop {
-    let by_filter = flow
-        .filters
-        .as_ref()
-        .is_some_and(|filters| filters.chain.borrow().request_is_closed());
-    if by_filter {
+pub(super) fn failed(flow: &Flow, error: &hyper::Error) -> Stop {
+    if is_closed(flow) {
         return Stop::Filtered(None);
     }
     let answer = match flow.broken() {
@@ -215,6 +180,12 @@ fn failed(flow: &Rc<Flow>, error: &hyper::Error) -> Stop {
         None => Answer::upstream_failed(error),
     };
     Stop::answer(answer, None)
+}
+
+/// Whether a filter has ended the request.
+pub(super) fn is_closed(flow: &Flow) -> bool {
+    let filters = flow.filters.as_ref();
+    filters.is_some_and(|filters| filters.chain.borrow().request_is_closed())
 }
 
 /// Routes that need no upstream.

@@ -208,6 +208,14 @@ pub(crate) async fn admit(
 // === impl Body ===
 
 impl Body {
+    /// Whether nothing more of it will come.
+    pub(super) fn is_ended(&self) -> bool {
+        match self {
+            Self::Plain(body) => body.is_end_stream(),
+            Self::Filtered(rest) => rest.is_none(),
+        }
+    }
+
     /// The client's body, when nobody will send it.
     pub(super) fn unread(self) -> Option<Incoming> {
         match self {

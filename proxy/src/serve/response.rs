@@ -12,6 +12,7 @@ use hyper::ext::ReasonPhrase;
 
 use super::answer::{self, Answer};
 use super::forward::Forwarded;
+use super::sending::ATTEMPT_COUNT;
 use super::{Cut, ResponseBody, head, upgrade};
 use crate::access_log::Flags;
 use crate::config::ServerHeader;
@@ -319,6 +320,10 @@ pub(crate) fn head(
     }
     if let Some(route) = flow.route() {
         headers::apply_edits(&mut headers, &route.response_headers);
+        if route.attempt_count.response {
+            let attempts = flow.facts.attempts.get();
+            headers.insert(ATTEMPT_COUNT, HeaderValue::from(attempts));
+        }
     }
     match flow
         .worker

@@ -16,12 +16,33 @@ use pingora_load_balancing::health_check::{
 use pingora_load_balancing::prelude::RoundRobin;
 use pingora_load_balancing::{Backend, LoadBalancer, discovery};
 
+use super::host::{Host, Word};
+use super::load::{Count, Load};
+use super::outlier::{Detector, Outcome};
 use crate::config::{Cluster, HealthCheck};
 
 /// Backends of one cluster.
 pub(crate) struct Backends {
     balancer: Arc<LoadBalancer<RoundRobin>>,
     generation: Arc<AtomicU64>,
+    hosts: Vec<Arc<Host>>,
+    pub(crate) load: Arc<Load>,
+    detector: Option<Detector>,
+    /// In percent.
+    panic_threshold: u8,
+}
+
+/// One endpoint as an operator sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct EndpointStatus {
+    pub(crate) address: SocketAddr,
+    pub(crate) weight: u32,
+    /// By active checks; true without any.
+    pub(crate) healthy: bool,
+    /// By outlier detection.
+    pub(crate) ejected: bool,
+    /// By [`Word::ALL`].
+    pub(crate) words: [u64; Word::ALL.len()],
 }
 
 /// Pingora's service that checks the health of one cluster's backends.
@@ -70,9 +91,21 @@ impl Backends {
             &format!("health {}", cluster.name),
             balancer,
         );
+        let hosts: Vec<_> = (cluster.endpoints.iter())
+            .map(|endpoint| Host::new(endpoint.address, endpoint.weight))
+            .collect();
+        let detector = cluster.outlier_detection.map(|settings| {
+            let detector = Detector::new(settings, &cluster.name);
+            detector.watch(&hosts);
+            detector
+        });
         let shared = Arc::new(Self {
             balancer: service.task(),
             generation,
+            hosts,
+            load: Load::new(cluster.circuit_breakers),
+            detector,
+            panic_threshold: cluster.balance.panic_threshold,
         });
         Ok((shared, cluster.health_check.is_some().then_some(service)))
     }
@@ -82,20 +115,64 @@ impl Backends {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// Healthy endpoints and their weights.
-    pub(crate) fn usable(&self) -> Vec<(SocketAddr, u32)> {
-        let backends = self.balancer.backends();
-        backends
-            .get_backend()
+    /// Endpoints that requests may go to.
+    pub(crate) fn usable(&self) -> Vec<Arc<Host>> {
+        let all = self.with_health();
+        let usable: Vec<_> = all
             .iter()
-            .filter(|backend| backends.ready(backend))
-            .filter_map(|backend| match backend.addr {
-                BackendAddress::Inet(address) => {
-                    Some((address, u32::try_from(backend.weight).unwrap_or(u32::MAX)))
-                }
-                BackendAddress::Unix(_) => None,
-            })
-            .collect()
+            .filter(|(host, healthy)| *healthy && !host.is_ejected())
+            .map(|(host, _)| host.clone())
+            .collect();
+        if usable.len() * 100 < all.len() * usize::from(self.panic_threshold) {
+            return all.into_iter().map(|(host, _)| host).collect();
+        }
+        usable
+    }
+
+    /// All endpoints, and whether active checks find each healthy.
+    fn with_health(&self) -> Vec<(Arc<Host>, bool)> {
+        let backends = self.balancer.backends();
+        let known = backends.get_backend();
+        let healthy = |host: &Host| {
+            let mut known = known.iter();
+            let backend = known.find(|it| it.addr == BackendAddress::Inet(host.address));
+            backend.is_some_and(|backend| backends.ready(backend))
+        };
+        let hosts = self.hosts.iter();
+        hosts.map(|host| (host.clone(), healthy(host))).collect()
+    }
+
+    /// A request to this endpoint has ended so.
+    pub(crate) fn note(&self, host: &Arc<Host>, outcome: Outcome) {
+        if let Some(detector) = &self.detector
+            && detector.note(host, outcome)
+        {
+            self.load.count(Count::Ejected);
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Does what is due; called before every selection.
+    pub(crate) fn tick(&self) {
+        if let Some(detector) = &self.detector
+            && detector.tick()
+        {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Every endpoint, for whoever wants to know. Takes no lock that a request's path takes.
+    pub(crate) fn status(&self) -> Vec<EndpointStatus> {
+        self.tick();
+        let all = self.with_health().into_iter();
+        all.map(|(host, healthy)| EndpointStatus {
+            address: host.address,
+            weight: host.weight,
+            healthy,
+            ejected: host.is_ejected(),
+            words: Word::ALL.map(|word| host.sum(word)),
+        })
+        .collect()
     }
 }
 

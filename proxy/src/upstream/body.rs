@@ -10,6 +10,7 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::replay::Attempt;
 use crate::callout::CallBody;
 use crate::flow::{Broken, Flow};
 use crate::pump::{Pump, Stopped};
@@ -32,6 +33,8 @@ pub(crate) enum UpstreamBody {
     },
     /// Through filters.
     Filtered(Filtered),
+    /// Any of these, kept so that it can be sent again.
+    Replayed(Attempt),
     /// Of a filter's own call.
     Call(CallBody),
 }
@@ -64,6 +67,8 @@ pub(crate) enum BodyError {
     Timeout,
     /// A filter's call was given up.
     Cancelled(h2::Error),
+    /// Another attempt sends it now.
+    Superseded,
 }
 
 // === impl UpstreamBody ===
@@ -75,6 +80,7 @@ impl UpstreamBody {
             Self::Empty => None,
             Self::Plain { body, .. } => Some(body),
             Self::Filtered(mut filtered) => filtered.pump.take_source(),
+            Self::Replayed(attempt) => attempt.take_source(),
             Self::Call(_) => None,
         }
     }
@@ -103,6 +109,7 @@ impl Body for UpstreamBody {
             Self::Empty => true,
             Self::Plain { body, .. } => body.is_end_stream(),
             Self::Filtered(filtered) => filtered.ended,
+            Self::Replayed(attempt) => attempt.is_end_stream(),
             Self::Call(body) => body.is_end_stream(),
         }
     }
@@ -112,6 +119,7 @@ impl Body for UpstreamBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Plain { body, .. } => body.size_hint(),
             Self::Filtered(filtered) => filtered.size_hint(),
+            Self::Replayed(attempt) => attempt.size_hint(),
             Self::Call(body) => body.size_hint(),
         }
     }
@@ -158,6 +166,7 @@ impl UpstreamBody {
                 })
             }
             Self::Call(body) => body.poll_frame(cx),
+            Self::Replayed(attempt) => attempt.poll_frame(cx),
             Self::Filtered(filtered) => {
                 let frame = std::task::ready!(filtered.poll_frame(cx));
                 let flow = &filtered.pump.flow;
@@ -302,6 +311,7 @@ impl std::fmt::Display for BodyError {
             }
             Self::Timeout => f.write_str("a timeout of the route ran out"),
             Self::Cancelled(_) => f.write_str("the call was given up"),
+            Self::Superseded => f.write_str("the request is sent again"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A connection for one request: from the pool, or opened now.
 
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,8 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::pool::{Pool, Wire};
-use super::{Upstream, UpstreamBody};
+use super::host::Word;
+use super::load::Full;
+use super::pool::{Active, Open, Pool, Wire};
+use super::{Outcome, Pick, Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
 use crate::tls::{Session, Speaks};
@@ -32,7 +35,7 @@ const MAX_HEADER_LIST: u32 = 64 << 10;
 /// A connection, lent for one request.
 pub(crate) struct Lease {
     sender: Sender,
-    pool: Rc<Pool>,
+    active: Active,
     pub(crate) wire: Wire,
     /// It has carried requests before, so it may have died unseen.
     pub(crate) reused: bool,
@@ -56,39 +59,74 @@ pub(crate) enum ConnectError {
     Tls(SocketAddr, std::io::Error),
     /// HTTP could not be begun.
     Handshake(SocketAddr, hyper::Error),
+    /// A circuit breaker is open.
+    Overflow(SocketAddr),
 }
 
 // === impl Upstream ===
 
 impl Upstream {
-    /// A connection to the `wanted` endpoint or the next one; `fresh` to have a new one
-    /// whatever the pool holds.
-    pub(crate) async fn connect(
-        &self,
-        wanted: Option<SocketAddr>,
-        fresh: bool,
-    ) -> Result<Lease, ConnectError> {
-        let pool = self.select(wanted).ok_or(ConnectError::NoEndpoint)?;
-        if !fresh && let Some(lease) = Lease::pooled(&pool) {
-            return Ok(lease);
+    /// A connection to an endpoint; `fresh` to have a new one whatever the pool holds.
+    pub(crate) async fn connect(&self, pick: Pick, fresh: bool) -> Result<Lease, ConnectError> {
+        let pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
+        let place = match pool.load.request() {
+            Ok(place) => place,
+            Err(Full) => return Err(ConnectError::Overflow(pool.address)),
+        };
+        if !fresh && let Some((sender, wire)) = pooled(&pool) {
+            return Ok(Lease {
+                sender,
+                active: Active::new(pool, place),
+                wire,
+                reused: true,
+            });
         }
         let address = pool.address;
+        let _pending = (pool.load.pending()).map_err(|Full| ConnectError::Overflow(address))?;
+        let waiting = Cell::new(false);
         let opening = async {
             if self.cluster.protocol == Protocol::Http2 {
                 let _one_at_a_time = pool.opening.lock().await;
-                match Lease::pooled(&pool) {
-                    Some(lease) => Ok(lease),
-                    None => open(&self.cluster, pool.clone()).await,
+                match pooled(&pool) {
+                    Some((sender, wire)) => Ok((sender, wire, true)),
+                    None => open(&self.cluster, &pool, &waiting).await,
                 }
             } else {
-                open(&self.cluster, pool.clone()).await
+                open(&self.cluster, &pool, &waiting).await
             }
         };
         // Whoever waits for another's connection waits no longer than for one of its own.
         // Boxed: a request that finds a connection in the pool needs no room for this.
-        match tokio::time::timeout(self.cluster.connect_timeout, Box::pin(opening)).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectError::Timeout(address)),
+        let opened = tokio::time::timeout(self.cluster.connect_timeout, Box::pin(opening)).await;
+        let late = || match waiting.get() {
+            // Not the endpoint's doing.
+            true => ConnectError::Overflow(address),
+            false => ConnectError::Timeout(address),
+        };
+        match opened.unwrap_or_else(|_| Err(late())) {
+            Ok((sender, wire, reused)) => Ok(Lease {
+                sender,
+                active: Active::new(pool, place),
+                wire,
+                reused,
+            }),
+            Err(error @ ConnectError::Overflow(_)) => Err(error),
+            Err(error) => {
+                pool.tally.add(Word::ConnectFailed);
+                pool.note(Outcome::Failed);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What the pool has for a request right now.
+fn pooled(pool: &Pool) -> Option<(Sender, Wire)> {
+    match pool.take_http1() {
+        Some((sender, wire)) => Some((Sender::Http1(sender), wire)),
+        None => {
+            let (sender, wire) = pool.shared_http2()?;
+            Some((Sender::Http2(sender), wire))
         }
     }
 }
@@ -96,29 +134,18 @@ impl Upstream {
 // === impl Lease ===
 
 impl Lease {
-    fn pooled(pool: &Rc<Pool>) -> Option<Self> {
-        let (sender, wire) = match pool.take_http1() {
-            Some((sender, wire)) => (Sender::Http1(sender), wire),
-            None => {
-                let (sender, wire) = pool.shared_http2()?;
-                (Sender::Http2(sender), wire)
-            }
-        };
-        Some(Self {
-            sender,
-            pool: pool.clone(),
-            wire,
-            reused: true,
-        })
-    }
-
     /// Whether HTTP/2 is spoken here.
     pub(crate) const fn is_http2(&self) -> bool {
         matches!(self.sender, Sender::Http2(_))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.pool.address
+        self.active.pool.address
+    }
+
+    /// How the request has ended.
+    pub(crate) fn note(&self, outcome: Outcome) {
+        self.active.pool.note(outcome);
     }
 
     /// Sends the request; the future does not borrow the lease.
@@ -143,7 +170,7 @@ impl Lease {
     /// this call it is closed with the lease.
     pub(crate) fn give_back(self) {
         if let Sender::Http1(sender) = self.sender {
-            self.pool.put_http1(sender, self.wire);
+            self.active.pool.put_http1(sender, self.wire);
         }
     }
 }
@@ -157,12 +184,48 @@ impl fmt::Debug for Lease {
     }
 }
 
-async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> {
+/// A sender, what carries it, and whether it has carried requests before.
+type Opened = (Sender, Wire, bool);
+
+/// A new connection; where there may be no more of them, one that becomes free. `waiting`
+/// says whether that is what it waits for.
+async fn open(
+    cluster: &Cluster,
+    pool: &Rc<Pool>,
+    waiting: &Cell<bool>,
+) -> Result<Opened, ConnectError> {
+    loop {
+        // One each worker may have, or it might wait for what only others have.
+        let first = pool.tally.get(Word::ConnectionsActive) == 0;
+        if let Ok(place) = pool.load.connection(first) {
+            waiting.set(false);
+            return open_new(cluster, pool, pool.opened(place)).await;
+        }
+        waiting.set(true);
+        match pool.take_any_http1() {
+            Some((mut sender, wire)) => {
+                if sender.ready().await.is_ok() {
+                    return Ok((Sender::Http1(sender), wire, true));
+                }
+            }
+            None => pool.freed.notified().await,
+        }
+    }
+}
+
+async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Opened, ConnectError> {
     let address = pool.address;
     let (stream, local) = dial(address).await?;
     let Some(tls) = &cluster.tls else {
         let wire = Wire { local, tls: None };
-        return start(stream, cluster.protocol == Protocol::Http2, pool, wire).await;
+        return start(
+            stream,
+            cluster.protocol == Protocol::Http2,
+            pool,
+            wire,
+            open,
+        )
+        .await;
     };
     let speaks = if tls.only_http2 {
         Speaks::Http2
@@ -176,7 +239,7 @@ async fn open(cluster: &Cluster, pool: Rc<Pool>) -> Result<Lease, ConnectError> 
         return Err(ConnectError::Tls(address, error));
     }
     let tls = Some(Rc::new(session));
-    start(stream, spoken, pool, Wire { local, tls }).await
+    start(stream, spoken, pool, Wire { local, tls }, open).await
 }
 
 /// A connection to an endpoint, and its address here.
@@ -210,7 +273,13 @@ pub(super) async fn secure(
     Ok((stream, session))
 }
 
-async fn start<S>(stream: S, http2: bool, pool: Rc<Pool>, wire: Wire) -> Result<Lease, ConnectError>
+async fn start<S>(
+    stream: S,
+    http2: bool,
+    pool: &Rc<Pool>,
+    wire: Wire,
+    open: Open,
+) -> Result<Opened, ConnectError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -229,14 +298,10 @@ where
         tokio::task::spawn_local(async move {
             // Whoever has a request on it is told there.
             let _ = connection.await;
+            drop(open);
         });
         pool.share_http2(sender.clone(), wire.clone());
-        return Ok(Lease {
-            sender: Sender::Http2(sender),
-            pool,
-            wire,
-            reused: false,
-        });
+        return Ok((Sender::Http2(sender), wire, false));
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
@@ -245,13 +310,9 @@ where
         .map_err(failed)?;
     tokio::task::spawn_local(async move {
         let _ = connection.with_upgrades().await;
+        drop(open);
     });
-    Ok(Lease {
-        sender: Sender::Http1(sender),
-        pool,
-        wire,
-        reused: false,
-    })
+    Ok((Sender::Http1(sender), wire, false))
 }
 
 /// The futures of the two protocols.
@@ -270,7 +331,8 @@ impl ConnectError {
             Self::Timeout(address)
             | Self::Refused(address, _)
             | Self::Tls(address, _)
-            | Self::Handshake(address, _) => Some(*address),
+            | Self::Handshake(address, _)
+            | Self::Overflow(address) => Some(*address),
         }
     }
 }
@@ -280,6 +342,10 @@ impl ConnectError {
     pub(crate) const fn in_log(&self) -> (Flags, &'static str) {
         match self {
             Self::NoEndpoint => (Flags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"),
+            Self::Overflow(_) => (
+                Flags::UPSTREAM_OVERFLOW,
+                "upstream_reset_before_response_started{overflow}",
+            ),
             _ => (
                 Flags::UPSTREAM_CONNECTION_FAILURE,
                 "upstream_connection_failure",
@@ -296,6 +362,7 @@ impl fmt::Display for ConnectError {
             Self::Refused(address, error) => write!(f, "{address}: {error}"),
             Self::Tls(address, error) => write!(f, "{address}: TLS: {error}"),
             Self::Handshake(address, error) => write!(f, "{address}: {error}"),
+            Self::Overflow(address) => write!(f, "{address}: a circuit breaker is open"),
         }
     }
 }

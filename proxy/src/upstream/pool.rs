@@ -2,27 +2,52 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 
-use super::UpstreamBody;
+use super::backends::Backends;
+use super::host::{Host, Tally, Word};
+use super::load::{Load, Place};
+use super::{Outcome, UpstreamBody};
 use crate::tls::Session;
-
-/// Most idle HTTP/1 connections kept per endpoint and worker.
-const MOST_IDLE: usize = 128;
 
 /// Connections to one endpoint.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) address: SocketAddr,
+    host: Arc<Host>,
+    /// What this worker has had of the endpoint.
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) load: Arc<Load>,
+    /// Who wants to know how requests end.
+    backends: Option<Arc<Backends>>,
     idle_timeout: Duration,
+    max_idle: usize,
     http1: RefCell<Vec<Idle>>,
     http2: RefCell<Option<Shared>>,
     /// One at a time opens an HTTP/2 connection; the others wait and share it.
     pub(crate) opening: tokio::sync::Mutex<()>,
     sweeping: Cell<bool>,
+    /// Told when a connection has become free, where their number is bounded.
+    pub(super) freed: tokio::sync::Notify,
+}
+
+/// A connection from the moment it is begun; counted until it goes.
+#[derive(Debug)]
+pub(crate) struct Open {
+    tally: Arc<Tally>,
+    /// Its place, and who may be waiting for that.
+    bounded: Option<(Place, Weak<Pool>)>,
+}
+
+/// A request that is under way on this endpoint.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) pool: Rc<Pool>,
+    _place: Option<Place>,
 }
 
 /// What carries a connection.
@@ -52,15 +77,57 @@ struct Shared {
 // === impl Pool ===
 
 impl Pool {
-    pub(crate) fn new(address: SocketAddr, idle_timeout: Duration) -> Rc<Self> {
+    pub(crate) fn new(
+        host: &Arc<Host>,
+        load: Arc<Load>,
+        backends: Option<Arc<Backends>>,
+        idle_timeout: Duration,
+        max_idle: usize,
+    ) -> Rc<Self> {
         Rc::new(Self {
-            address,
+            address: host.address,
+            tally: host.tally(),
+            host: host.clone(),
+            load,
+            backends,
             idle_timeout,
+            max_idle,
             http1: RefCell::default(),
             http2: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
             sweeping: Cell::new(false),
+            freed: tokio::sync::Notify::new(),
         })
+    }
+
+    /// How a request to it has ended, or that there was no connection for it.
+    pub(crate) fn note(&self, outcome: Outcome) {
+        self.tally.add(match outcome {
+            Outcome::Answered(..500) => Word::Successes,
+            _ => Word::Errors,
+        });
+        if outcome == Outcome::TimedOut {
+            self.tally.add(Word::Timeouts);
+        }
+        if let Some(backends) = &self.backends {
+            backends.note(&self.host, outcome);
+        }
+    }
+
+    /// Counts a connection that is begun now.
+    pub(crate) fn opened(self: &Rc<Self>, place: Option<Place>) -> Open {
+        self.tally.add(Word::Connections);
+        self.tally.add(Word::ConnectionsActive);
+        Open {
+            tally: self.tally.clone(),
+            bounded: place.map(|place| (place, Rc::downgrade(self))),
+        }
+    }
+
+    /// Any idle connection, even one that is not quite done with somebody's upload.
+    pub(super) fn take_any_http1(&self) -> Option<(http1::SendRequest<UpstreamBody>, Wire)> {
+        let idle = self.http1.borrow_mut().pop()?;
+        Some((idle.sender, idle.wire))
     }
 
     /// The connection used last that can take a request now. One that is still busy with
@@ -85,7 +152,10 @@ impl Pool {
             return;
         }
         let mut idle = self.http1.borrow_mut();
-        if idle.len() >= MOST_IDLE {
+        if idle.len() >= self.max_idle {
+            if self.max_idle == 0 {
+                return;
+            }
             idle.remove(0);
         }
         idle.push(Idle {
@@ -93,6 +163,9 @@ impl Pool {
             wire,
             since: Instant::now(),
         });
+        if self.load.bounds_connections() {
+            self.freed.notify_one();
+        }
         if !self.sweeping.replace(true) {
             tokio::task::spawn_local(self.clone().sweep());
         }
@@ -138,6 +211,37 @@ impl Pool {
                 return;
             };
             tokio::time::sleep_until(next.into()).await;
+        }
+    }
+}
+
+// === impl Active ===
+
+impl Active {
+    pub(crate) fn new(pool: Rc<Pool>, place: Option<Place>) -> Self {
+        pool.tally.add(Word::Requests);
+        pool.tally.add(Word::Active);
+        Self {
+            pool,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.pool.tally.subtract(Word::Active);
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.tally.subtract(Word::ConnectionsActive);
+        if let Some((place, pool)) = self.bounded.take() {
+            drop(place);
+            if let Some(pool) = pool.upgrade() {
+                pool.freed.notify_one();
+            }
         }
     }
 }

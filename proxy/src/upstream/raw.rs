@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Upstream;
 use super::connect::{ConnectError, dial, secure};
 use super::pool::Wire;
+use super::{Pick, Upstream};
 use crate::tls::Speaks;
 
 /// What carries bytes: a socket, or TLS on one.
@@ -28,7 +28,8 @@ impl Upstream {
         &self,
         wanted: Option<SocketAddr>,
     ) -> Result<Raw, ConnectError> {
-        let pool = self.select(wanted).ok_or(ConnectError::NoEndpoint)?;
+        let pick = Pick { wanted, hash: None };
+        let pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
         let address = pool.address;
         let opening = async {
             let (stream, local) = dial(address).await?;

@@ -8,7 +8,9 @@ mod admin;
 #[cfg(feature = "compiler")]
 mod artifacts;
 mod author;
+mod balancing;
 mod bodies;
+mod breakers;
 mod certificates;
 mod command;
 #[cfg(feature = "compiler")]
@@ -24,9 +26,12 @@ mod http2;
 mod native;
 #[cfg(not(feature = "compiler"))]
 mod no_compiler;
+mod outliers;
 mod peers;
 #[cfg(feature = "compiler")]
 mod process;
+mod retries;
+mod retries_asked;
 mod routing;
 mod schema;
 mod smuggling;

@@ -39,7 +39,12 @@ pub(super) fn read(
         return None;
     };
     if chosen == "respond" || chosen == "redirect" {
-        for name in ["prefix_rewrite", "host_rewrite"] {
+        for name in [
+            "prefix_rewrite",
+            "host_rewrite",
+            "retry_policy",
+            "hash_policy",
+        ] {
             if let Some(node) = route.get(name) {
                 let what = format!("`{name}` means nothing beside `{chosen}`");
                 node.wrong(what, "remove it: nothing is forwarded here");

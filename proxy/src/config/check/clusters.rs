@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::matching::path;
 use super::tls::upstream;
-use super::{Context, Names, fields};
+use super::{Context, Names, balance, fields};
 use crate::config::yaml::{Node, Object};
 use crate::config::{Cluster, Endpoint, HealthCheck, Protocol};
 
@@ -49,6 +49,10 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
             .and_then(|tls| upstream::read(&tls, name, protocol, context)),
         connect_timeout: object.duration("connect_timeout"),
         idle_timeout: object.duration("idle_timeout"),
+        max_idle: object.count("max_idle_connections"),
+        balance: balance::balance(object),
+        circuit_breakers: balance::breakers(object),
+        outlier_detection: balance::outlier(object),
         health_check: object.table("health_check").map(|check| HealthCheck {
             path: check.get("path").and_then(|node| {
                 // The check is an HTTP/1.1 request in the clear.

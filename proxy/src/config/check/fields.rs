@@ -1,6 +1,7 @@
 //! Every key a configuration may have, described once: the walk takes its allowed keys,
 //! ranges and defaults from here, and the reference is printed from here.
 
+mod balance;
 mod callouts;
 mod cluster;
 mod filter;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Absent, Field, Kind, Table};
 
+pub use balance::{BACK_OFF, BREAKERS, BUDGET, HASH, OUTLIER, RETRY};
 pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, MODULE};

@@ -78,6 +78,7 @@ pub(super) fn read(
                 _ => ServerHeader::Overwrite,
             },
             access_log_filters: loggers,
+            trust_envoy_headers: object.boolean("trust_envoy_headers"),
         });
     }
     listeners

@@ -1,9 +1,9 @@
 //! `routes`: which requests, through which filters, to where.
 
 use super::chain::{Chain, Chains};
-use super::{Names, action, fields, headers, matching};
+use super::{Names, action, fields, headers, matching, retry};
 use crate::config::yaml::Object;
-use crate::config::{Action, Route};
+use crate::config::{Action, AttemptCount, Route};
 
 /// The routes of a listener; what is wrong with them is noted.
 pub(super) fn read(
@@ -38,6 +38,12 @@ pub(super) fn read(
             timeout: object.duration_or_none("timeout"),
             idle_timeout: object.duration_or_none("idle_timeout"),
             upgrades: object.boolean("upgrades"),
+            retry: retry::policy(&object),
+            hash_policy: retry::hash_policy(&object),
+            attempt_count: AttemptCount {
+                request: object.boolean("include_request_attempt_count"),
+                response: object.boolean("include_attempt_count_in_response"),
+            },
         });
     }
     routes

@@ -1,6 +1,7 @@
 //! What is accepted and what it means, and every kind of mistake with its exact line.
 
 mod accepted;
+mod balance;
 mod chains;
 mod mistakes;
 mod mutation;

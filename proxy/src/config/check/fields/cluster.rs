@@ -1,7 +1,6 @@
 //! The keys of clusters.
 
-use std::time::Duration;
-
+use super::balance::{BREAKERS, CHECKS, OUTLIER};
 use super::{CLUSTER_TLS, DAY, HOUR, MILLI, duration, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
@@ -48,6 +47,45 @@ pub static CLUSTER: Table = Table {
             "How long an unused connection is kept.",
         ),
         field(
+            "max_idle_connections",
+            Kind::Integer {
+                min: 0,
+                max: 100_000,
+            },
+            Default("128"),
+            "Most unused HTTP/1 connections that each worker keeps to each endpoint.",
+        ),
+        field(
+            "lb_policy",
+            Kind::Choice(&[
+                "round_robin",
+                "least_request",
+                "random",
+                "ring_hash",
+                "maglev",
+            ]),
+            Default("round_robin"),
+            "Which endpoint comes next, on each worker for itself. `round_robin`: each in turn, by weight. `least_request`: of two drawn by weight, the one with fewer requests under way. `random`: drawn by weight. `ring_hash` and `maglev`: by what the route's `hash_policy` names, so that the same goes to the same.",
+        ),
+        field(
+            "healthy_panic_threshold",
+            Kind::Integer { min: 0, max: 100 },
+            Default("0"),
+            "While a smaller share of the endpoints than this, in percent, is neither unhealthy nor ejected, all are used.",
+        ),
+        field(
+            "circuit_breakers",
+            Kind::Table(&BREAKERS),
+            Means("no bounds but that of retries, which is 3"),
+            "What there may be of it at a time.",
+        ),
+        field(
+            "outlier_detection",
+            Kind::Table(&OUTLIER),
+            Means("nothing is ejected"),
+            "Passive checks of its endpoints.",
+        ),
+        field(
             "health_check",
             Kind::Table(&HEALTH),
             Means("no checks: every endpoint counts as healthy"),
@@ -84,7 +122,7 @@ pub static HEALTH: Table = Table {
         ),
         field(
             "interval",
-            duration(Duration::from_millis(100), HOUR),
+            CHECKS,
             Default("5s"),
             "Time between two checks.",
         ),

@@ -96,6 +96,12 @@ pub static LISTENER: Table = Table {
             Default("overwrite"),
             "The `server` response header: always ours, ours where the upstream sent none, or never touched.",
         ),
+        field(
+            "trust_envoy_headers",
+            Kind::Boolean,
+            Default("false"),
+            "Whether clients may say how long a request may take and when it is sent again: `x-envoy-upstream-rq-timeout-ms`, `x-envoy-upstream-rq-per-try-timeout-ms`, `x-envoy-max-retries`, `x-envoy-retry-on`, `x-envoy-retry-grpc-on`, `x-envoy-retriable-status-codes`, `x-envoy-retriable-header-names`. Without it these headers, and the others that Envoy takes from its own network only, are removed from requests. Filters may set them in any case.",
+        ),
     ],
 };
 

@@ -1,5 +1,6 @@
 //! The keys of routes: conditions, actions and header changes.
 
+use super::balance::{HASH, RETRY};
 use super::{CHAIN_KIND, DAY, MILLI, bound, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
@@ -86,6 +87,30 @@ pub static ROUTE: Table = Table {
             Kind::Boolean,
             Default("true"),
             "Whether `Upgrade` requests (WebSocket and others) pass.",
+        ),
+        field(
+            "retry_policy",
+            Kind::Table(&RETRY),
+            Means("a request is sent once"),
+            "When a request is sent again.",
+        ),
+        field(
+            "hash_policy",
+            Kind::Tables(&HASH),
+            Means("nothing: any endpoint will do"),
+            "What the endpoint is chosen by, in clusters that go by a hash.",
+        ),
+        field(
+            "include_request_attempt_count",
+            Kind::Boolean,
+            Default("false"),
+            "Whether the upstream is told which attempt a request is, in `x-envoy-attempt-count`.",
+        ),
+        field(
+            "include_attempt_count_in_response",
+            Kind::Boolean,
+            Default("false"),
+            "Whether the client is told how many attempts there were, in `x-envoy-attempt-count`.",
         ),
     ],
 };

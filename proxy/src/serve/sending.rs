@@ -1,0 +1,365 @@
+//! One request on its way to an upstream: an attempt, and perhaps more of them.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+use super::answer::Answer;
+use super::forward::{failed, is_closed, wait};
+use super::head::aim;
+use super::request::{Body, Stop};
+use super::retry::{Lost, Retries, Verdict};
+use crate::access_log::Flags;
+use crate::config::Route;
+use crate::flow::Flow;
+use crate::timer::Timer;
+use crate::upstream::load::Count;
+use crate::upstream::replay::Replay;
+use crate::upstream::{ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody};
+
+/// Which attempt a request is.
+pub(super) const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+
+/// A request on its way.
+pub(super) struct Sending<'a> {
+    pub(super) flow: &'a Rc<Flow>,
+    pub(super) upstream: &'a Upstream,
+    pub(super) route: &'a Route,
+    pub(super) host: Option<&'a str>,
+    pub(super) pick: Pick,
+    /// As it left the filters, until nobody needs it any more.
+    pub(super) head: Option<Parts>,
+    pub(super) payload: Payload,
+    pub(super) retries: Option<Retries<'a>>,
+}
+
+/// What there is to send behind the head.
+pub(super) enum Payload {
+    /// As it was before the first attempt.
+    Unsent(Body),
+    /// Nothing, however often.
+    Nothing,
+    /// It can be sent again, as long as it has not grown too long.
+    Kept(Replay),
+    /// It has been sent.
+    Gone,
+}
+
+/// Why an attempt has brought no response.
+enum Failed {
+    /// For no reason that another attempt could mend.
+    Stop(Stop),
+    NotConnected(ConnectError),
+    Broken {
+        error: hyper::Error,
+        unsent: bool,
+    },
+    /// The time of one attempt is over.
+    TooSlow,
+}
+
+/// The time of one attempt.
+#[derive(Clone, Copy)]
+struct Limit {
+    began: Instant,
+    length: Duration,
+}
+
+// === impl Sending ===
+
+impl Sending<'_> {
+    /// Sends it until there is a response that stands.
+    pub(super) async fn answered(
+        &mut self,
+        timer: &mut Timer,
+    ) -> Result<(Response<Incoming>, Lease), Stop> {
+        loop {
+            let pause = match self.attempt(timer).await {
+                Ok((response, lease)) => {
+                    lease.note(Outcome::Answered(response.status().as_u16()));
+                    match self.after_response(&response) {
+                        None => return Ok((response, lease)),
+                        Some(pause) => {
+                            // Its connection is good for another request if it is done with
+                            // this one.
+                            let sent = self.flow.request_complete().is_some();
+                            if sent && http_body::Body::is_end_stream(response.body()) {
+                                lease.give_back();
+                            }
+                            pause
+                        }
+                    }
+                }
+                Err(failed) => self.after_loss(failed)?,
+            };
+            let slept = wait(self.flow, tokio::time::sleep(pause), timer).await;
+            if let Err(stop) = slept {
+                return Err(match stop {
+                    Stop::Answer(answer, _) => Stop::Answer(answer, self.unread()),
+                    stop => stop,
+                });
+            }
+        }
+    }
+
+    /// The pause before the next attempt, if this response does not stand.
+    fn after_response(&mut self, response: &Response<Incoming>) -> Option<Duration> {
+        let repeatable = self.payload.can_repeat();
+        let verdict = self
+            .retries
+            .as_mut()?
+            .after_response(self.upstream, response, repeatable);
+        match verdict {
+            Verdict::Again(pause) => Some(pause),
+            Verdict::Stands(flags) => {
+                self.flow.facts.flag(flags);
+                if let Payload::Kept(replay) = &self.payload {
+                    replay.settle();
+                }
+                None
+            }
+        }
+    }
+
+    /// The pause before the next attempt, or the end.
+    fn after_loss(&mut self, failure: Failed) -> Result<Duration, Stop> {
+        let lost = match &failure {
+            Failed::Stop(_) => None,
+            // Not the upstream's doing.
+            Failed::Broken { .. } if self.flow.broken().is_some() || is_closed(self.flow) => None,
+            Failed::NotConnected(error) => Some(Lost::NotConnected(error)),
+            Failed::Broken { error, unsent } => Some(Lost::Broken {
+                error,
+                unsent: *unsent,
+            }),
+            Failed::TooSlow => Some(Lost::TooSlow),
+        };
+        let repeatable = self.payload.can_repeat();
+        if let (Some(retries), Some(lost)) = (&mut self.retries, lost) {
+            match retries.after_loss(self.upstream, lost, repeatable) {
+                Verdict::Again(pause) => return Ok(pause),
+                Verdict::Stands(flags) => self.flow.facts.flag(flags),
+            }
+        }
+        Err(match failure {
+            Failed::Stop(stop) => stop,
+            Failed::NotConnected(error) => {
+                self.flow.facts.not_connected(&error);
+                Stop::answer(Answer::not_connected(&error), self.unread())
+            }
+            Failed::Broken { error, .. } => failed(self.flow, &error),
+            Failed::TooSlow => {
+                let mut answer = Answer::timeout();
+                answer.details = bytes::Bytes::from_static(b"upstream_per_try_timeout");
+                Stop::answer(answer, self.unread())
+            }
+        })
+    }
+
+    async fn attempt(&mut self, timer: &mut Timer) -> Result<(Response<Incoming>, Lease), Failed> {
+        let (flow, upstream) = (self.flow, self.upstream);
+        let facts = &flow.facts;
+        facts.attempts.set(facts.attempts.get() + 1);
+        let length = (self.retries.as_ref()).and_then(|retries| retries.policy.per_try_timeout);
+        let limit = length.map(|length| Limit {
+            began: Instant::now(),
+            length,
+        });
+        // Only filters ask for these times.
+        let asked = flow.filters.is_some().then(Instant::now);
+        let mut lease = self.connect(limit, timer).await?;
+        if let Some(asked) = asked {
+            let now = Instant::now();
+            facts.pool_ready.set(Some(now - asked));
+            facts.first_sent.set(Some(now));
+        }
+        let mut request = self.request(lease.is_http2());
+        loop {
+            facts.upstream.set(Some(lease.address()));
+            facts.set_wire(&lease.wire);
+            let sent = lease.send(request);
+            let sent = match limit {
+                None => wait(flow, sent, timer).await.map_err(Failed::Stop),
+                Some(limit) => Box::pin(within(flow, limit, sent, timer)).await,
+            };
+            let mut error = match sent {
+                Ok(Ok(response)) => return Ok((response, lease)),
+                Ok(Err(error)) => error,
+                Err(failed) => {
+                    self.note_timeout(&failed, &lease);
+                    return Err(failed);
+                }
+            };
+            let unsent = error.take_message();
+            // A pooled connection may have died unseen; what was never sent can be sent
+            // again, and that is no retry.
+            if lease.reused
+                && let Some(unsent) = unsent
+            {
+                // Gone first, with its place.
+                drop(lease);
+                match upstream.connect(self.pick, true).await {
+                    Ok(fresh) => {
+                        lease = fresh;
+                        request = unsent;
+                        continue;
+                    }
+                    Err(error) => {
+                        if !matches!(self.payload, Payload::Kept(_)) {
+                            super::linger(unsent.into_body().take_source());
+                        }
+                        return Err(Failed::NotConnected(error));
+                    }
+                }
+            }
+            lease.note(Outcome::Failed);
+            let unsent = unsent.is_some();
+            let error = error.into_error();
+            tracing::debug!(cluster = %upstream.cluster.name, upstream = %lease.address(), "{error:?}");
+            return Err(Failed::Broken { error, unsent });
+        }
+    }
+
+    async fn connect(&mut self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
+        let connecting = self.upstream.connect(self.pick, false);
+        let connected = match limit {
+            None => connecting.await,
+            Some(limit) => {
+                if !self.payload.is_awaited() {
+                    self.flow.complete_request();
+                }
+                Box::pin(within(self.flow, limit, connecting, timer))
+                    .await
+                    .inspect_err(|_| self.upstream.load.count(Count::PerTryTimeout))?
+            }
+        };
+        connected.map_err(|error| {
+            tracing::debug!(cluster = %self.upstream.cluster.name, "{error}");
+            Failed::NotConnected(error)
+        })
+    }
+
+    /// The request as this attempt sends it.
+    fn request(&mut self, http2: bool) -> Request<UpstreamBody> {
+        let flow = self.flow;
+        let again = self
+            .retries
+            .as_ref()
+            .map(|retries| retries.policy.buffer_limit);
+        let (mut head, body) = match std::mem::replace(&mut self.payload, Payload::Gone) {
+            Payload::Unsent(body) => {
+                let mut head = self.head.take().unwrap_or_else(empty);
+                let body = body.outgoing(flow, &mut head, &flow.worker, self.route, http2);
+                match (again, body) {
+                    (None, body) => (head, body),
+                    (Some(_), UpstreamBody::Empty) => {
+                        self.head = Some(head.clone());
+                        self.payload = Payload::Nothing;
+                        (head, UpstreamBody::Empty)
+                    }
+                    (Some(limit), body) => {
+                        self.head = Some(head.clone());
+                        let replay = Replay::new(body, limit);
+                        let body = UpstreamBody::Replayed(replay.attempt());
+                        self.payload = Payload::Kept(replay);
+                        (head, body)
+                    }
+                }
+            }
+            payload => {
+                let body = match &payload {
+                    Payload::Kept(replay) => UpstreamBody::Replayed(replay.attempt()),
+                    _ => UpstreamBody::Empty,
+                };
+                self.payload = payload;
+                (self.head.clone().unwrap_or_else(empty), body)
+            }
+        };
+        let tls = self.upstream.cluster.tls.is_some();
+        aim(&mut head, self.route, self.host, http2, tls);
+        if self.route.attempt_count.request {
+            let count = HeaderValue::from(flow.facts.attempts.get());
+            head.headers.insert(ATTEMPT_COUNT, count);
+        }
+        Request::from_parts(head, body)
+    }
+
+    fn note_timeout(&self, failed: &Failed, lease: &Lease) {
+        let count = match failed {
+            Failed::TooSlow => Count::PerTryTimeout,
+            Failed::Stop(Stop::Answer(answer, _)) if answer.flags == Flags::UPSTREAM_TIMEOUT => {
+                Count::Timeout
+            }
+            _ => return,
+        };
+        lease.note(Outcome::TimedOut);
+        self.upstream.load.count(count);
+    }
+
+    /// A body that nobody will read.
+    fn unread(&mut self) -> Option<Incoming> {
+        match std::mem::replace(&mut self.payload, Payload::Gone) {
+            Payload::Unsent(body) => body.unread(),
+            Payload::Kept(replay) => replay.take_source(),
+            Payload::Nothing | Payload::Gone => None,
+        }
+    }
+}
+
+// === impl Payload ===
+
+impl Payload {
+    fn can_repeat(&self) -> bool {
+        match self {
+            Self::Unsent(_) | Self::Nothing => true,
+            Self::Kept(replay) => replay.can_repeat(),
+            Self::Gone => false,
+        }
+    }
+
+    /// Whether some of it is still to come.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Unsent(body) => !body.is_ended(),
+            Self::Kept(_) => true,
+            Self::Nothing | Self::Gone => false,
+        }
+    }
+}
+
+/// Waits no longer than an attempt may take, once the whole request is here.
+async fn within<T>(
+    flow: &Rc<Flow>,
+    limit: Limit,
+    future: impl Future<Output = T>,
+    timer: &mut Timer,
+) -> Result<T, Failed> {
+    let mut future = pin!(future);
+    let mut sleep = pin!(tokio::time::sleep(limit.length));
+    let limited = poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        let Some(complete) = flow.request_complete() else {
+            return Poll::Pending;
+        };
+        let deadline = (complete.max(limit.began) + limit.length).into();
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(cx).map(|()| None)
+    });
+    let waited = wait(flow, limited, timer).await.map_err(Failed::Stop)?;
+    waited.ok_or(Failed::TooSlow)
+}
+
+/// Of a request that is never sent: whoever comes here has no head to send.
+fn empty() -> Parts {
+    Request::new(()).into_parts().0
+}

@@ -1,0 +1,108 @@
+//! Bounds of a cluster: what goes past them is told so at once, and what is freed is used.
+
+use crate::support::{Proxy, Upstream};
+
+fn proxy(breakers: &str, more: &str, upstream: &Upstream) -> Proxy {
+    Proxy::start(&format!(
+        "listeners: [{{ name: web, address: 127.0.0.1:0, routes: [{{ cluster: c }}] }}]\n\
+         clusters: [{{ name: c, endpoints: ['{}'], {more} circuit_breakers: {{ {breakers} }} }}]\n\
+         workers: 1\n\
+         access_log: {{ format: '%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%' }}\n",
+        upstream.address
+    ))
+}
+
+/// Answers `/held` only when the other side has gone, half of everything else at once.
+fn holding() -> Upstream {
+    Upstream::new(|conn| {
+        while let Some(request) = conn.request() {
+            if request.line.contains("/held") {
+                conn.rest();
+                return;
+            }
+            conn.respond("free");
+        }
+    })
+}
+
+#[test]
+fn requests_past_the_bound_are_503_uo_until_one_ends() {
+    let upstream = holding();
+    let proxy = proxy("max_requests: 1", "", &upstream);
+    assert_eq!(proxy.get("/").text(), "free");
+    let mut held = proxy.client();
+    held.send("GET /held HTTP/1.1\r\nhost: test\r\n\r\n");
+    upstream.wait_for_requests(2);
+    let refused = proxy.get("/");
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.field("x-envoy-overloaded"), Some("true"));
+    proxy
+        .stdout
+        .wait_for("503 UO upstream_reset_before_response_started{overflow}");
+    // Whoever held the place goes, and it is free again.
+    drop(held);
+    proxy.stdout.wait_for(" DC ");
+    assert_eq!(proxy.get("/").text(), "free");
+}
+
+#[test]
+fn a_request_waits_for_a_connection_where_there_may_be_no_more() {
+    let upstream = Upstream::named("one");
+    let proxy = proxy("max_connections: 1", "", &upstream);
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| proxy.get("/"))).collect();
+        for answer in asking {
+            assert_eq!(answer.join().unwrap().text(), "one");
+        }
+    });
+    assert_eq!(upstream.connections(), 1);
+    assert_eq!(upstream.requests().len(), 8);
+}
+
+#[test]
+fn nobody_waits_longer_than_for_a_connection_of_his_own() {
+    let upstream = holding();
+    let proxy = proxy("max_connections: 1", "connect_timeout: 300ms,", &upstream);
+    let mut held = proxy.client();
+    held.send("GET /held HTTP/1.1\r\nhost: test\r\n\r\n");
+    upstream.wait_for_requests(1);
+    assert_eq!(proxy.get("/").status(), 503);
+    proxy.stdout.wait_for("503 UO");
+    drop(held);
+    proxy.stdout.wait_for(" DC ");
+    assert_eq!(proxy.get("/").text(), "free");
+}
+
+#[test]
+fn so_many_may_wait_and_no_more() {
+    let upstream = holding();
+    let proxy = proxy("max_connections: 1, max_pending_requests: 0", "", &upstream);
+    // The first connection is waited for, too.
+    assert_eq!(proxy.get("/held").status(), 503);
+    proxy.stdout.wait_for("503 UO");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[test]
+fn bounds_are_over_all_workers() {
+    let upstream = holding();
+    let text = format!(
+        "listeners: [{{ name: web, address: 127.0.0.1:0, routes: [{{ cluster: c }}] }}]\n\
+         clusters: [{{ name: c, endpoints: ['{}'], circuit_breakers: {{ max_requests: 4 }} }}]\n\
+         workers: 3\naccess_log: {{ format: '%RESPONSE_CODE% %RESPONSE_FLAGS%' }}\n",
+        upstream.address
+    );
+    let proxy = Proxy::start(&text);
+    let held: Vec<_> = (0..4)
+        .map(|number| {
+            let mut client = proxy.client();
+            client.send("GET /held HTTP/1.1\r\nhost: test\r\n\r\n");
+            upstream.wait_for_requests(number + 1);
+            client
+        })
+        .collect();
+    for _ in 0..6 {
+        assert_eq!(proxy.get("/").status(), 503);
+    }
+    drop(held);
+}
