@@ -33,6 +33,8 @@ pub struct Chain {
     /// The first thing that went wrong.
     failure: Option<Failure>,
     details: Option<Bytes>,
+    /// The filter that made the answer, and in which callback.
+    answered_by: Option<(Rc<Plugin>, &'static str)>,
     /// The end of the response has come out.
     response_complete: bool,
     /// Grows whenever an answer made here, or a reset, puts an end to what was on its way.
@@ -57,8 +59,8 @@ enum Answer {
 /// On whose behalf an answer is made here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// A filter asked for it.
-    Guest,
+    /// The filter at that position asked for it, in that callback.
+    Guest(usize, &'static str),
     /// A filter broke.
     Failure,
     /// The embedder has nothing better.
@@ -113,6 +115,7 @@ impl Chain {
             reset: false,
             failure: None,
             details: None,
+            answered_by: None,
             response_complete: false,
             epoch: 0,
             done_before_log,
@@ -230,6 +233,13 @@ impl Chain {
     #[must_use]
     pub const fn details(&self) -> Option<&Bytes> {
         self.details.as_ref()
+    }
+
+    /// The filter whose answer this was last, and in which callback it made it.
+    #[must_use]
+    pub fn answered_by(&self) -> Option<(&Plugin, &'static str)> {
+        let (plugin, callback) = self.answered_by.as_ref()?;
+        Some((plugin, callback))
     }
 
     /// The stream must be cut: its headers have left, or a filter wants it so.

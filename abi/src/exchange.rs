@@ -53,8 +53,8 @@ pub enum Effect {
     Continue(StreamType),
     /// `proxy_close_stream`.
     Close(StreamType),
-    /// `proxy_send_local_response`.
-    LocalReply(LocalReply),
+    /// `proxy_send_local_response`, in the callback of that name.
+    LocalReply(LocalReply, &'static str),
     /// `proxy_inject_encoded_data_to_filter_chain`: there are bytes to be put into the
     /// response behind this filter.
     Inject,
@@ -87,7 +87,7 @@ impl Effect {
     pub(crate) const fn concerns(&self, tcp: bool) -> bool {
         match self {
             Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
-            Self::LocalReply(_) | Self::Inject => !tcp,
+            Self::LocalReply(..) | Self::Inject => !tcp,
             Self::RootFailed(_) | Self::VmEnded(_) => true,
         }
     }

@@ -27,7 +27,8 @@ pub(crate) use space::Room;
 pub use space::Space;
 pub(crate) use store::SetError;
 
-use crate::usage::{Usage, Used};
+use crate::callbacks::Callback;
+use crate::usage::{CalledOut, Counted, Resident, Usage, Used};
 
 /// Everything that VMs of different workers share. Workers hold it in an [`Arc`].
 #[derive(Debug)]
@@ -192,6 +193,54 @@ impl Shared {
         }
         let names = sums.into_iter();
         names.map(|((plugin, ..), used)| (plugin, used)).collect()
+    }
+
+    /// How long calls into plugins took, likewise.
+    #[must_use]
+    pub fn times(&self) -> Vec<(String, Callback, Counted)> {
+        let mut sums: BTreeMap<_, (Callback, Counted)> = BTreeMap::new();
+        for (plugin, usage) in &*lock(&self.usages) {
+            for (callback, counted) in usage.times() {
+                sums.entry((plugin.clone(), callback as usize))
+                    .and_modify(|(_, sum)| sum.add(&counted))
+                    .or_insert((callback, counted));
+            }
+        }
+        let sums = sums.into_iter();
+        sums.map(|((plugin, _), (callback, sum))| (plugin, callback, sum))
+            .collect()
+    }
+
+    /// What plugins keep in their VMs, and how many answers each made itself.
+    #[must_use]
+    pub fn residents(&self) -> Vec<(String, Resident, u64)> {
+        let mut sums: BTreeMap<String, (Resident, u64)> = BTreeMap::new();
+        for (plugin, usage) in &*lock(&self.usages) {
+            let (resident, replies) = sums.entry(plugin.clone()).or_default();
+            resident.add(usage.resident());
+            *replies += usage.replies();
+        }
+        let sums = sums.into_iter();
+        sums.map(|(plugin, (resident, replies))| (plugin, resident, replies))
+            .collect()
+    }
+
+    /// Calls of other services that have ended, by plugin and kind.
+    #[must_use]
+    pub fn called_out(&self) -> Vec<(String, CalledOut)> {
+        let mut sums: BTreeMap<_, CalledOut> = BTreeMap::new();
+        for (plugin, usage) in &*lock(&self.usages) {
+            for called in usage.callouts() {
+                sums.entry((plugin.clone(), called.kind as usize))
+                    .and_modify(|sum| {
+                        sum.times.add(&called.times);
+                        sum.failed += called.failed;
+                    })
+                    .or_insert(called);
+            }
+        }
+        let sums = sums.into_iter();
+        sums.map(|((plugin, _), sum)| (plugin, sum)).collect()
     }
 
     /// A number for a new VM.

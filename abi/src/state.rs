@@ -412,7 +412,7 @@ impl HostState {
         if let Some(stream) = self.streams.get_mut(id)
             && effect.concerns(stream.tcp)
         {
-            let reply = matches!(effect, Effect::LocalReply(_));
+            let reply = matches!(effect, Effect::LocalReply(..));
             if reply && std::mem::replace(&mut stream.replied, true) {
                 return self.notice(format_args!("a second local response is ignored"));
             }

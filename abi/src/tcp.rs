@@ -252,7 +252,7 @@ impl TcpChain {
                     }
                 }
                 // Of HTTP, or of what cannot be resumed: never queued for a connection.
-                Effect::Continue(_) | Effect::LocalReply(_) | Effect::Inject => {}
+                Effect::Continue(_) | Effect::LocalReply(..) | Effect::Inject => {}
             }
         }
     }

@@ -8,11 +8,17 @@
 //! have fallen ran longer than a tick for certain, and is counted itself, by the thread's CPU
 //! clock. So sums are right in the long run, and a sample of few calls says little.
 
-use std::sync::Arc;
+mod resident;
+mod times;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::callbacks::Callback;
 use crate::engine::Tier;
+pub(crate) use resident::Residence;
+pub use resident::Resident;
+pub use times::{Counted, Times, raise};
 
 /// Of how many calls on the hot tier one is timed.
 pub const EVERY: u32 = 16;
@@ -22,7 +28,83 @@ pub const EVERY: u32 = 16;
 pub struct Usage {
     interpreter: Rows,
     native: Rows,
+    /// How long calls took, on either tier; there once one was timed.
+    times: [OnceLock<Times>; Callback::COUNT],
+    resident: resident::Words,
+    /// Answers that the plugin made itself.
+    replies: AtomicU64,
+    /// Calls of other services, by [`CalloutKind`].
+    callouts: [OnceLock<Callouts>; 3],
 }
+
+/// What a plugin calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalloutKind {
+    /// An HTTP service.
+    Http,
+    /// A gRPC service, once or by a stream.
+    Grpc,
+    /// A Redis server.
+    Redis,
+}
+
+/// Calls of one kind, as one worker has seen them.
+#[derive(Debug)]
+struct Callouts {
+    times: Times,
+    failed: AtomicU64,
+}
+
+/// Calls of one kind that have ended with an answer, or without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledOut {
+    /// Of which kind.
+    pub kind: CalloutKind,
+    /// How long they took, whatever came of them.
+    pub times: Counted,
+    /// How many of them have failed.
+    pub failed: u64,
+}
+
+/// Upper bounds of the times of calls into guests: 1 µs to 1 s.
+static CALLS: [u64; 16] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    100_000_000,
+    1_000_000_000,
+];
+
+/// Upper bounds of the times that others take to answer: 0.1 ms to 60 s.
+pub static ANSWERS: [u64; 16] = [
+    100_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    60_000_000_000,
+];
 
 #[derive(Debug)]
 struct Rows([Row; Callback::COUNT]);
@@ -80,6 +162,66 @@ impl Usage {
             })
             .filter(|used| used.calls > 0)
     }
+
+    /// How long calls took, of callbacks of which one was timed: one call of [`EVERY`] is,
+    /// on either tier, and counted that many times.
+    pub fn times(&self) -> impl Iterator<Item = (Callback, Counted)> {
+        let timed = Callback::ALL.iter().zip(&self.times);
+        timed.filter_map(|(callback, times)| Some((*callback, times.get()?.read())))
+    }
+
+    /// What its VMs keep now.
+    #[must_use]
+    pub fn resident(&self) -> Resident {
+        self.resident.read()
+    }
+
+    /// How many answers it made itself.
+    #[must_use]
+    pub fn replies(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
+    }
+
+    /// A call of another service has ended, after so many nanoseconds. For the thread whose
+    /// words these are.
+    pub fn called_out(&self, kind: CalloutKind, nanos: u64, failed: bool) {
+        let callouts = self.callouts[kind as usize].get_or_init(|| Callouts {
+            times: Times::new(&ANSWERS),
+            failed: AtomicU64::new(0),
+        });
+        callouts.times.record(nanos, 1);
+        raise(&callouts.failed, failed.into());
+    }
+
+    /// Calls of other services that have ended.
+    pub fn callouts(&self) -> impl Iterator<Item = CalledOut> {
+        let kinds = CalloutKind::ALL.into_iter().zip(&self.callouts);
+        kinds.filter_map(|(kind, callouts)| {
+            let callouts = callouts.get()?;
+            Some(CalledOut {
+                kind,
+                times: callouts.times.read(),
+                failed: callouts.failed.load(Ordering::Relaxed),
+            })
+        })
+    }
+}
+
+// === impl CalloutKind ===
+
+impl CalloutKind {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Http, Self::Grpc, Self::Redis];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::Redis => "redis",
+        }
+    }
 }
 
 // === impl Tally ===
@@ -97,16 +239,22 @@ impl Tally {
             Tier::Native => &self.0.native,
         };
         let row = &rows.0[callback as usize];
-        let add = |sum: &AtomicU64, more: u64| {
-            sum.store(
-                sum.load(Ordering::Relaxed).wrapping_add(more),
-                Ordering::Relaxed,
-            );
-        };
-        add(&row.calls, 1);
+        raise(&row.calls, 1);
         if cost > 0 {
-            add(&row.cost, cost);
+            raise(&row.cost, cost);
         }
+    }
+
+    /// A call was timed, and stands for `times` of them.
+    #[cold]
+    pub(crate) fn time(&self, callback: Callback, nanos: u64, times: u32) {
+        let words = self.0.times[callback as usize].get_or_init(|| Times::new(&CALLS));
+        words.record(nanos, times.into());
+    }
+
+    /// The plugin has made an answer itself.
+    pub(crate) fn reply(&self) {
+        raise(&self.0.replies, 1);
     }
 }
 
@@ -171,6 +319,29 @@ mod tests {
                 used(Callback::Delete, Tier::Native, 1, 0)
             ]
         );
+    }
+
+    #[test]
+    fn answers_and_calls_of_others_are_counted() {
+        let usage = Arc::<Usage>::default();
+        let tally = Tally::new(usage.clone());
+        tally.reply();
+        tally.time(Callback::Tick, 3_000, EVERY);
+        usage.called_out(CalloutKind::Redis, 1_000_000, true);
+        usage.called_out(CalloutKind::Redis, 2_000_000, false);
+        assert_eq!(usage.replies(), 1);
+        let times: Vec<_> = usage.times().collect();
+        assert_eq!(times.len(), 1);
+        assert_eq!(times[0].0, Callback::Tick);
+        assert_eq!((times[0].1.counts[2], times[0].1.sum), (16, 48_000));
+        let callouts: Vec<_> = usage.callouts().collect();
+        assert_eq!(callouts.len(), 1);
+        assert_eq!(
+            (callouts[0].kind, callouts[0].failed),
+            (CalloutKind::Redis, 1)
+        );
+        assert_eq!(callouts[0].times.counts.iter().sum::<u64>(), 2);
+        assert!(CALLS.is_sorted() && ANSWERS.is_sorted());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
 use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream, Turn};
-use crate::usage::{Sampler, Tally};
+use crate::usage::{Residence, Sampler, Tally};
 use crate::version::AbiVersion;
 pub(crate) use account::Account;
 use life::Life;
@@ -48,6 +48,7 @@ pub struct Vm {
     /// Memory that its start left untouched has been given back.
     trimmed: bool,
     life: Life,
+    residence: Residence,
     /// What goes with it; the instance goes first.
     kept: Vec<Box<dyn Any>>,
 }
@@ -114,6 +115,7 @@ impl Vm {
             shaken: false,
             trimmed: false,
             life: Life::default(),
+            residence: Residence::new(code.tier()),
             kept: Vec::new(),
         })
     }
@@ -129,6 +131,7 @@ impl Vm {
         let vm_size = length(&state.settings.configuration);
         let plugin_size = length(&plugin.configuration);
         let usage = state.host.usage(&plugin.name);
+        let used = usage.clone();
         state.roots.insert(id, Root::new(plugin, usage));
         let created = self.configure_root(id, vm_size, plugin_size);
         let state = self.instance.state();
@@ -140,6 +143,8 @@ impl Vm {
                 if !std::mem::replace(&mut self.trimmed, true) {
                     self.instance.trim();
                 }
+                self.residence.measure(self.instance.memory().len());
+                self.residence.share(used);
                 Ok(RootId(id))
             }
             Err(error) => {
@@ -200,8 +205,10 @@ impl Vm {
         tally: Option<&Tally>,
         over: TrapKind,
     ) -> Result<u32, Box<Trap>> {
-        let timed = self.tier == Tier::Native && self.sampler.next();
-        let begun = timed.then(|| self.instance.state().host.monotonic());
+        let begun = self
+            .sampler
+            .next()
+            .then(|| self.instance.state().host.monotonic());
         let result = self.instance.call(turn, args, &mut self.last);
         if let Some(tally) = tally {
             self.count(turn.callback, tally, begun);

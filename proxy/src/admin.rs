@@ -11,9 +11,11 @@ pub(crate) mod endpoint;
 mod filters;
 mod guard;
 mod listeners;
+mod metrics;
 mod openmetrics;
 mod query;
 mod shown;
+mod stats;
 mod yaml;
 
 use std::convert::Infallible;
@@ -23,7 +25,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -67,6 +69,7 @@ pub(crate) struct Subject {
     pub(crate) addresses: Vec<String>,
     /// True once the proxy drains.
     pub(crate) shutdown: watch::Receiver<bool>,
+    pub(crate) begun: Instant,
 }
 
 /// What it knows.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
@@ -140,6 +140,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             backends,
             evictions: Arc::new(Evictions::new(guests.clone())),
             guests,
+            traffic: Arc::default(),
             log,
         })
     };
@@ -152,6 +153,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         admin,
         certificates,
         watched: watched.clone(),
+        begun: Instant::now(),
     });
     server.run(RunArgs {
         shutdown_signal: Box::new(Signals { watched, compilers }),
@@ -214,6 +216,7 @@ struct Workers {
     certificates: Arc<Renewal>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
+    begun: Instant,
 }
 
 #[async_trait]
@@ -260,6 +263,7 @@ impl ServiceWithDependents for Workers {
                 shared: shared.clone(),
                 addresses: self.addresses.clone(),
                 shutdown: shutdown.clone(),
+                begun: self.begun,
             };
             match admin.spawn(subject) {
                 Ok(()) => tracing::info!("listening: admin {address}"),

@@ -13,13 +13,15 @@ mod redis;
 mod remote;
 mod send;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
-use cofferdam_abi::callout::{Callout, GrpcEvent, RedisClient, Token};
+use cofferdam_abi::callout::{Callout, GrpcEvent, HttpOutcome, RedisClient, Token};
+use cofferdam_abi::usage::{CalloutKind, Usage};
 use cofferdam_abi::{RootId, Trap, Vm};
 use tokio::task::AbortHandle;
 
@@ -54,6 +56,15 @@ struct Caller {
     vm: Weak<RefCell<Vm>>,
     root: RootId,
     token: Token,
+    account: Account,
+}
+
+/// On whose account a call goes, and since when.
+struct Account {
+    usage: Arc<Usage>,
+    kind: CalloutKind,
+    begun: Instant,
+    failed: Cell<bool>,
 }
 
 /// Kept by a VM: when it goes there is nobody left to answer.
@@ -92,16 +103,18 @@ impl Callouts {
         token: Token,
         callout: Callout,
     ) {
-        let caller = Caller {
-            worker: worker.clone(),
-            vm: Rc::downgrade(vm),
-            root,
-            token,
+        let kind = match &callout {
+            Callout::Http(_) => CalloutKind::Http,
+            Callout::Grpc(_) => CalloutKind::Grpc,
+            Callout::Redis(_) => CalloutKind::Redis,
         };
+        let caller = Caller::new(worker, vm, root, token, kind);
         let mut feed = None;
         let task = match callout {
             Callout::Http(call) => tokio::task::spawn_local(async move {
                 let outcome = http::perform(&caller.worker, &call).await;
+                let answered = matches!(outcome, HttpOutcome::Response { .. });
+                caller.account.failed.set(!answered);
                 caller.end(|vm, token| vm.http_call_response(token, outcome));
             }),
             Callout::Grpc(mut call) => match call.message.take() {
@@ -118,6 +131,7 @@ impl Callouts {
             Callout::Redis(call) => tokio::task::spawn_local(async move {
                 let (redis, vm) = (&caller.worker.plugins.callouts.redis, caller.vm());
                 let reply = redis.call(&caller.worker, vm, root, call).await;
+                caller.account.failed.set(reply.is_none());
                 caller.end(|vm, token| vm.redis_response(token, reply));
             }),
         };
@@ -143,12 +157,8 @@ impl Callouts {
         if waiting.is_none_or(|waiting| waiting / 2 > self.settings.message) {
             // The server does not read. What waits would grow without end.
             self.cancel(vm, token);
-            let caller = Caller {
-                worker: worker.clone(),
-                vm: Rc::downgrade(vm),
-                root,
-                token,
-            };
+            let caller = Caller::new(worker, vm, root, token, CalloutKind::Grpc);
+            caller.account.failed.set(true);
             tokio::task::spawn_local(async move {
                 caller.end(|vm, token| vm.grpc_event(token, grpc::overrun()));
             });
@@ -200,6 +210,28 @@ impl Callouts {
 // === impl Caller ===
 
 impl Caller {
+    fn new(
+        worker: &Rc<Worker>,
+        vm: &Rc<RefCell<Vm>>,
+        root: RootId,
+        token: Token,
+        kind: CalloutKind,
+    ) -> Self {
+        let filter = vm.borrow_mut().plugin_name(root);
+        Self {
+            worker: worker.clone(),
+            vm: Rc::downgrade(vm),
+            root,
+            token,
+            account: Account {
+                usage: worker.plugins.usage(&filter),
+                kind,
+                begun: Instant::now(),
+                failed: Cell::new(false),
+            },
+        }
+    }
+
     /// Hands over what has come on a gRPC stream.
     fn hear(&self, event: GrpcEvent) {
         self.tell(|vm| vm.grpc_event(self.token, event));
@@ -209,6 +241,7 @@ impl Caller {
     fn end(&self, give: impl FnOnce(&mut Vm, Token) -> Result<(), Trap>) {
         let callouts = &self.worker.plugins.callouts;
         callouts.forget(self.vm(), self.token);
+        self.account.close();
         self.tell(|vm| give(vm, self.token));
     }
 
@@ -227,6 +260,15 @@ impl Caller {
             plugins.root_crashed(&self.worker, &vm, self.root, &trap);
         }
         self.worker.plugins.after_calls(&self.worker);
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    fn close(&self) {
+        let taken = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.usage.called_out(self.kind, taken, self.failed.get());
     }
 }
 

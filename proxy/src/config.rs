@@ -28,7 +28,7 @@ use cofferdam_abi::{Capabilities, Compat, Limits};
 use crate::tls::renewal::Holders;
 use crate::tls::{ClientTls, ServerTls, forwarded};
 
-pub use admin::{Admin, Token};
+pub use admin::{Admin, Tag, Token};
 pub use balance::{Balance, CircuitBreakers, LbPolicy, OutlierDetection, RetryBudget};
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};

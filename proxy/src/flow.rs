@@ -79,6 +79,8 @@ impl Flow {
         logged: Option<Logged>,
     ) -> Rc<Self> {
         let begun = facts.begun;
+        let listener = worker.listener(facts.connection.listener);
+        listener.traffic.begun();
         Rc::new(Self {
             worker,
             facts,
@@ -230,6 +232,10 @@ impl Flow {
             if let Some(details) = chain.details() {
                 facts.overrule(details);
             }
+            if let Some((filter, callback)) = chain.answered_by() {
+                let mut decided_by = self.decided_by.borrow_mut();
+                decided_by.get_or_insert_with(|| (filter.name.clone(), callback.to_owned()));
+            }
             for failure in chain.end() {
                 self.report(&failure);
             }
@@ -238,6 +244,8 @@ impl Flow {
             drop(chain);
             self.worker.plugins.after_calls(&self.worker);
         }
+        let listener = self.worker.listener(facts.connection.listener);
+        listener.traffic.finished(facts);
         self.tell_loggers();
         self.write_log();
     }

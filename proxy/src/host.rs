@@ -15,6 +15,7 @@ use cofferdam_abi::usage::Usage;
 use cofferdam_abi::{Host, Limit, LogLevel, Origin, Shared, Trap};
 
 use crate::config::Cluster;
+use crate::families;
 use crate::refusals::Refusals;
 use crate::reports;
 use crate::ticker;
@@ -123,11 +124,7 @@ impl WorkerHost {
 
     /// The first refusal of a filter.
     fn count_refusals(&self, filter: &str) {
-        let counter = self.shared.metrics().counter(
-            "cofferdam_filter_refusals",
-            "What filters were refused for want of a capability.",
-            &[("filter", filter)],
-        );
+        let counter = families::FILTER_REFUSALS.count(self.shared.metrics(), &[filter]);
         counter.add(1);
         self.refused.borrow_mut().insert(filter.to_owned(), counter);
     }
@@ -260,15 +257,8 @@ impl Host for WorkerHost {
 
     fn trapped(&self, origin: &Origin<'_>, trap: &Trap) {
         // Rare, and worth a VM: looking a counter up is nothing beside that.
-        let counter = self.shared.metrics().counter(
-            "cofferdam_filter_traps",
-            "Calls into filters that ended early.",
-            &[
-                ("filter", origin.plugin),
-                ("callback", trap.callback),
-                ("kind", trap.kind.as_str()),
-            ],
-        );
+        let labels = [origin.plugin, trap.callback, trap.kind.as_str()];
+        let counter = families::FILTER_TRAPS.count(self.shared.metrics(), &labels);
         counter.add(1);
     }
 

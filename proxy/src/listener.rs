@@ -112,6 +112,7 @@ async fn serve_connection(
     guard: ConnectionGuard,
 ) {
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    let counted = worker.listener(listener).traffic.connected();
     let (peer, local) = (accepted.peer(), accepted.local());
     let connection = Connection {
         id,
@@ -132,6 +133,7 @@ async fn serve_connection(
     {
         tracing::debug!(connection = id, "connection ended: {error}");
     }
+    drop(counted);
     drop(guard);
 }
 
@@ -423,6 +425,7 @@ impl Worker {
     /// A request that the codec refused never became an exchange, but the access log
     /// should know.
     fn log_refused(self: &Rc<Self>, connection: &Rc<Connection>, status: u16) {
+        self.listener(connection.listener).traffic.refused();
         let Some(sink) = &self.sink else { return };
         let record = crate::access_log::Record {
             protocol: Some(http::Version::HTTP_11),

@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_abi::shared::VmId;
-use cofferdam_abi::{Chain, Exchange, FilterHandle, RootId, TcpChain, Vm};
+use cofferdam_abi::usage::Usage;
+use cofferdam_abi::{Chain, Exchange, FilterHandle, Host as _, RootId, TcpChain, Vm};
 use tokio::sync::Notify;
 
 use crate::callout::Callouts;
@@ -107,6 +108,11 @@ impl Plugins {
             ending: Cell::new(false),
             root_gone: Notify::new(),
         }
+    }
+
+    /// Where this worker counts what a filter uses.
+    pub(crate) fn usage(&self, filter: &str) -> Arc<Usage> {
+        self.host.usage(filter)
     }
 
     /// The position of the cluster of that name.

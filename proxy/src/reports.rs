@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use cofferdam_abi::shared::{Counter, Metrics};
 use cofferdam_abi::{Failure, FailureReason, Limit, Origin, Trap, Way};
 
+use crate::families;
 use crate::host::printable;
 
 /// Crashes of one filter that are told of whatever their pace.
@@ -169,15 +170,7 @@ fn consequence(limit: Limit) -> Option<&'static str> {
 }
 
 fn counter(metrics: &Metrics, filter: &str, limit: Limit, callback: &str) -> Arc<Counter> {
-    metrics.counter(
-        "cofferdam_filter_limit_hits",
-        "How often filters came up against their limits.",
-        &[
-            ("filter", filter),
-            ("limit", limit.as_str()),
-            ("callback", callback),
-        ],
-    )
+    families::FILTER_LIMITS.count(metrics, &[filter, limit.as_str(), callback])
 }
 
 fn with<R>(filter: &str, apply: impl FnOnce(&mut OfFilter) -> R) -> R {

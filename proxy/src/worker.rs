@@ -26,6 +26,7 @@ use crate::readiness::Readiness;
 use crate::reports;
 use crate::route::{self, RouteTable};
 use crate::timer;
+use crate::traffic::{OnListener, Traffic};
 use crate::upstream::Upstream;
 use crate::upstream::backends::Backends;
 
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     /// What guests of all workers share.
     pub(crate) guests: Arc<cofferdam_abi::Shared>,
     pub(crate) evictions: Arc<Evictions>,
+    /// What clients of all workers ask for and are given.
+    pub(crate) traffic: Arc<Traffic>,
     /// The access log's file, if it goes to one.
     pub(crate) log: Option<Arc<LogFile>>,
 }
@@ -65,6 +68,7 @@ pub(crate) struct Worker {
 pub(crate) struct ListenerState {
     pub(crate) config: Arc<Listener>,
     table: RouteTable,
+    pub(crate) traffic: OnListener,
 }
 
 /// Names of things that facts only know by number.
@@ -115,7 +119,10 @@ pub(crate) fn run(
         .enable_all()
         .build()?;
     let log = shared.config.access_log.as_ref();
-    let sink = log.map(|log| Sink::of(log.format.clone(), shared.log.as_ref()));
+    let sink = log.map(|log| {
+        let lost = shared.traffic.lost_lines.clone();
+        Sink::of(log.format.clone(), shared.log.as_ref()).counting(lost)
+    });
     let worker = Worker::new(shared, index, sink);
     let local = LocalSet::new();
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
@@ -168,12 +175,19 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
 impl Worker {
     fn new(shared: &Shared, index: usize, sink: Option<Sink>) -> Rc<Self> {
         let config = shared.config.clone();
+        let names = Rc::new(Names::new(config.clone()));
         let listeners = config
             .listeners
             .iter()
-            .map(|listener| ListenerState {
+            .zip(&names.routes)
+            .map(|(listener, routes)| ListenerState {
                 config: listener.clone(),
                 table: RouteTable::new(listener),
+                traffic: shared.traffic.listener(
+                    index,
+                    &listener.name,
+                    routes.iter().map(|route| &route[..]),
+                ),
             })
             .collect();
         let upstreams = config
@@ -188,7 +202,7 @@ impl Worker {
             listeners,
             plugins: Plugins::new(shared, index == 0),
             upstreams,
-            names: Rc::new(Names::new(config.clone())),
+            names,
             rng: RefCell::new(fastrand::Rng::new()),
             date: RefCell::default(),
             sink,

@@ -52,7 +52,9 @@ impl Chain {
                     self.cut();
                 }
                 Effect::Close(_) => {}
-                Effect::LocalReply(reply) => self.local_reply(&reply, By::Guest),
+                Effect::LocalReply(reply, callback) => {
+                    self.local_reply(&reply, By::Guest(position, callback));
+                }
                 Effect::Inject => self.inject(position),
                 Effect::RootFailed(trap) => {
                     let holds = self.filters.get(position).is_some_and(StreamContext::holds);
@@ -76,7 +78,7 @@ impl Chain {
         exchange
             .effects
             .iter()
-            .any(|(_, effect)| matches!(effect, Effect::LocalReply(_) | Effect::Close(_)))
+            .any(|(_, effect)| matches!(effect, Effect::LocalReply(..) | Effect::Close(_)))
     }
 
     /// Section 13. Injected bytes go whether or not anybody reads them, so what waits is
@@ -132,6 +134,12 @@ impl Chain {
             Answer::Local | Answer::Upstream => true,
             Answer::Committed => return self.cut(),
         };
+        if let By::Guest(position, callback) = by
+            && let Some(filter) = self.filters.get(position)
+        {
+            filter.context.account().reply();
+            self.answered_by = Some((filter.context.plugin.clone(), callback));
+        }
         self.epoch += 1;
         self.answer = Answer::Local;
         self.details = Some(reply::details(&reply.details));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::callbacks::Callback;
 use crate::codec;
 use crate::exchange::{Effect, LocalReply};
 use crate::guest::{self, GuestCaller, Outcome};
@@ -91,7 +92,8 @@ pub(crate) fn send_local_response<C: GuestCaller>(
         headers,
         grpc_status: grpc.cast_signed(),
     };
-    state.push_effect(Effect::LocalReply(reply));
+    let callback = state.callback.map_or("", Callback::name);
+    state.push_effect(Effect::LocalReply(reply, callback));
     Ok(())
 }
 

@@ -66,6 +66,11 @@ impl Context {
         })
     }
 
+    /// Whose its calls are.
+    pub(crate) const fn account(&self) -> &Account {
+        &self.account
+    }
+
     /// `proxy_on_log`.
     pub(crate) fn log(&self) -> Result<(), Box<Trap>> {
         self.call(Callback::Log, [0; 2]).map(drop)
@@ -121,7 +126,7 @@ impl Context {
         let mut asked = Asked::default();
         for (position, effect) in &exchange.effects {
             if *position == self.position {
-                asked.stop |= matches!(effect, Effect::LocalReply(_) | Effect::Close(_));
+                asked.stop |= matches!(effect, Effect::LocalReply(..) | Effect::Close(_));
                 asked.inject |= matches!(effect, Effect::Inject);
             }
         }

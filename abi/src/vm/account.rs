@@ -28,6 +28,11 @@ impl Account {
             spent: Cell::new(0),
         }
     }
+
+    /// Its plugin has made an answer itself.
+    pub(crate) fn reply(&self) {
+        self.tally.reply();
+    }
 }
 
 // === impl Vm ===
@@ -98,17 +103,18 @@ impl Vm {
         begun: Option<std::time::Duration>,
     ) {
         let spent = self.last;
-        let cost = match (self.tier, begun) {
+        let timed = begun.map(|begun| {
+            let now = self.instance.state().host.monotonic();
+            let nanos = now.saturating_sub(begun).as_nanos();
+            u64::try_from(nanos).unwrap_or(u64::MAX)
+        });
+        if let Some(nanos) = timed {
+            tally.time(callback, nanos, EVERY);
+        }
+        let cost = match (self.tier, timed) {
             (Tier::Interpreter, _) => spent.fuel,
             (Tier::Native, _) if spent.ticks > 1 => spent.time,
-            (Tier::Native, None) => 0,
-            (Tier::Native, Some(begun)) => {
-                let now = self.instance.state().host.monotonic();
-                let nanos = now.saturating_sub(begun).as_nanos();
-                u64::try_from(nanos)
-                    .unwrap_or(u64::MAX)
-                    .saturating_mul(EVERY.into())
-            }
+            (Tier::Native, timed) => timed.unwrap_or(0).saturating_mul(EVERY.into()),
         };
         tally.add(self.tier, callback, cost);
     }

@@ -165,7 +165,9 @@ impl Vm {
     /// Memory grows in calls, but is looked at between them: when a stream has ended, or a
     /// callback of a root.
     pub(super) fn look_at_memory(&mut self) {
-        if self.instance.memory().len() >= self.life.watch.memory {
+        let size = self.instance.memory().len();
+        self.residence.measure(size);
+        if size >= self.life.watch.memory {
             self.instance.state().host.attention(self.id);
         }
     }

@@ -73,6 +73,14 @@ impl Flags {
         self.set().map(|(_, name)| name)
     }
 
+    /// The letters of the flag that has this bit, if one does.
+    pub(crate) fn letters(bit: u32) -> Option<&'static str> {
+        let mut known = NAMES.iter();
+        known
+            .find(|(flag, ..)| flag.0 == 1 << bit)
+            .map(|(_, letters, _)| *letters)
+    }
+
     fn set(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         (NAMES.iter())
             .filter(move |(flag, ..)| self.contains(*flag))

@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::file::{self, LogFile};
 use super::{Format, Record};
@@ -25,6 +26,8 @@ pub struct Sink {
     /// Whole lines only.
     buffer: RefCell<Vec<u8>>,
     lost: Cell<u64>,
+    /// Those of all workers.
+    all_lost: Arc<AtomicU64>,
 }
 
 enum Output {
@@ -51,7 +54,15 @@ impl Sink {
             output: RefCell::new(output),
             buffer: RefCell::new(Vec::with_capacity(FULL + ROOM)),
             lost: Cell::new(0),
+            all_lost: Arc::default(),
         }
+    }
+
+    /// Adds what it loses to those of others.
+    #[must_use]
+    pub fn counting(mut self, lost: Arc<AtomicU64>) -> Self {
+        self.all_lost = lost;
+        self
     }
 
     /// Renders a line in the configured format, straight into the buffer.
@@ -91,6 +102,7 @@ impl Sink {
         if let Err((error, unwritten)) = result {
             let lines = buffer[buffer.len() - unwritten..].iter();
             let lines = lines.filter(|&&byte| byte == b'\n').count() as u64;
+            self.all_lost.fetch_add(lines, Ordering::Relaxed);
             if self.lost.replace(self.lost.get() + lines) == 0 {
                 tracing::warn!(%error, lines, "the access log cannot be written; lines are lost");
             }
@@ -172,8 +184,8 @@ const ATOMIC: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 

@@ -55,7 +55,14 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         access: Access::Open,
         parameters: "",
         doc: "Every metric, as OpenMetrics text.",
-        answer: |state, _| shown::metrics(state),
+        answer: |state, _| shown::openmetrics_page(state),
+    },
+    Endpoint {
+        path: "/stats",
+        access: Access::Open,
+        parameters: "filter=REGEX&format=text or json",
+        doc: "The same as `NAME: VALUE`, by Envoy's names where it has such a metric; of a histogram the bound that this part of all values stays within. Only names in which the regular expression is found.",
+        answer: super::stats::shown,
     },
     Endpoint {
         path: "/config",

@@ -137,6 +137,7 @@ mod tests {
         Admin {
             address: address.parse().expect("an address"),
             token: token.map(|token| Token::new(token.as_bytes())),
+            tags: Vec::new(),
         }
     }
 

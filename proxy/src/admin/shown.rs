@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::query::Query;
-use super::{Answer, State, json, openmetrics, response, text, yaml};
+use super::{Answer, State, json, metrics, openmetrics, response, text, yaml};
 
 pub(super) fn ready(state: &State) -> Answer {
     if *state.subject.shutdown.borrow() {
@@ -18,11 +18,11 @@ pub(super) fn ready(state: &State) -> Answer {
     }
 }
 
-pub(super) fn metrics(state: &State) -> Answer {
+pub(super) fn openmetrics_page(state: &State) -> Answer {
     response(
         StatusCode::OK,
         openmetrics::CONTENT_TYPE,
-        openmetrics::render(&state.subject.shared.guests),
+        openmetrics::render(&metrics::gather(state)),
     )
 }
 

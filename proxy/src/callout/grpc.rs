@@ -63,6 +63,7 @@ pub(super) async fn call(caller: &Caller, call: GrpcCall, message: Bytes) {
         }
         Err(status) => status,
     };
+    caller.account.failed.set(status.code != 0);
     caller.end(|vm, token| vm.grpc_event(token, closed(status)));
 }
 
@@ -113,6 +114,7 @@ pub(super) async fn stream(caller: &Caller, call: GrpcCall, feed: Feed) {
         failed
     });
     drop(feed);
+    caller.account.failed.set(status.code != 0);
     caller.end(|vm, token| vm.grpc_event(token, closed(status)));
 }
 

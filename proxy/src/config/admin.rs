@@ -12,6 +12,18 @@ pub struct Admin {
     pub address: SocketAddr,
     /// What changes of state need. There is one wherever the address is no loopback one.
     pub token: Option<Token>,
+    /// Where labels are in the names of guests' metrics.
+    pub tags: Vec<Tag>,
+}
+
+/// A label of guests' metrics.
+#[derive(Debug, Clone)]
+pub struct Tag {
+    /// The label.
+    pub name: String,
+    /// Its first group is taken out of the name; its second, if there is one, or else its
+    /// first is the value.
+    pub regex: regex::Regex,
 }
 
 /// A word that only the operator knows: its digest, so that it is nowhere in memory.

@@ -8,6 +8,7 @@ use cofferdam_abi::Compat;
 use super::check::fields;
 use super::yaml::{Absent, Field, Kind, Table, duration_text, size_text};
 use crate::admin::endpoint::{self, Access, Endpoint};
+use crate::families::{self, Family};
 
 /// The whole reference, as Markdown.
 #[must_use]
@@ -17,6 +18,7 @@ pub fn markdown() -> String {
         section(&mut out, table);
     }
     endpoints(&mut out);
+    metrics(&mut out);
     operators(&mut out);
     switches(&mut out);
     out
@@ -130,6 +132,28 @@ fn endpoints(out: &mut String) {
     }
 }
 
+fn metrics(out: &mut String) {
+    let _ = write!(out, "{METRICS}");
+    for family in families::ALL {
+        let Family {
+            name,
+            kind,
+            labels,
+            help,
+            stat,
+        } = family;
+        let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(
+            out,
+            "| `{name}` | {} | {} | `{}` | {} |",
+            kind.as_str(),
+            labels.join(", "),
+            cell(stat),
+            cell(help)
+        );
+    }
+}
+
 fn operators(out: &mut String) {
     out.push_str(OPERATORS);
     for (name, doc) in crate::access_log::operators() {
@@ -190,6 +214,23 @@ minutes.
 
 | request | token | what it does |
 |---|---|---|
+";
+
+const METRICS: &str = "
+## Metrics
+
+On `/metrics` samples of counters end in `_total`, those of histograms in `_bucket`, `_sum` and
+`_count`. Labels are of the configuration and of the code, never of a request; a route is named
+as `%ROUTE_NAME%` has it, `none` is for requests that match none. At most 256 listeners and 2,000 routes are told
+apart over the life of the process, those beyond are one series, `overflow`; names of guests'
+metrics are bounded by `limits.metrics`. A series that has not counted anything may be absent.
+
+Guests' metrics stand behind the proxy's own, by the names guests gave them, every other character than
+letters and digits made `_`, with labels as `admin.tags` finds them; a name that would begin with
+`cofferdam_` gets `wasmcustom_` before it. On `/stats` they are `wasmcustom.NAME`.
+
+| metric | kind | labels | on `/stats` | what it is |
+|---|---|---|---|---|
 ";
 
 const OPERATORS: &str = "

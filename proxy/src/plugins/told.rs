@@ -8,16 +8,14 @@ use cofferdam_abi::engine::Tier;
 use super::launch::held_for;
 use super::slot::Slot;
 use super::{Plugins, Why};
+use crate::families;
 
 impl Plugins {
     /// A filter has been started in a VM that runs like that.
     pub(super) fn count_start(&self, slot: &Slot, tier: Tier) {
         let make = || {
-            self.host.shared().metrics().counter(
-                "cofferdam_filter_vm_starts",
-                "VMs that a filter was started in, by what runs them.",
-                &[("filter", &slot.plugin.name), ("engine", tier.as_str())],
-            )
+            let metrics = self.host.shared().metrics();
+            families::FILTER_STARTS.count(metrics, &[&slot.plugin.name, tier.as_str()])
         };
         slot.starts[tier as usize].get_or_init(make).add(1);
     }
@@ -30,11 +28,8 @@ impl Plugins {
             Why::Grown => "memory",
             Why::Crashed => "crash",
         };
-        let counter = self.host.shared().metrics().counter(
-            "cofferdam_filter_vm_replacements",
-            "VMs of a filter in whose place another was put, by why.",
-            &[("filter", &slot.plugin.name), ("reason", reason)],
-        );
+        let metrics = self.host.shared().metrics();
+        let counter = families::FILTER_REPLACED.count(metrics, &[&slot.plugin.name, reason]);
         counter.add(1);
     }
 
@@ -45,11 +40,8 @@ impl Plugins {
             filter = &*slot.plugin.name,
             "filter keeps crashing, it is held back for {wait:?}"
         );
-        let counter = self.host.shared().metrics().counter(
-            "cofferdam_filter_held_back",
-            "How often a filter was held back because it kept crashing, on all workers.",
-            &[("filter", &slot.plugin.name)],
-        );
+        let metrics = self.host.shared().metrics();
+        let counter = families::FILTER_HELD_BACK.count(metrics, &[&slot.plugin.name]);
         counter.add(1);
         wait
     }

@@ -257,6 +257,8 @@ impl Drop for Relay {
             }
             self.worker.plugins.after_calls(&self.worker);
         }
+        let listener = self.worker.listener(facts.connection.listener);
+        listener.traffic.carried(facts);
         self.write_log();
     }
 }

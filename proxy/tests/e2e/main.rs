@@ -22,6 +22,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod metrics;
 #[cfg(feature = "compiler")]
 mod native;
 #[cfg(not(feature = "compiler"))]

@@ -17,6 +17,7 @@ mod http2_upstream;
 mod lifecycle;
 mod limits;
 mod local_reply;
+mod metrics;
 mod native_limits;
 mod pause;
 mod policies;

@@ -11,6 +11,8 @@ mod guest;
 #[expect(dead_code, reason = "tests here use a part of it")]
 pub(crate) mod h2;
 mod load;
+#[path = "../support/openmetrics.rs"]
+pub(crate) mod openmetrics;
 #[path = "../support/pki.rs"]
 #[expect(dead_code, reason = "tests here use a part of it")]
 pub(crate) mod pki;

@@ -12,6 +12,7 @@ pub(crate) mod guest;
 pub(crate) mod h2;
 pub(crate) mod lines;
 pub(crate) mod message;
+pub(crate) mod openmetrics;
 pub(crate) mod pki;
 pub(crate) mod proxy;
 pub(crate) mod require;

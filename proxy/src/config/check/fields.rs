@@ -27,7 +27,7 @@ pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP};
 pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
-pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES};
+pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES, TAG};
 pub use tls::{ALLOWED_SAN, CLUSTER_TLS, LISTENER_CERTIFICATE, LISTENER_TLS};
 
 /// The whole file.

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use cofferdam_abi::shared::{Bounds, Eviction};
 
 use super::Context;
+use super::fields::TAG;
 use crate::config::yaml::{Node, Object, quote};
-use crate::config::{Address, Admin, Listener, Token};
+use crate::config::{Address, Admin, Listener, Tag, Token};
 
 /// What filters may share; the defaults where nothing is written.
 pub(super) fn bounds(root: &Object<'_>) -> Bounds {
@@ -63,7 +64,45 @@ pub(super) fn admin(
     Some(Admin {
         address,
         token: token.flatten(),
+        tags: table.list("tags").iter().filter_map(tag).collect(),
     })
+}
+
+/// A label, and where it is in the names of guests' metrics.
+fn tag(node: &Node<'_>) -> Option<Tag> {
+    let table = node.object(&TAG)?;
+    let name = table.get("name")?;
+    let text = name.filled()?;
+    let allowed = |(at, byte): (usize, u8)| {
+        byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit()
+    };
+    if !text.bytes().enumerate().all(allowed) || matches!(text, "le" | "name") {
+        let what = format!("{} cannot be a label", quote(text));
+        let help = "write letters, digits and _, but not `le` or `name`, which have a meaning";
+        name.wrong(what, help);
+        return None;
+    }
+    let node = table.get("regex")?;
+    let pattern = node.filled()?;
+    let built = regex::RegexBuilder::new(pattern)
+        .size_limit(1 << 20)
+        .build();
+    match built {
+        Ok(regex) if regex.captures_len() > 1 => Some(Tag {
+            name: text.to_owned(),
+            regex,
+        }),
+        Ok(_) => {
+            let what = format!("{} has no group", quote(pattern));
+            node.wrong(what, "put what is to go out of the name in parentheses");
+            None
+        }
+        Err(_) => {
+            let what = format!("{} is not a regular expression", quote(pattern));
+            node.wrong(what, "correct it");
+            None
+        }
+    }
 }
 
 /// The one word in that file.

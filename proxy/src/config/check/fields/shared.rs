@@ -94,5 +94,31 @@ pub static ADMIN: Table = Table {
             Means("no token"),
             "A file with one word in it, the token: `Authorization: Bearer TOKEN` must be sent with every POST.",
         ),
+        field(
+            "tags",
+            Kind::Tables(&TAG),
+            Means("none"),
+            "Labels that guests put into the names of their metrics, as Envoy's `stats_config.stats_tags` finds them.",
+        ),
+    ],
+};
+
+/// `admin.tags[]`.
+pub static TAG: Table = Table {
+    name: "tag",
+    doc: "A label of guests' metrics. Those whose names match are one family with this label; of each tag the first match counts.",
+    fields: &[
+        field(
+            "name",
+            Kind::Text("letters, digits and `_`"),
+            Required,
+            "The label.",
+        ),
+        field(
+            "regex",
+            Kind::Text("regular expression"),
+            Required,
+            "What its first group matches is taken out of the name. Its second group, if there is one, or else its first is the label's value: `_reporter=(([a-z]+))`, or with the whole to go `(_reporter=([a-z]+))`.",
+        ),
     ],
 };

@@ -3,10 +3,16 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use cofferdam_abi::shared::MetricKind;
 use cofferdam_abi::testing::{Guest, RecordingHost};
-use cofferdam_abi::{Plugin, VmSettings};
+use cofferdam_abi::{Plugin, Shared, VmSettings};
 
 use super::*;
+use crate::admin::openmetrics;
+
+fn render(shared: &Shared, tags: &Tags) -> String {
+    openmetrics::render(&of_guests(shared, tags))
+}
 
 /// What the page says of guests once a guest has defined these, and counted once each.
 fn page(metrics: &[(MetricKind, &str)]) -> String {
@@ -33,7 +39,7 @@ fn page(metrics: &[(MetricKind, &str)]) -> String {
         (func (export \"proxy_on_vm_start\") (param i32 i32) (result i32) {code} (i32.const 1)))"
     );
     let guest = Guest::wat(&wat).expect("loads");
-    let page = render(&guest.host.shared);
+    let page = render(&guest.host.shared, &[]);
     let guests = page
         .lines()
         .filter(|line| !line.contains("cofferdam_shared") && !line.contains("cofferdam_filter"));
@@ -124,7 +130,7 @@ fn what_a_vm_id_holds_is_shown_with_its_label_escaped() {
     );
     let wasm = wasm.expect("WAT").into();
     let guest = Guest::load(wasm, Plugin::default(), settings, host).expect("loads");
-    let page = render(&guest.host.shared);
+    let page = render(&guest.host.shared, &[]);
     for line in [
         "# TYPE cofferdam_shared_data_evictions counter",
         "cofferdam_shared_data_evictions_total{vm_id=\"a\\\"b\\\\\\n\"} 0",
@@ -166,7 +172,7 @@ fn what_filters_use_is_told_by_filter_callback_and_engine() {
             guest.vm.borrow_mut().tick(guest.root).expect("no trap");
         }
     }
-    let page = render(&host.shared);
+    let page = render(&host.shared, &[]);
     let labels = |callback| {
         format!("{{filter=\"a \\\"filter\\\"\",callback=\"{callback}\",engine=\"interpreter\"}}")
     };

@@ -1,0 +1,238 @@
+//! The proxy's own metrics.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cofferdam_abi::Shared;
+use cofferdam_abi::engine::Tier;
+use cofferdam_abi::shared::Space;
+
+use super::families::{self, Family};
+use super::{Gathered, Sample, Value};
+use crate::admin::Subject;
+use crate::traffic::{CLASSES, Seen};
+
+/// All of them.
+pub(super) fn gather(subject: &Subject) -> Vec<Gathered> {
+    let shared = &subject.shared;
+    let mut all = process(subject);
+    all.extend(traffic(&shared.traffic.read()));
+    let lost = shared.traffic.lost_lines.load(Ordering::Relaxed);
+    all.push(number(&families::LOG_LINES_LOST, lost));
+    all.extend(of_guests(&shared.guests));
+    all
+}
+
+/// What filters have brought about.
+pub(super) fn of_guests(shared: &Shared) -> Vec<Gathered> {
+    let mut all = usage(shared);
+    all.extend(resident(shared));
+    all.extend(callouts(shared));
+    all.extend(counters(shared));
+    all.extend(spaces(shared));
+    let order = |gathered: &Gathered| {
+        let mut known = families::ALL.iter();
+        known.position(|family| family.name == gathered.name)
+    };
+    all.retain(|gathered| !gathered.samples.is_empty());
+    all.sort_by_key(order);
+    all
+}
+
+fn number(family: &'static Family, value: u64) -> Gathered {
+    Gathered::of(family).with([Sample::of(family, &[], Value::Number(value))])
+}
+
+fn process(subject: &Subject) -> Vec<Gathered> {
+    let ready = !*subject.shutdown.borrow() && subject.shared.readiness.missing().is_empty();
+    let version = Sample::of(
+        &families::BUILD,
+        &[env!("CARGO_PKG_VERSION")],
+        Value::Number(1),
+    );
+    let mut all = vec![
+        number(&families::UPTIME, subject.begun.elapsed().as_secs()),
+        number(&families::LIVE, ready.into()),
+        Gathered::of(&families::BUILD).with([version]),
+    ];
+    let resident = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages = resident.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    if let Some(pages) = pages {
+        let bytes = pages.saturating_mul(rustix::param::page_size() as u64);
+        all.push(number(&families::RESIDENT, bytes));
+    }
+    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
+        // One of them is this look itself.
+        let open = open.count().saturating_sub(1) as u64;
+        all.push(number(&families::DESCRIPTORS, open));
+    }
+    all
+}
+
+fn traffic(seen: &[Seen]) -> Vec<Gathered> {
+    let by_listener = |family: &'static Family, value: fn(&Seen) -> u64| {
+        let samples = seen
+            .iter()
+            .map(|one| Sample::of(family, &[&one.listener], Value::Number(value(one))));
+        Gathered::of(family).with(samples)
+    };
+    let routes = || {
+        let listeners = seen.iter();
+        listeners.flat_map(|one| one.routes.iter().map(move |route| (&one.listener, route)))
+    };
+    let requests = routes().flat_map(|(listener, route)| {
+        let classes = CLASSES.iter().zip(route.classes);
+        // A class that has never been is no series.
+        let classes = classes.filter(|(_, count)| *count > 0);
+        classes.map(move |(class, count)| {
+            let labels = [&listener[..], &route.route, class];
+            Sample::of(&families::REQUESTS, &labels, Value::Number(count))
+        })
+    });
+    let times = routes()
+        .filter(|(_, route)| route.classes.iter().any(|count| *count > 0))
+        .map(|(listener, route)| {
+            let value = Value::Histogram(route.times.clone().into());
+            Sample::of(&families::DURATION, &[listener, &route.route], value)
+        });
+    let flags = seen.iter().flat_map(|one| {
+        let flags = one.flags.iter();
+        flags.map(move |(flag, count)| {
+            let labels = [&one.listener[..], flag];
+            Sample::of(&families::FLAGS, &labels, Value::Number(*count))
+        })
+    });
+    vec![
+        by_listener(&families::CONNECTIONS, |one| one.connections),
+        by_listener(&families::CONNECTIONS_ACTIVE, |one| one.connections_active),
+        by_listener(&families::RECEIVED, |one| one.received),
+        by_listener(&families::SENT, |one| one.sent),
+        by_listener(&families::PROTOCOL_ERRORS, |one| one.protocol_errors),
+        Gathered::of(&families::REQUESTS).with(requests),
+        by_listener(&families::REQUESTS_ACTIVE, |one| one.requests_active),
+        Gathered::of(&families::DURATION).with(times),
+        Gathered::of(&families::FLAGS).with(flags),
+    ]
+}
+
+/// Calls, fuel and time, by filter, callback and engine: for graphs, and for bills.
+fn usage(shared: &Shared) -> Vec<Gathered> {
+    let (mut calls, mut fuel, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
+    for (filter, used) in shared.used() {
+        let labels = [&filter[..], used.callback.name(), used.tier.as_str()];
+        let sample = |family, value| Sample::of(family, &labels, value);
+        calls.push(sample(&families::FILTER_CALLS, Value::Number(used.calls)));
+        match used.tier {
+            Tier::Interpreter => {
+                fuel.push(sample(&families::FILTER_FUEL, Value::Number(used.cost)));
+            }
+            Tier::Native => {
+                cpu.push(sample(&families::FILTER_CPU, Value::Seconds(used.cost)));
+            }
+        }
+    }
+    let times = shared
+        .times()
+        .into_iter()
+        .map(|(filter, callback, counted)| {
+            let value = Value::Histogram(counted.into());
+            Sample::of(&families::FILTER_TIMES, &[&filter, callback.name()], value)
+        });
+    vec![
+        Gathered::of(&families::FILTER_CALLS).with(calls),
+        Gathered::of(&families::FILTER_FUEL).with(fuel),
+        Gathered::of(&families::FILTER_CPU).with(cpu),
+        Gathered::of(&families::FILTER_TIMES).with(times),
+    ]
+}
+
+fn resident(shared: &Shared) -> Vec<Gathered> {
+    let (mut vms, mut memory) = (Vec::new(), Vec::new());
+    let (mut peak, mut replies) = (Vec::new(), Vec::new());
+    for (filter, resident, answers) in shared.residents() {
+        for tier in [Tier::Interpreter, Tier::Native] {
+            let labels = [&filter[..], tier.as_str()];
+            let value = Value::Number(resident.vms[tier as usize]);
+            vms.push(Sample::of(&families::FILTER_VMS, &labels, value));
+        }
+        let sample = |family, value| Sample::of(family, &[&filter], Value::Number(value));
+        memory.push(sample(&families::FILTER_MEMORY, resident.memory));
+        peak.push(sample(&families::FILTER_PEAK, resident.peak));
+        replies.push(sample(&families::FILTER_REPLIES, answers));
+    }
+    vec![
+        Gathered::of(&families::FILTER_VMS).with(vms),
+        Gathered::of(&families::FILTER_MEMORY).with(memory),
+        Gathered::of(&families::FILTER_PEAK).with(peak),
+        Gathered::of(&families::FILTER_REPLIES).with(replies),
+    ]
+}
+
+fn callouts(shared: &Shared) -> Vec<Gathered> {
+    let (mut ended, mut times) = (Vec::new(), Vec::new());
+    for (filter, called) in shared.called_out() {
+        let kind = called.kind.as_str();
+        let all: u64 = called.times.counts.iter().sum();
+        for (result, count) in [
+            ("ok", all.saturating_sub(called.failed)),
+            ("failed", called.failed),
+        ] {
+            let labels = [&filter[..], kind, result];
+            ended.push(Sample::of(
+                &families::FILTER_CALLOUTS,
+                &labels,
+                Value::Number(count),
+            ));
+        }
+        let value = Value::Histogram(called.times.into());
+        let labels = [&filter[..], kind];
+        times.push(Sample::of(&families::FILTER_CALLOUT_TIMES, &labels, value));
+    }
+    vec![
+        Gathered::of(&families::FILTER_CALLOUTS).with(ended),
+        Gathered::of(&families::FILTER_CALLOUT_TIMES).with(times),
+    ]
+}
+
+/// What is rare enough to be counted in common.
+fn counters(shared: &Shared) -> Vec<Gathered> {
+    let mut all: Vec<Gathered> = Vec::new();
+    for counter in shared.metrics().host() {
+        let Some(family) = families::ALL
+            .iter()
+            .find(|family| family.name == counter.name())
+        else {
+            debug_assert!(false, "{} is no family", counter.name());
+            continue;
+        };
+        let values: Vec<&str> = counter
+            .labels()
+            .iter()
+            .map(|(_, value)| &value[..])
+            .collect();
+        let sample = Sample::of(family, &values, Value::Number(counter.value()));
+        match all.iter_mut().find(|known| known.name == family.name) {
+            Some(known) => known.samples.push(sample),
+            None => all.push(Gathered::of(family).with([sample])),
+        }
+    }
+    all
+}
+
+/// What filters share.
+fn spaces(shared: &Shared) -> Vec<Gathered> {
+    let mut spaces = shared.spaces();
+    spaces.sort_by(|a, b| a.vm_id().cmp(b.vm_id()));
+    let gauge = |family: &'static Family, value: fn(&Arc<Space>) -> usize| {
+        let samples = spaces
+            .iter()
+            .map(|space| Sample::of(family, &[space.vm_id()], Value::Number(value(space) as u64)));
+        Gathered::of(family).with(samples)
+    };
+    vec![
+        gauge(&families::DATA_ENTRIES, |space| space.data_size().0),
+        gauge(&families::DATA_BYTES, |space| space.data_size().1),
+        gauge(&families::QUEUE_ITEMS, |space| space.queued().0),
+        gauge(&families::QUEUE_BYTES, |space| space.queued().1),
+    ]
+}
