@@ -15,7 +15,8 @@ help:
 	@echo 'make fuzz-engines         interpreter and native code against each other (SECONDS=600)'
 	@echo 'make conformance          the ABI case by case on our hosts; CASE=E-104, HOST=null'
 	@echo 'make conformance-envoy    the same on the real Envoy'
-	@echo 'make soak                 whether memory grows with streams, callouts, crashes'
+	@echo 'make soak                 whether memory grows with streams, callouts, crashes;'
+	@echo '                          SOAK="--reload 60": whether requests fail while the configuration changes'
 	@echo 'make bench                CPU, latency, memory beside the real Envoy and nginx; BENCH=--help'
 	@echo 'make bench-plain          the rows without filters, no verdict'
 	@echo 'make filters-table        size and CPU of every ready-made filter, into filters/COSTS.md'
@@ -63,7 +64,7 @@ conformance-envoy:
 	@.ci/conformance.sh --host envoy $(if $(CASE),--case $(CASE))
 
 soak:
-	@.ci/soak.sh
+	@.ci/soak.sh $(SOAK)
 
 bench:
 	@.ci/bench.sh $(BENCH)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Memory of one proxy after much of the same: streams, callouts, crashes. Exits with the
-# driver's verdict. COFFERDAM_SOAK_PROFILE=dev builds faster; the verdict is about growth, so
+# driver's verdict. With arguments it does what they say: `--reload 60`, another configuration ten
+# times a second under load. COFFERDAM_SOAK_PROFILE=dev builds faster; the verdict is about growth, so
 # the profile does not matter to it.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -11,4 +12,4 @@ cd "$root"
 cargo build --locked --profile "$profile" -p cofferdam --bin cofferdam
 [[ $profile = dev ]] && built=debug || built=$profile
 exec cargo run --quiet --locked -p cofferdam-conformance --bin soak -- \
-    --cofferdam "$target/$built/cofferdam"
+    --cofferdam "$target/$built/cofferdam" "$@"

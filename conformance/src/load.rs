@@ -114,12 +114,12 @@ fn command(
 }
 
 #[derive(Debug, PartialEq)]
-struct Outcome {
-    load: Load,
-    errors: u64,
+pub(crate) struct Outcome {
+    pub(crate) load: Load,
+    pub(crate) errors: u64,
 }
 
-fn parse_wrk(text: &str) -> Option<Outcome> {
+pub(crate) fn parse_wrk(text: &str) -> Option<Outcome> {
     let mut requests = None;
     let (mut rate, mut p50, mut p99) = (None, None, None);
     let mut errors = 0;
@@ -142,7 +142,7 @@ fn parse_wrk(text: &str) -> Option<Outcome> {
     Some(Outcome { load, errors })
 }
 
-fn parse_h2load(text: &str) -> Option<Outcome> {
+pub(crate) fn parse_h2load(text: &str) -> Option<Outcome> {
     let mut rate = None;
     let (mut total, mut answered) = (None, None);
     for line in text.lines() {

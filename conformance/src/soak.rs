@@ -2,9 +2,9 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. There is no reload of a running proxy yet; a VM's restart is what it
-//! would be made of.
+//! started again. A fourth, [`reload`], is for itself: it takes as long as one likes.
 
+pub mod reload;
 mod world;
 
 use std::collections::HashMap;
@@ -97,7 +97,7 @@ impl Phase {
     fn run(&self, program: &Path) -> Result<bool> {
         let scratch = Scratch::new("soak")?;
         let upstream = Upstream::start()?;
-        let proxy = Proxy::start(program, &self.module()?, upstream.address(), &scratch)?;
+        let proxy = Proxy::start(program, &guest(self.guest)?, upstream.address(), &scratch)?;
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
             clients.push(Client::connect(proxy.address())?);
@@ -149,18 +149,19 @@ impl Phase {
         );
         Ok(look)
     }
+}
 
-    fn module(&self) -> Result<PathBuf> {
-        let file = crate::scratch::workspace()
-            .join("target/guests")
-            .join(format!("{}.wasm", self.guest));
-        if file.is_file() {
-            return Ok(file);
-        }
-        let what = format!(
-            "{} is not built; `make guests-rust` builds it",
-            file.display()
-        );
-        Err(Error::Unavailable(what))
+/// A module of `target/guests`.
+fn guest(name: &str) -> Result<PathBuf> {
+    let file = crate::scratch::workspace()
+        .join("target/guests")
+        .join(format!("{name}.wasm"));
+    if file.is_file() {
+        return Ok(file);
     }
+    let what = format!(
+        "{} is not built; `make guests-rust` builds it",
+        file.display()
+    );
+    Err(Error::Unavailable(what))
 }

@@ -14,6 +14,7 @@ mod listeners;
 mod metrics;
 mod openmetrics;
 mod query;
+mod reloads;
 mod shown;
 mod stats;
 mod yaml;
@@ -65,8 +66,6 @@ pub(crate) struct Admin {
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) shared: Arc<Shared>,
-    /// The listeners' names and the addresses they really have.
-    pub(crate) addresses: Vec<String>,
     /// True once the proxy drains.
     pub(crate) shutdown: watch::Receiver<bool>,
     pub(crate) begun: Instant,

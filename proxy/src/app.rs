@@ -6,9 +6,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
@@ -16,6 +16,7 @@ use pingora_core::server::{
     ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
 };
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -24,19 +25,21 @@ use crate::admin::{Admin, Subject};
 use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::check::{self, Unusable};
-use crate::config::{Config, Diagnostic};
+use crate::config::{Cluster, Config, Diagnostic};
 use crate::evictions::Evictions;
 use crate::listener::{self, Socket};
-use crate::modules::{Loaded, Loader, Modules};
+use crate::modules::{self, Loaded, Loader, Modules};
 use crate::readiness::Readiness;
+use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
-use crate::upstream::backends::Backends;
 use crate::worker::{self, Shared};
 
 /// A configuration whose filters are loaded: ready to run.
 #[derive(Debug)]
 pub struct Prepared {
+    /// Where the configuration is read again.
+    source: Source,
     config: Arc<Config>,
     artifacts: Arc<Artifacts>,
     loaded: Vec<Arc<Loaded>>,
@@ -52,17 +55,26 @@ pub struct Unavailable(pub Vec<String>);
 /// # Errors
 /// Everything that is wrong with either, in file order.
 pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
+    let now = SystemTime::now();
+    let mut prepared = Prepared::new(read(path)?)?;
+    prepared.source = Some((path.to_owned(), now));
+    Ok(prepared)
+}
+
+/// Reads the configuration in `path`. Its filters are loaded only if it is of no use otherwise:
+/// then what is wrong with them is told too.
+pub(crate) fn read(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     let Unusable {
         mut problems,
         plugins,
         clusters,
     } = match check::load_parts(path) {
-        Ok(config) => return Prepared::new(config),
+        Ok(config) => return Ok(config),
         Err(unusable) => unusable,
     };
     // Filters cannot mend a file that is wrong, but all there is to mend is said at once.
     let loader = Loader::interpreting(&clusters);
-    problems.extend(loader.load(&plugins).err().unwrap_or_default());
+    problems.extend(loader.load(&plugins, &[]).err().unwrap_or_default());
     problems.sort_by_key(|problem| (problem.line, problem.column));
     Err(problems)
 }
@@ -74,34 +86,26 @@ pub fn prepare(path: &Path) -> Result<Prepared, Vec<Diagnostic>> {
 /// When it cannot be started; then nothing has been served.
 pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unavailable> {
     let Prepared {
+        source,
         config,
         artifacts,
         loaded,
         loader,
     } = prepared;
-    let mut backends = Vec::new();
-    let mut checks = Vec::new();
-    for cluster in &config.clusters {
-        let (shared, service) = Backends::new(cluster)
-            .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))?;
-        backends.push(shared);
-        checks.extend(service);
-    }
+    let served = |cluster: &Arc<Cluster>| {
+        Served::new(cluster)
+            .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))
+    };
+    let clusters = config.clusters.iter().map(served);
+    let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
     // All sockets before anything runs: a taken port must keep the whole proxy from starting.
-    let sockets = listener::bind(&config)
+    let sockets = listener::bind(&config, |_| true)
         .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;
-    let addresses: Vec<String> = sockets
-        .first()
-        .into_iter()
-        .flatten()
-        .map(|socket| {
-            let listener = &config.listeners[socket.listener];
-            let address = socket.local_addr().map_or_else(
-                || listener.address.to_string(),
-                |address| address.to_string(),
-            );
-            format!("{} {address}", listener.name)
-        })
+    let first = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
+    let real = listener::addresses(&config, first);
+    let named = config.listeners.iter().zip(&real);
+    let addresses: Vec<String> = named
+        .map(|(listener, address)| format!("{} {address}", listener.name))
         .collect();
 
     let admin = config
@@ -126,22 +130,40 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     let drain_time = config.drain_time;
     let certificates = Renewal::start(config.tls());
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
-    for check in checks {
-        server.add_service(check);
-    }
     let compilers = Arc::new(Compilers::new(artifacts, config.compiler));
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
     let compiling = compilers.clone();
-    let start = move || {
-        Ok(Shared {
-            modules: Modules::start(loader, compiling, loaded)?,
-            readiness: Arc::new(Readiness::new(&config)),
+    let reloads = Arc::new(Reloads::default());
+    let start = move |runtime: Handle, shutdown: ShutdownWatch| {
+        let readiness = Arc::new(Readiness::new(&config));
+        let traffic = Arc::default();
+        let start = modules::Start {
+            loader,
+            compilers: compiling,
+            source,
+            reloads: reloads.clone(),
+            readiness: readiness.clone(),
+            certificates,
+            runtime,
+            shutdown,
+        };
+        let blueprint = Blueprint {
+            generation: 1,
             config,
-            backends,
+            clusters,
+            log,
+            addresses: real,
+            loaded,
+            kept: Kept::default(),
+            sockets: Mutex::default(),
+        };
+        Ok(Shared {
+            modules: Modules::start(start, blueprint)?,
+            readiness,
+            reloads,
             evictions: Arc::new(Evictions::new(guests.clone())),
             guests,
-            traffic: Arc::default(),
-            log,
+            traffic,
         })
     };
     ready(&addresses);
@@ -151,7 +173,6 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         sockets,
         addresses,
         admin,
-        certificates,
         watched: watched.clone(),
         begun: Instant::now(),
     });
@@ -171,7 +192,7 @@ impl Prepared {
     pub fn new(config: Config) -> Result<Self, Vec<Diagnostic>> {
         let artifacts = Arc::new(Artifacts::new(&config.artifacts));
         let loader = Loader::new(&config, artifacts.clone());
-        let loaded = stack::with(|| loader.load(&config.plugins)).map_err(|error| {
+        let loaded = stack::with(|| loader.load(&config.plugins, &[])).map_err(|error| {
             vec![Diagnostic {
                 file: String::new(),
                 line: 1,
@@ -183,6 +204,7 @@ impl Prepared {
         })??;
         config.tls().tell_concerns();
         Ok(Self {
+            source: None,
             config: Arc::new(config),
             artifacts,
             loaded,
@@ -202,7 +224,7 @@ fn server_conf(drain_time: Duration) -> ServerConf {
 }
 
 /// Makes what workers share; waits for compilers, where filters must not be interpreted.
-type Start = Box<dyn FnOnce() -> io::Result<Shared> + Send + Sync>;
+type Start = Box<dyn FnOnce(Handle, ShutdownWatch) -> io::Result<Shared> + Send + Sync>;
 
 /// Our service: all workers.
 struct Workers {
@@ -212,8 +234,6 @@ struct Workers {
     addresses: Vec<String>,
     /// Where the operator may look.
     admin: Option<(SocketAddr, Admin)>,
-    /// What reads certificates again.
-    certificates: Arc<Renewal>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
     begun: Instant,
@@ -244,24 +264,21 @@ impl ServiceWithDependents for Workers {
         });
         let hangup = signal(SignalKind::hangup());
         let rotated = signal(SignalKind::user_defined1());
-        let Some(shared) = self.shared().await else {
+        let Some(shared) = self.shared(shutdown.clone()).await else {
             return;
         };
         let modules = shared.modules.clone();
-        let certificates = self.certificates.clone();
-        on_signal("SIGHUP", hangup, move || {
-            modules.reload();
-            certificates.renew_soon();
+        on_signal("SIGHUP", hangup, move || modules.reload(None));
+        let modules = shared.modules.clone();
+        on_signal("SIGUSR1", rotated, move || {
+            reopen(modules.blueprint().log.as_deref());
         });
-        let log = shared.log.clone();
-        on_signal("SIGUSR1", rotated, move || reopen(log.as_deref()));
         for address in &self.addresses {
             tracing::info!("listening: {address}");
         }
         if let Some((address, admin)) = self.admin.take() {
             let subject = Subject {
                 shared: shared.clone(),
-                addresses: self.addresses.clone(),
                 shutdown: shutdown.clone(),
                 begun: self.begun,
             };
@@ -304,8 +321,9 @@ impl ServiceWithDependents for Workers {
 
 impl Workers {
     /// What all of them share. It may take as long as compilers may, so signals are watched.
-    async fn shared(&mut self) -> Option<Arc<Shared>> {
-        let started = tokio::task::spawn_blocking(self.start.take()?).await;
+    async fn shared(&mut self, shutdown: ShutdownWatch) -> Option<Arc<Shared>> {
+        let (start, runtime) = (self.start.take()?, Handle::current());
+        let started = tokio::task::spawn_blocking(move || start(runtime, shutdown)).await;
         match started {
             Ok(Ok(shared)) => Some(Arc::new(shared)),
             Ok(Err(error)) => {
@@ -318,7 +336,8 @@ impl Workers {
     }
 }
 
-/// SIGHUP reads the files of modules and certificates again, SIGUSR1 opens the access log's anew.
+/// SIGHUP reads the configuration again and the files it names, SIGUSR1 opens the access log's
+/// anew.
 fn on_signal(name: &'static str, signal: io::Result<Signal>, act: impl Fn() + Send + 'static) {
     let mut signal = match signal {
         Ok(signal) => signal,

@@ -35,7 +35,7 @@ pub(crate) use body::{CallBody, Feed};
 /// All calls of one worker.
 #[derive(Debug)]
 pub(crate) struct Callouts {
-    settings: Arc<config::Callouts>,
+    settings: RefCell<Arc<config::Callouts>>,
     remotes: Remotes,
     redis: Redis,
     /// By the address of the VM and the token: emptied as calls end, and by [`Abandons`].
@@ -80,9 +80,26 @@ impl Callouts {
         Rc::new(Self {
             remotes: Remotes::new(settings.clone()),
             redis: Redis::default(),
-            settings,
+            settings: RefCell::new(settings),
             live: RefCell::default(),
         })
+    }
+
+    fn settings(&self) -> Arc<config::Callouts> {
+        self.settings.borrow().clone()
+    }
+
+    /// Calls that begin from now on are made like that.
+    pub(crate) fn renew(&self, settings: &Arc<config::Callouts>) {
+        self.settings.replace(settings.clone());
+        self.remotes.renew(settings);
+    }
+
+    /// A cluster is gone, or has become another: connections to what it was take no more
+    /// calls.
+    pub(crate) fn leave(&self, cluster: &str) {
+        self.remotes.forget(cluster);
+        self.redis.forget_cluster(cluster);
     }
 
     /// Ends the calls of a new VM with it.
@@ -154,7 +171,7 @@ impl Callouts {
             return;
         };
         let waiting = grpc::framed(message).map(|frame| feed.push(frame));
-        if waiting.is_none_or(|waiting| waiting / 2 > self.settings.message) {
+        if waiting.is_none_or(|waiting| waiting / 2 > self.settings().message) {
             // The server does not read. What waits would grow without end.
             self.cancel(vm, token);
             let caller = Caller::new(worker, vm, root, token, CalloutKind::Grpc);

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +10,7 @@ use cofferdam_abi::FilterState;
 use http::{HeaderMap, HeaderValue};
 
 use crate::access_log::{Flags, Record};
+use crate::door::Door;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
 
@@ -17,8 +19,8 @@ use crate::tls::forwarded::Forwarded;
 pub(crate) struct Connection {
     /// Number of the connection in this process, for logs and the property `connection.id`.
     pub(crate) id: u64,
-    /// Position of its listener in the configuration.
-    pub(crate) listener: usize,
+    /// Where it came in.
+    pub(crate) door: Rc<Door>,
     /// Who connected; unix sockets have no address.
     pub(crate) peer: Option<SocketAddr>,
     /// Who connected, as `x-forwarded-for` names it.

@@ -13,10 +13,10 @@ use bytes::Bytes;
 
 use crate::access_log::Flags;
 use crate::connection::Connection;
+use crate::setup::{ListenerState, Setup};
 use crate::tls::Session;
 use crate::upstream::ConnectError;
 use crate::upstream::pool::Wire;
-use crate::worker::Names;
 
 mod properties;
 
@@ -26,7 +26,10 @@ pub(crate) use properties::Properties;
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) connection: Rc<Connection>,
-    pub(crate) names: Rc<Names>,
+    /// What it is served by,
+    pub(crate) setup: Rc<Setup>,
+    /// and the position of its listener there.
+    pub(crate) listener: usize,
     /// What is spoken; `None` where it is not HTTP.
     pub(crate) protocol: Option<http::Version>,
     /// The client asked for a head only, whatever filters made of that.
@@ -64,23 +67,21 @@ pub(crate) struct Facts {
 // === impl Facts ===
 
 impl Facts {
-    pub(crate) fn new(
-        connection: Rc<Connection>,
-        names: Rc<Names>,
-        head: &http::request::Parts,
-    ) -> Self {
+    pub(crate) fn new(connection: Rc<Connection>, head: &http::request::Parts) -> Self {
         Self {
             protocol: Some(head.version),
             head: head.method == http::Method::HEAD,
-            ..Self::of_connection(connection, names)
+            ..Self::of_connection(connection)
         }
     }
 
     /// Those of a connection that is not HTTP.
-    pub(crate) fn of_connection(connection: Rc<Connection>, names: Rc<Names>) -> Self {
+    pub(crate) fn of_connection(connection: Rc<Connection>) -> Self {
+        let (setup, listener) = connection.door.setup();
         Self {
             connection,
-            names,
+            setup,
+            listener,
             protocol: None,
             head: false,
             wall: SystemTime::now(),
@@ -103,6 +104,11 @@ impl Facts {
             first_sent: Cell::new(None),
             last_received: Cell::new(None),
         }
+    }
+
+    /// The listener it came in by.
+    pub(crate) fn listener(&self) -> &ListenerState {
+        self.setup.listener(self.listener)
     }
 
     /// The upstream connection that carries this.

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, SharedExchange, Way};
@@ -79,8 +79,7 @@ impl Flow {
         logged: Option<Logged>,
     ) -> Rc<Self> {
         let begun = facts.begun;
-        let listener = worker.listener(facts.connection.listener);
-        listener.traffic.begun();
+        facts.listener().traffic.begun();
         Rc::new(Self {
             worker,
             facts,
@@ -176,8 +175,15 @@ impl Flow {
 
     /// The route that was chosen, if any.
     pub(crate) fn route(&self) -> Option<&Route> {
-        let listener = self.worker.listener(self.facts.connection.listener);
+        let listener = self.facts.listener();
         listener.config.routes.get(self.facts.route.get()?)
+    }
+
+    /// The longest silence it may have, by its route.
+    pub(crate) fn stream_idle_timeout(&self) -> Option<Duration> {
+        const UNROUTED: Duration = Duration::from_secs(300);
+        let route = self.route();
+        route.map_or(Some(UNROUTED), |route| route.idle_timeout)
     }
 
     fn tell_failure(&self, chain: &Chain) {
@@ -244,16 +250,14 @@ impl Flow {
             drop(chain);
             self.worker.plugins.after_calls(&self.worker);
         }
-        let listener = self.worker.listener(facts.connection.listener);
-        listener.traffic.finished(facts);
+        facts.listener().traffic.finished(facts);
         self.tell_loggers();
         self.write_log();
     }
 
     /// The access log filters of the listener.
     fn tell_loggers(&self) {
-        let listener = self.worker.listener(self.facts.connection.listener);
-        let loggers = &listener.config.access_log_filters;
+        let loggers = &self.facts.listener().config.access_log_filters;
         if loggers.is_empty() {
             return;
         }
@@ -263,11 +267,12 @@ impl Flow {
             (None, Some(logged)) => logged.borrow().exchange(&self.facts),
             (None, None) => return,
         };
-        self.worker.plugins.log(&self.worker, loggers, &exchange);
+        let plugins = &self.worker.plugins;
+        plugins.log(&self.worker, &self.facts.setup, loggers, &exchange);
     }
 
     fn write_log(&self) {
-        let (Some(sink), Some(logged)) = (&self.worker.sink, &self.log) else {
+        let (Some(sink), Some(logged)) = (&self.facts.setup.sink, &self.log) else {
             return;
         };
         let facts = &self.facts;
@@ -302,18 +307,18 @@ impl Flow {
             upstream_cluster: facts
                 .cluster
                 .get()
-                .and_then(|cluster| facts.names.cluster(cluster)),
+                .and_then(|cluster| facts.setup.cluster_name(cluster)),
             route: facts
                 .route
                 .get()
-                .and_then(|route| facts.names.route(connection.listener, route)),
+                .and_then(|route| facts.setup.route_name(facts.listener, route)),
             decided_by: decided_by
                 .as_ref()
                 .map(|(filter, callback)| (&filter[..], &callback[..])),
             ..connection.record(facts.wall)
         };
         sink.record(&record);
-        self.worker.flush_log_soon();
+        facts.setup.flush_log_soon();
     }
 }
 

@@ -14,7 +14,7 @@ use cofferdam_abi::shared::{Counter, QueueNotifier, VmId};
 use cofferdam_abi::usage::Usage;
 use cofferdam_abi::{Host, Limit, LogLevel, Origin, Shared, Trap};
 
-use crate::config::Cluster;
+use crate::config::{Cluster, Config};
 use crate::families;
 use crate::refusals::Refusals;
 use crate::reports;
@@ -33,8 +33,8 @@ pub(crate) struct WorkerHost {
     rng: RefCell<fastrand::Rng>,
     /// `None`: whatever anybody listens to now.
     level: Option<LogLevel>,
-    clusters: Arc<ClusterNames>,
-    node: Arc<Node>,
+    clusters: RefCell<Arc<ClusterNames>>,
+    node: RefCell<Arc<Node>>,
     /// There is something to see to, in one of these or elsewhere.
     pub(crate) effects: Cell<bool>,
     /// VMs that want to be looked at (see [`Host::attention`]).
@@ -84,8 +84,8 @@ impl WorkerHost {
         Self {
             rng: RefCell::new(fastrand::Rng::new()),
             level: None,
-            clusters,
-            node,
+            clusters: RefCell::new(clusters),
+            node: RefCell::new(node),
             effects: Cell::new(false),
             attention: RefCell::default(),
             captured: None,
@@ -106,6 +106,12 @@ impl WorkerHost {
             level: Some(LogLevel::Warn),
             ..Self::new(clusters, node, Arc::default(), None)
         }
+    }
+
+    /// Another configuration runs now.
+    pub(crate) fn adopt(&self, config: &Config, clusters: &Arc<ClusterNames>) {
+        self.clusters.replace(clusters.clone());
+        self.node.replace(config.node.clone());
     }
 
     /// Has a VM looked at after the running stretch of guest code.
@@ -193,7 +199,7 @@ impl Host for WorkerHost {
     }
 
     fn node(&self) -> Option<Arc<Node>> {
-        Some(self.node.clone())
+        Some(self.node.borrow().clone())
     }
 
     fn log_level(&self) -> LogLevel {
@@ -263,7 +269,7 @@ impl Host for WorkerHost {
     }
 
     fn knows_cluster(&self, name: &[u8]) -> bool {
-        self.clusters.find(name).is_some()
+        self.clusters.borrow().find(name).is_some()
     }
 }
 

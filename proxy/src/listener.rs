@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::access_log::Flags;
 use crate::config::Listener;
 use crate::connection::Connection;
+use crate::door::{Door, Entrance};
 use crate::headers;
 use crate::serve::{self, ResponseBody};
 use crate::tcp;
@@ -30,7 +31,7 @@ use crate::tls::forwarded::Forwarded;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
 use bind::Accepted;
-pub(crate) use bind::{Socket, bind};
+pub(crate) use bind::{Socket, addresses, bind};
 
 /// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
 /// connection's.
@@ -53,14 +54,13 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts until the worker drains, and then what is in the queue already: those clients
 /// have been told that they are connected.
-pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket) {
-    let listener = socket.listener;
+pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket, entrance: Rc<Entrance>) {
     let Ok(mut acceptor) = socket.into_acceptor() else {
-        tracing::error!(listener, "the listening socket cannot be used");
+        tracing::error!(address = %entrance.address, "the listening socket cannot be used");
         return;
     };
     loop {
-        let accepted = if worker.drain.is_started() {
+        let accepted = if entrance.closing.has_happened() {
             match poll_once(pin!(acceptor.accept())).await {
                 Some(accepted) => accepted,
                 None => return,
@@ -68,7 +68,7 @@ pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket) {
         } else {
             tokio::select! {
                 accepted = acceptor.accept() => accepted,
-                () = worker.drain.start.notified() => continue,
+                () = entrance.closing.wait() => continue,
             }
         };
         match accepted {
@@ -76,14 +76,16 @@ pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket) {
                 let guard = ConnectionGuard::new(worker.clone());
                 tokio::task::spawn_local(serve_connection(
                     worker.clone(),
-                    listener,
+                    entrance.door(),
                     accepted,
                     guard,
                 ));
             }
             Err(error) => {
-                tracing::warn!(listener = %worker.listener(listener).config.name, "accept failed: {error}");
-                if worker.drain.is_started() {
+                let (setup, listener) = entrance.door().setup();
+                let name = &setup.listener(listener).config.name;
+                tracing::warn!(listener = %name, "accept failed: {error}");
+                if entrance.closing.has_happened() {
                     return;
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -107,16 +109,18 @@ type Serving = Pin<Box<dyn Future<Output = hyper::Result<()>>>>;
 /// One connection, from its first byte to its last.
 async fn serve_connection(
     worker: Rc<Worker>,
-    listener: usize,
+    door: Rc<Door>,
     accepted: Accepted,
     guard: ConnectionGuard,
 ) {
     let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-    let counted = worker.listener(listener).traffic.connected();
+    let (setup, listener) = door.setup();
+    let counted = setup.listener(listener).traffic.connected();
+    drop(setup);
     let (peer, local) = (accepted.peer(), accepted.local());
     let connection = Connection {
         id,
-        listener,
+        door: door.clone(),
         peer,
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
@@ -128,10 +132,14 @@ async fn serve_connection(
         Accepted::Tcp { stream, .. } => Box::pin(start(worker, connection, stream)).await,
         Accepted::Unix { stream } => Box::pin(start(worker, connection, stream)).await,
     };
-    if let Some(serving) = serving
-        && let Err(error) = serving.await
-    {
-        tracing::debug!(connection = id, "connection ended: {error}");
+    if let Some(serving) = serving {
+        let served = tokio::select! {
+            served = serving => served,
+            () = door.cut.wait() => Ok(()),
+        };
+        if let Err(error) = served {
+            tracing::debug!(connection = id, "connection ended: {error}");
+        }
     }
     drop(counted);
     drop(guard);
@@ -142,10 +150,13 @@ async fn start<S>(worker: Rc<Worker>, mut connection: Connection, stream: S) -> 
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let config = worker.listener(connection.listener).config.clone();
+    let (setup, listener) = connection.door.setup();
+    let config = setup.listener(listener).config.clone();
+    // What is kept for as long as the connection lasts must not be a whole configuration.
+    drop(setup);
     let Some(tls) = &config.tls else {
         if config.tcp.is_some() {
-            return Some(serve_tcp(worker, config, connection, stream));
+            return Some(serve_tcp(worker, connection, stream));
         }
         connection.forwarded_cert = Forwarded::new(
             config.forward_client_cert,
@@ -153,7 +164,7 @@ where
             None,
             None,
         );
-        let (stream, http2) = first_bytes(&worker, &config, stream).await?;
+        let (stream, http2) = first_bytes(&connection.door, &config, stream).await?;
         return Some(serve_http(worker, config, connection, stream, http2));
     };
     let serving = tls.now();
@@ -178,29 +189,24 @@ where
     let http2 = session.http2;
     connection.tls = Some(session);
     if config.tcp.is_some() {
-        return Some(serve_tcp(worker, config, connection, stream));
+        return Some(serve_tcp(worker, connection, stream));
     }
     Some(serve_http(worker, config, connection, stream, http2))
 }
 
-fn serve_tcp<S>(
-    worker: Rc<Worker>,
-    config: Arc<Listener>,
-    connection: Connection,
-    stream: S,
-) -> Serving
+fn serve_tcp<S>(worker: Rc<Worker>, connection: Connection, stream: S) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     Box::pin(async move {
-        tcp::serve(worker, &config, connection, stream).await;
+        tcp::serve(worker, connection, stream).await;
         Ok(())
     })
 }
 
 /// Without TLS the first bytes tell HTTP/2 from HTTP/1.
 async fn first_bytes<S>(
-    worker: &Worker,
+    door: &Door,
     config: &Listener,
     stream: S,
 ) -> Option<(detect::Peeked<S>, bool)>
@@ -214,9 +220,7 @@ where
     // While draining, a connection that has sent nothing is not worth waiting for; but one
     // whose request is on its way has been told that it is connected.
     let draining = async {
-        if !worker.drain.is_started() {
-            worker.drain.start.notified().await;
-        }
+        door.ending.wait().await;
         tokio::time::sleep(DRAIN_FIRST_BYTE).await;
     };
     let detected = tokio::select! {
@@ -239,20 +243,19 @@ where
 {
     let active = Rc::new(Active::new());
     let service = Service {
-        worker: worker.clone(),
+        worker,
         connection: Rc::new(connection),
         active,
     };
     let io = TokioIo::new(stream);
     if http2 {
-        Box::pin(serve_http2(worker, config, io, service))
+        Box::pin(serve_http2(config, io, service))
     } else {
-        Box::pin(serve_http1(worker, config, io, service))
+        Box::pin(serve_http1(config, io, service))
     }
 }
 
 async fn serve_http1<S>(
-    worker: Rc<Worker>,
     config: Arc<Listener>,
     io: TokioIo<S>,
     service: Service,
@@ -271,13 +274,14 @@ where
         .max_buf_size(config.max_header_bytes.max(MIN_BUFFER))
         .auto_date_header(false);
     let mut serving = pin!(builder.serve_connection(io, service).with_upgrades());
-    let result = if worker.drain.is_started() {
+    // A client may be about to send: only the end of the process closes what is idle.
+    let result = if connection.door.ending.has_happened() {
         serving.as_mut().graceful_shutdown();
         serving.await
     } else {
         tokio::select! {
             result = serving.as_mut() => result,
-            () = worker.drain.start.notified() => {
+            () = connection.door.ending.wait() => {
                 serving.as_mut().graceful_shutdown();
                 serving.await
             }
@@ -286,7 +290,7 @@ where
     if let Err(error) = &result
         && (error.is_parse() || error.is_parse_too_large())
     {
-        worker.log_refused(
+        log_refused(
             &connection,
             if error.is_parse_too_large() { 431 } else { 400 },
         );
@@ -298,7 +302,6 @@ where
 const MIN_BUFFER: usize = 8 << 10;
 
 async fn serve_http2<S>(
-    worker: Rc<Worker>,
     config: Arc<Listener>,
     io: TokioIo<S>,
     service: Service,
@@ -306,7 +309,7 @@ async fn serve_http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let active = service.active.clone();
+    let (active, connection) = (service.active.clone(), service.connection.clone());
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -319,7 +322,7 @@ where
         .enable_connect_protocol()
         .auto_date_header(false);
     let mut serving = pin!(builder.serve_connection(io, service));
-    let mut closing = worker.drain.is_started();
+    let mut closing = connection.door.closing.has_happened();
     loop {
         if closing {
             serving.as_mut().graceful_shutdown();
@@ -328,7 +331,7 @@ where
         // Unlike HTTP/1, hyper has no idle clock here.
         tokio::select! {
             result = serving.as_mut() => return result,
-            () = worker.drain.start.notified() => closing = true,
+            () = connection.door.closing.wait() => closing = true,
             () = active.idle_for(config.idle_timeout) => closing = true,
         }
     }
@@ -362,9 +365,20 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         active.enter();
         Box::pin(async move {
             let _leave = Leave(active);
-            serve::serve_request(worker, connection, request)
-                .await
-                .map_err(|serve::Cut| Gone)
+            let door = connection.door.clone();
+            let http1 = request.version() < http::Version::HTTP_2;
+            let served = serve::serve_request(worker, connection, request).await;
+            let mut response = served.map_err(|serve::Cut| Gone)?;
+            if http1
+                && door.closing.has_happened()
+                && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = http::HeaderValue::from_static("close");
+                response
+                    .headers_mut()
+                    .insert(http::header::CONNECTION, close);
+            }
+            Ok(response)
         })
     }
 }
@@ -421,12 +435,11 @@ impl Drop for Leave {
     }
 }
 
-impl Worker {
-    /// A request that the codec refused never became an exchange, but the access log
-    /// should know.
-    fn log_refused(self: &Rc<Self>, connection: &Rc<Connection>, status: u16) {
-        self.listener(connection.listener).traffic.refused();
-        let Some(sink) = &self.sink else { return };
+/// A request that the codec refused never became an exchange, but the access log should know.
+fn log_refused(connection: &Rc<Connection>, status: u16) {
+    let (setup, listener) = connection.door.setup();
+    setup.listener(listener).traffic.refused();
+    if let Some(sink) = &setup.sink {
         let record = crate::access_log::Record {
             protocol: Some(http::Version::HTTP_11),
             method: "-",
@@ -438,6 +451,6 @@ impl Worker {
             ..connection.record(std::time::SystemTime::now())
         };
         sink.record(&record);
-        self.flush_log_soon();
+        setup.flush_log_soon();
     }
 }

@@ -24,17 +24,18 @@ use cofferdam_abi::property::Node;
 use cofferdam_abi::{Module, Plugin, VmSettings};
 
 use crate::artifacts::Artifacts;
-use crate::compile::Compilers;
 use crate::config::{Cluster, Config, Diagnostic, PluginConfig};
 use crate::host::ClusterNames;
+use crate::reload::{Blueprint, Reply};
 use trial::{configuration_problems, diagnostic};
 
-pub(crate) use board::{Board, Publication};
+pub(crate) use board::{Board, Message, Publication};
 pub(crate) use engines::Engines;
 #[cfg(feature = "compiler")]
 pub(crate) use engines::native_config;
 pub(crate) use program::Program;
 pub(crate) use trial::{configuration_misfits, hint};
+pub(crate) use work::Start;
 
 pub(crate) use cofferdam_abi::engine::wasmi::Wasmi;
 pub(crate) use cofferdam_abi::engine::wasmtime::{Native, NativeConfig};
@@ -58,7 +59,7 @@ pub(crate) struct Modules {
 /// What modules are loaded with.
 #[derive(Debug)]
 pub(crate) struct Loader {
-    engines: Engines,
+    engines: Arc<Engines>,
     clusters: Arc<ClusterNames>,
     node: Arc<Node>,
 }
@@ -71,16 +72,12 @@ impl Modules {
     ///
     /// # Errors
     /// When its thread cannot be had.
-    pub(crate) fn start(
-        loader: Loader,
-        compilers: Arc<Compilers>,
-        loaded: Vec<Arc<Loaded>>,
-    ) -> std::io::Result<Arc<Self>> {
-        work::start(loader, compilers, loaded)
+    pub(crate) fn start(start: Start, blueprint: Blueprint) -> std::io::Result<Arc<Self>> {
+        work::start(start, blueprint)
     }
 
-    /// What every plugin runs now; whatever comes to run instead is sent.
-    pub(crate) fn subscribe(&self, to: board::Subscriber) -> Vec<Arc<Loaded>> {
+    /// What is served and what every plugin runs now; whatever is to be instead is sent.
+    pub(crate) fn subscribe(&self, to: board::Subscriber) -> (Arc<Blueprint>, Vec<Arc<Loaded>>) {
         self.board.subscribe(to)
     }
 
@@ -97,9 +94,14 @@ impl Modules {
         }
     }
 
-    /// Reads the files of all modules again.
-    pub(crate) fn reload(&self) {
-        self.send(work::Work::Reload);
+    /// Reads the configuration and its files again; `reply` hears what becomes of that.
+    pub(crate) fn reload(&self, reply: Option<Reply>) {
+        self.send(work::Work::Reload(reply));
+    }
+
+    /// What is served now.
+    pub(crate) fn blueprint(&self) -> Arc<Blueprint> {
+        self.board.blueprint()
     }
 
     fn send(&self, work: work::Work) {
@@ -114,7 +116,7 @@ impl Loader {
     /// For a configuration that is sound.
     pub(crate) fn new(config: &Config, artifacts: Arc<Artifacts>) -> Self {
         Self {
-            engines: Engines::new(config, artifacts),
+            engines: Arc::new(Engines::new(config, artifacts)),
             clusters: Arc::new(ClusterNames::new(&config.clusters)),
             node: config.node.clone(),
         }
@@ -123,24 +125,38 @@ impl Loader {
     /// To see whether plugins are sound, where the configuration is not.
     pub(crate) fn interpreting(clusters: &[Arc<Cluster>]) -> Self {
         Self {
-            engines: Engines::default(),
+            engines: Arc::default(),
             clusters: Arc::new(ClusterNames::new(clusters)),
             node: Arc::default(),
         }
     }
 
+    /// The same with the engines it has, for what has been made of them.
+    fn for_config(&self, config: &Config) -> Self {
+        Self {
+            engines: self.engines.clone(),
+            clusters: Arc::new(ClusterNames::new(&config.clusters)),
+            node: config.node.clone(),
+        }
+    }
+
     /// Gives every plugin its code and starts each that is sound once, to see that it can
-    /// be.
+    /// be. Programs of `running` are theirs too, where nothing sets them apart.
     ///
     /// # Errors
     /// One diagnostic for each plugin that cannot run, with what its guest said.
     pub(crate) fn load(
         &self,
         plugins: &[Arc<PluginConfig>],
+        running: &[Arc<Loaded>],
     ) -> Result<Vec<Arc<Loaded>>, Vec<Diagnostic>> {
         let mut problems = Vec::new();
         let mut loaded = Vec::new();
-        let mut programs: HashMap<program::Key, Arc<Program>> = HashMap::new();
+        let known = |loaded: &Arc<Loaded>| {
+            let key = program::Key::of(&loaded.config);
+            (key, loaded.program.clone())
+        };
+        let mut programs: HashMap<program::Key, Arc<Program>> = running.iter().map(known).collect();
         for plugin in plugins {
             let key = program::Key::of(plugin);
             let program = match programs.get(&key) {

@@ -1,5 +1,5 @@
-//! News on their way to a worker: of shared queues whose filter has registered there, and
-//! of other code for its filters.
+//! News on their way to a worker: of shared queues whose filter has registered there, of
+//! other code for its filters, and of another configuration.
 //!
 //! Whoever enqueues, on whichever thread, puts a note into the target worker's channel. The
 //! worker takes them out one by one, with its other work in between: a guest that enqueues
@@ -13,22 +13,19 @@ use std::sync::Arc;
 use cofferdam_abi::shared::{QueueNotifier, QueueReady};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::modules::Publication;
+use crate::modules::Message;
 use crate::worker::Worker;
 
 /// A worker's end.
 #[derive(Debug)]
 pub(crate) struct News {
     sender: Arc<Sender>,
-    publisher: UnboundedSender<Publication>,
+    publisher: UnboundedSender<Message>,
     /// Until the worker begins to read.
     receivers: RefCell<Option<Receivers>>,
 }
 
-type Receivers = (
-    UnboundedReceiver<QueueReady>,
-    UnboundedReceiver<Publication>,
-);
+type Receivers = (UnboundedReceiver<QueueReady>, UnboundedReceiver<Message>);
 
 /// The end that is given away with every registration.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ impl News {
     }
 
     /// Where other code is to be sent.
-    pub(crate) fn publications(&self) -> UnboundedSender<Publication> {
+    pub(crate) fn publications(&self) -> UnboundedSender<Message> {
         self.publisher.clone()
     }
 
@@ -83,11 +80,23 @@ async fn tell(worker: Weak<Worker>, mut receiver: UnboundedReceiver<QueueReady>)
     }
 }
 
-async fn publish(worker: Weak<Worker>, mut receiver: UnboundedReceiver<Publication>) {
-    while let Some(publication) = receiver.recv().await {
+async fn publish(worker: Weak<Worker>, mut receiver: UnboundedReceiver<Message>) {
+    while let Some(message) = receiver.recv().await {
         let Some(worker) = worker.upgrade() else {
             return;
         };
-        worker.plugins.publish(&worker, publication).await;
+        match message {
+            Message::Code(publication) => worker.plugins.publish(&worker, publication).await,
+            Message::Prepare(blueprint, told) => {
+                let prepared = worker.prepare(&blueprint).await;
+                // Whoever has gone wants nothing any more.
+                let _ = told.send(prepared);
+            }
+            Message::Adopt(blueprint, told) => {
+                worker.adopt(&blueprint);
+                let _ = told.send(());
+            }
+            Message::Abandon => worker.abandon(),
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! the same whatever the reason ([`renew`]): a new VM takes the new streams, and the old
 //! one finishes those it has ([`generation`]).
 
+mod adopt;
 mod backoff;
 mod effects;
 mod generation;
@@ -27,21 +28,27 @@ use cofferdam_abi::usage::Usage;
 use cofferdam_abi::{Chain, Exchange, FilterHandle, Host as _, RootId, TcpChain, Vm};
 use tokio::sync::Notify;
 
+use crate::access_log::Sink;
 use crate::callout::Callouts;
-use crate::config::OnFailure;
+use crate::config::{Cluster, OnFailure};
 use crate::evictions::Evictions;
 use crate::facts::{Facts, Properties};
 use crate::flow::Filters;
 use crate::headers::Invalid;
-use crate::host::{ClusterNames, WorkerHost};
+use crate::host::WorkerHost;
 use crate::modules::Modules;
 use crate::news::News;
 use crate::readiness::Readiness;
+use crate::reload::Served;
+use crate::setup::Setup;
 use crate::tcp;
+use crate::upstream::Upstream;
 use crate::worker::{Shared, Worker};
 use generation::Generation;
-use slot::Slot;
 
+pub(crate) use slot::Slot;
+
+pub(crate) use adopt::Fresh;
 pub(crate) use renew::Why;
 
 /// With `on_failure: reload`, between two tries to start a filter.
@@ -50,14 +57,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// All filters of one worker.
 pub(crate) struct Plugins {
     host: Rc<WorkerHost>,
-    slots: Vec<Slot>,
     /// Every VM there is, those that drain among them.
     generations: RefCell<HashMap<VmId, Rc<Generation>>>,
     /// VMs that have been started for streams that are about to begin.
     opening: RefCell<Vec<Rc<Generation>>>,
-    /// How long what runs in a VM that was replaced may go on.
-    drain_limit: Duration,
-    clusters: Arc<ClusterNames>,
     modules: Arc<Modules>,
     readiness: Arc<Readiness>,
     pub(crate) callouts: Rc<Callouts>,
@@ -78,28 +81,53 @@ pub(crate) struct Refused {
 // === impl Plugins ===
 
 impl Plugins {
-    /// All that run on this worker; `first` is the one that has the services.
-    pub(crate) fn new(shared: &Shared, first: bool) -> Self {
-        let config = &shared.config;
+    /// Filters of the `index`-th worker, of which the first has the services; and what it
+    /// serves by from its start on.
+    pub(crate) fn new(shared: &Shared, index: usize) -> (Self, Rc<Setup>) {
         let news = News::new();
-        let clusters = Arc::new(ClusterNames::new(&config.clusters));
         // What is published from here on comes as news.
-        let loaded = shared.modules.subscribe(news.publications());
-        Self {
+        let (blueprint, loaded) = shared.modules.subscribe(news.publications());
+        let config = blueprint.config.clone();
+        let slots = loaded.iter().enumerate().map(|(position, loaded)| {
+            let slot = Slot::new(loaded, &shared.guests, index == 0);
+            slot.position.set(position);
+            Rc::new(slot)
+        });
+        let upstream = |(cluster, served): (&Arc<Cluster>, &Arc<Served>)| {
+            Rc::new(Upstream::new(
+                cluster.clone(),
+                Some(served.backends.clone()),
+            ))
+        };
+        let upstreams = config
+            .clusters
+            .iter()
+            .zip(&blueprint.clusters)
+            .map(upstream);
+        let log = config.access_log.as_ref();
+        let sink = log.map(|log| {
+            Rc::new({
+                let lost = shared.traffic.lost_lines.clone();
+                Sink::of(log.format.clone(), blueprint.log.as_ref()).counting(lost)
+            })
+        });
+        let words = (&*shared.traffic, index);
+        let setup = Setup::new(
+            config.clone(),
+            upstreams.collect(),
+            slots.collect(),
+            sink,
+            words,
+        );
+        let plugins = Self {
             host: Rc::new(WorkerHost::new(
-                clusters.clone(),
+                setup.clusters.clone(),
                 config.node.clone(),
                 shared.guests.clone(),
                 Some(news.notifier()),
             )),
-            slots: loaded
-                .iter()
-                .map(|loaded| Slot::new(loaded, &shared.guests, first))
-                .collect(),
             generations: RefCell::default(),
             opening: RefCell::default(),
-            drain_limit: config.filter_drain_time,
-            clusters,
             modules: shared.modules.clone(),
             readiness: shared.readiness.clone(),
             callouts: Callouts::new(config.callouts.clone()),
@@ -107,7 +135,8 @@ impl Plugins {
             evictions: shared.evictions.clone(),
             ending: Cell::new(false),
             root_gone: Notify::new(),
-        }
+        };
+        (plugins, setup)
     }
 
     /// Where this worker counts what a filter uses.
@@ -115,17 +144,14 @@ impl Plugins {
         self.host.usage(filter)
     }
 
-    /// The position of the cluster of that name.
-    pub(crate) fn cluster(&self, name: &[u8]) -> Option<usize> {
-        self.clusters.find(name)
-    }
-
     /// Starts everything, so that the first request finds it running.
     pub(crate) fn start_all(&self, worker: &Rc<Worker>) {
-        let slots = self.slots.iter().enumerate();
-        let run: Vec<usize> = slots
-            .filter(|(_, slot)| slot.runs)
-            .map(|(index, _)| index)
+        let setup = worker.setup();
+        let run: Vec<Rc<Slot>> = setup
+            .slots
+            .iter()
+            .filter(|slot| slot.runs)
+            .cloned()
             .collect();
         // What fails is told when it happens, and tried again.
         self.start(worker, &run);
@@ -138,18 +164,19 @@ impl Plugins {
         &self,
         worker: &Rc<Worker>,
         chain: &[usize],
-        _facts: &Rc<Facts>,
+        facts: &Rc<Facts>,
         exchange: impl FnOnce() -> Exchange,
     ) -> Result<Option<Filters>, Refused> {
         if chain.is_empty() {
             return Ok(None);
         }
-        let handles = self.handles(worker, chain)?;
+        let slots = &facts.setup.slots;
+        let handles = self.handles(worker, slots, chain)?;
         if handles.is_empty() {
             return Ok(None);
         }
         let (mut drop_invalid, mut repair, mut done_before_log) = (true, true, false);
-        for slot in chain.iter().filter_map(|index| self.slots.get(*index)) {
+        for slot in chain.iter().filter_map(|index| slots.get(*index)) {
             let compat = &slot.settings.compat;
             drop_invalid &= compat.reject_smuggling;
             repair &= compat.repair_content_length;
@@ -179,7 +206,7 @@ impl Plugins {
         chain: &[usize],
         facts: &Rc<Facts>,
     ) -> Result<Option<tcp::Filters>, Refused> {
-        let handles = self.handles(worker, chain)?;
+        let handles = self.handles(worker, &facts.setup.slots, chain)?;
         if handles.is_empty() {
             return Ok(None);
         }
@@ -191,16 +218,18 @@ impl Plugins {
     }
 
     /// What a chain needs of each of its filters, but for those that may be left out.
-    fn handles(&self, worker: &Rc<Worker>, chain: &[usize]) -> Result<Vec<FilterHandle>, Refused> {
+    fn handles(
+        &self,
+        worker: &Rc<Worker>,
+        slots: &[Rc<Slot>],
+        chain: &[usize],
+    ) -> Result<Vec<FilterHandle>, Refused> {
         let mut handles = Vec::with_capacity(chain.len());
-        for index in chain {
-            let Some(slot) = self.slots.get(*index) else {
-                continue;
-            };
+        for slot in chain.iter().filter_map(|index| slots.get(*index)) {
             let found = if slot.isolated {
-                self.fresh(worker, *index)
+                self.fresh(worker, slot)
             } else {
-                self.running(worker, *index)
+                self.running(worker, slot)
             };
             match found {
                 Some((vm, root)) => handles.push(FilterHandle {
@@ -221,21 +250,26 @@ impl Plugins {
     }
 
     /// The plugin's VM and root, started if there is none.
-    fn running(&self, worker: &Rc<Worker>, index: usize) -> Option<(Rc<RefCell<Vm>>, RootId)> {
-        let found = self.slots[index].sound();
-        found.or_else(|| self.restarted(worker, index))
+    fn running(&self, worker: &Rc<Worker>, slot: &Rc<Slot>) -> Option<(Rc<RefCell<Vm>>, RootId)> {
+        slot.sound().or_else(|| self.restarted(worker, slot))
     }
 
     #[cold]
-    fn restarted(&self, worker: &Rc<Worker>, index: usize) -> Option<(Rc<RefCell<Vm>>, RootId)> {
+    fn restarted(
+        &self,
+        worker: &Rc<Worker>,
+        wanted: &Rc<Slot>,
+    ) -> Option<(Rc<RefCell<Vm>>, RootId)> {
         // A crash that nobody has seen to yet.
         self.after_calls(worker);
-        let wanted = &self.slots[index];
         let key = wanted.key(&wanted.loaded.borrow());
-        let with_it = self.slots.iter().enumerate().filter(|(other, slot)| {
-            *other == index || slot.runs && slot.key(&slot.loaded.borrow()) == key
+        let setup = worker.setup();
+        let with_it = setup.slots.iter().filter(|slot| {
+            slot.runs && slot.key(&slot.loaded.borrow()) == key && !Rc::ptr_eq(slot, wanted)
         });
-        let group: Vec<usize> = with_it.map(|(index, _)| index).collect();
+        let mut group: Vec<Rc<Slot>> = with_it.cloned().collect();
+        group.push(wanted.clone());
+        group.sort_by_key(|slot| slot.position.get());
         self.start(worker, &group);
         wanted.sound()
     }
@@ -247,13 +281,19 @@ impl Plugins {
             generation.timers.borrow_mut().clear();
         }
         self.end_roots();
+        // Slots and VMs hold each other.
+        for generation in self.generations.take().into_values() {
+            for (slot, _) in generation.roots() {
+                slot.state.replace(slot::State::Cold);
+            }
+        }
     }
 }
 
 impl std::fmt::Debug for Plugins {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plugins")
-            .field("slots", &self.slots.len())
+            .field("vms", &self.generations.borrow().len())
             .finish_non_exhaustive()
     }
 }

@@ -46,22 +46,18 @@ pub(crate) async fn serve_request(
     // No context yet. What the client sent is put in order first, so that routes, filters
     // and the upstream all see the same request.
     let (mut head, body) = request.into_parts();
-    let facts = Rc::new(Facts::new(connection.clone(), worker.names.clone(), &head));
+    let facts = Rc::new(Facts::new(connection.clone(), &head));
     let sane = headers::normalise_host(&mut head);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
-    if !worker
-        .listener(connection.listener)
-        .config
-        .trust_envoy_headers
-    {
+    if !facts.listener().config.trust_envoy_headers {
         asked::strip(&mut head.headers);
     }
 
     // The route comes before the filters because it chooses them; if they then change what
     // it matched on, it is chosen again.
-    let listener = worker.listener(connection.listener);
-    let logs = worker.sink.is_some() || !listener.config.access_log_filters.is_empty();
+    let listener = facts.listener();
+    let logs = facts.setup.sink.is_some() || !listener.config.access_log_filters.is_empty();
     let logged = logs.then(|| Logged::of(&head));
     let route = if sane.is_ok() {
         listener.find(&head)

@@ -18,7 +18,7 @@ use cofferdam_abi::{Peer, Way};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::access_log::Flags;
-use crate::config::{Listener, TcpForward};
+use crate::config::TcpForward;
 use crate::connection::Connection;
 use crate::facts::Facts;
 use crate::plugins::Refused;
@@ -51,20 +51,16 @@ enum Over {
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// Serves one connection.
-pub(crate) async fn serve<S>(
-    worker: Rc<Worker>,
-    config: &Listener,
-    connection: Connection,
-    mut client: S,
-) where
+pub(crate) async fn serve<S>(worker: Rc<Worker>, connection: Connection, mut client: S)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let facts = Rc::new(Facts::of_connection(Rc::new(connection)));
+    let config = facts.listener().config.clone();
     let Some(TcpForward { cluster, filters }) = &config.tcp else {
         return;
     };
-    let facts = Facts::of_connection(Rc::new(connection), worker.names.clone());
     facts.cluster.set(Some(*cluster));
-    let facts = Rc::new(facts);
     let (filters, refused) = match worker.plugins.connect(&worker, filters, &facts) {
         Ok(filters) => (filters, None),
         Err(refused) => (None, Some(refused)),
@@ -100,7 +96,7 @@ where
     if !relay.opened().await {
         return Over::Closed;
     }
-    let upstream = relay.worker.upstream(cluster);
+    let upstream = relay.facts.setup.upstream(cluster);
     let wanted = relay.facts.wanted_endpoint.get();
     let connected = tokio::select! {
         biased;

@@ -3,32 +3,28 @@
 //! A worker owns its accept sockets, upstream connections and VMs. What it has of other
 //! threads it only reads: the configuration, compiled code, health of backends.
 
+mod adopt;
+
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderName;
-use http::request::Parts;
-use http::uri::PathAndQuery;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
-use crate::access_log::{LogFile, Sink};
-use crate::config::{Action, Address, Config, Listener, Route};
+use crate::door::{Door, Entrance};
 use crate::evictions::Evictions;
-use crate::flow::Flow;
-use crate::headers::{self, DateCache};
+use crate::headers::DateCache;
 use crate::listener::{self, Socket};
 use crate::modules::Modules;
 use crate::plugins::Plugins;
 use crate::readiness::Readiness;
+use crate::reload::Reloads;
 use crate::reports;
-use crate::route::{self, RouteTable};
+use crate::setup::Setup;
 use crate::timer;
-use crate::traffic::{OnListener, Traffic};
-use crate::upstream::Upstream;
-use crate::upstream::backends::Backends;
+use crate::traffic::Traffic;
 
 /// How long roots that are not done may keep a worker that has nothing else to do.
 const ROOTS_LIMIT: Duration = Duration::from_secs(5);
@@ -36,54 +32,39 @@ const ROOTS_LIMIT: Duration = Duration::from_secs(5);
 /// What all workers are made from.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
     pub(crate) modules: Arc<Modules>,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) backends: Vec<Arc<Backends>>,
+    /// How reloads have gone.
+    pub(crate) reloads: Arc<Reloads>,
     /// What guests of all workers share.
     pub(crate) guests: Arc<cofferdam_abi::Shared>,
     pub(crate) evictions: Arc<Evictions>,
     /// What clients of all workers ask for and are given.
     pub(crate) traffic: Arc<Traffic>,
-    /// The access log's file, if it goes to one.
-    pub(crate) log: Option<Arc<LogFile>>,
 }
 
 /// One worker.
 pub(crate) struct Worker {
-    config: Arc<Config>,
-    listeners: Vec<ListenerState>,
+    /// What those who come now are served by.
+    setup: RefCell<Rc<Setup>>,
+    entrances: RefCell<Vec<Rc<Entrance>>>,
+    /// All that connections hold, closing ones too.
+    doors: RefCell<Vec<Weak<Door>>>,
+    /// Another setup that may come to be served by.
+    prepared: RefCell<Option<adopt::Prepared>>,
+    /// Its position among the workers.
+    index: usize,
+    traffic: Arc<Traffic>,
     pub(crate) plugins: Plugins,
-    upstreams: Vec<Rc<Upstream>>,
-    pub(crate) names: Rc<Names>,
     pub(crate) rng: RefCell<fastrand::Rng>,
     pub(crate) date: RefCell<DateCache>,
-    pub(crate) sink: Option<Sink>,
-    flushing: Cell<bool>,
     pub(crate) drain: Drain,
-}
-
-/// A listener with its routes made ready.
-#[derive(Debug)]
-pub(crate) struct ListenerState {
-    pub(crate) config: Arc<Listener>,
-    table: RouteTable,
-    pub(crate) traffic: OnListener,
-}
-
-/// Names of things that facts only know by number.
-#[derive(Debug)]
-pub(crate) struct Names {
-    config: Arc<Config>,
-    /// Per listener and route: `LISTENER/routes[N]`.
-    routes: Vec<Vec<String>>,
 }
 
 /// The end of a worker, in order: no new connections, then none at all.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     started: Cell<bool>,
-    pub(crate) start: Notify,
     connections: Cell<usize>,
     gone: Notify,
 }
@@ -118,12 +99,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let log = shared.config.access_log.as_ref();
-    let sink = log.map(|log| {
-        let lost = shared.traffic.lost_lines.clone();
-        Sink::of(log.format.clone(), shared.log.as_ref()).counting(lost)
-    });
-    let worker = Worker::new(shared, index, sink);
+    let worker = Worker::new(shared, index);
     let local = LocalSet::new();
     local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
     // Streams that are still there end now; what they ran on ends after them.
@@ -132,11 +108,12 @@ pub(crate) fn run(
     worker.plugins.shut_down();
     reports::tell_rest();
     timer::clear();
-    for upstream in &worker.upstreams {
+    let setup = worker.setup();
+    for upstream in &setup.upstreams {
         upstream.close_idle();
     }
     worker.plugins.callouts.close_idle();
-    if let Some(sink) = &worker.sink {
+    if let Some(sink) = &setup.sink {
         sink.flush();
     }
     Ok(())
@@ -145,18 +122,22 @@ pub(crate) fn run(
 async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Receiver<bool>) {
     worker.plugins.start_all(&worker);
     for socket in sockets {
-        tokio::task::spawn_local(listener::accept_loop(worker.clone(), socket));
+        worker.listen(socket);
     }
     // An error means that whoever would tell has gone: the same end.
     let _ = shutdown.wait_for(|down| *down).await;
     worker.drain.started.set(true);
-    worker.drain.start.notify_waiters();
+    for entrance in worker.entrances.take() {
+        entrance.closing.happen();
+    }
+    for door in worker.doors.take().iter().filter_map(Weak::upgrade) {
+        door.closing.happen();
+        door.ending.happen();
+    }
     let began = Instant::now();
+    let drain_time = worker.setup().config.drain_time;
     let all_gone = worker.drain.all_gone();
-    if tokio::time::timeout(worker.config.drain_time, all_gone)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(drain_time, all_gone).await.is_err() {
         // Roots are told once the streams that are left have ended.
         tracing::warn!(
             connections = worker.drain.connections.get(),
@@ -166,92 +147,55 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     }
     // Streams end in tasks of their own, which may come after the connection's.
     tokio::task::yield_now().await;
-    let left = worker.config.drain_time.saturating_sub(began.elapsed());
+    let left = drain_time.saturating_sub(began.elapsed());
     worker.plugins.end(&worker, left.min(ROOTS_LIMIT)).await;
 }
 
 // === impl Worker ===
 
 impl Worker {
-    fn new(shared: &Shared, index: usize, sink: Option<Sink>) -> Rc<Self> {
-        let config = shared.config.clone();
-        let names = Rc::new(Names::new(config.clone()));
-        let listeners = config
-            .listeners
-            .iter()
-            .zip(&names.routes)
-            .map(|(listener, routes)| ListenerState {
-                config: listener.clone(),
-                table: RouteTable::new(listener),
-                traffic: shared.traffic.listener(
-                    index,
-                    &listener.name,
-                    routes.iter().map(|route| &route[..]),
-                ),
-            })
-            .collect();
-        let upstreams = config
-            .clusters
-            .iter()
-            .zip(&shared.backends)
-            .map(|(cluster, backends)| {
-                Rc::new(Upstream::new(cluster.clone(), Some(backends.clone())))
-            })
-            .collect();
+    fn new(shared: &Shared, index: usize) -> Rc<Self> {
+        let (plugins, setup) = Plugins::new(shared, index);
         Rc::new(Self {
-            listeners,
-            plugins: Plugins::new(shared, index == 0),
-            upstreams,
-            names,
+            setup: RefCell::new(setup),
+            entrances: RefCell::default(),
+            doors: RefCell::default(),
+            prepared: RefCell::default(),
+            index,
+            traffic: shared.traffic.clone(),
+            plugins,
             rng: RefCell::new(fastrand::Rng::new()),
             date: RefCell::default(),
-            sink,
-            flushing: Cell::new(false),
             drain: Drain::default(),
-            config,
         })
     }
 
-    /// The listener at that position of the configuration.
-    pub(crate) fn listener(&self, index: usize) -> &ListenerState {
-        &self.listeners[index]
+    /// What those who come now are served by.
+    pub(crate) fn setup(&self) -> Rc<Setup> {
+        self.setup.borrow().clone()
     }
 
-    /// The upstream of the cluster at that position of the configuration.
-    pub(crate) fn upstream(&self, index: usize) -> &Rc<Upstream> {
-        &self.upstreams[index]
+    /// Whether it is the one that has the services.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.index == 0
     }
 
-    /// Trailers that the filters of a route may add.
-    pub(crate) fn trailer_names(&self, route: &Route) -> Vec<HeaderName> {
-        let plugins = route
-            .filters
-            .iter()
-            .filter_map(|index| self.config.plugins.get(*index));
-        plugins
-            .flat_map(|plugin| plugin.trailers.iter().cloned())
-            .collect()
+    /// Takes connections from a socket from now on.
+    fn listen(self: &Rc<Self>, socket: Socket) {
+        let setup = self.setup();
+        let address = setup.config.listeners[socket.listener].address.clone();
+        let door = Door::new(setup, socket.listener);
+        self.watch(&door);
+        let entrance = Entrance::new(address, door);
+        self.entrances.borrow_mut().push(entrance.clone());
+        tokio::task::spawn_local(listener::accept_loop(self.clone(), socket, entrance));
     }
 
-    /// The longest silence a request may have, by its route.
-    pub(crate) fn stream_idle_timeout(&self, flow: &Flow) -> Option<Duration> {
-        const UNROUTED: Duration = Duration::from_secs(300);
-        flow.route()
-            .map_or(Some(UNROUTED), |route| route.idle_timeout)
-    }
-
-    /// Writes the access log once this turn of the event loop is over.
-    pub(crate) fn flush_log_soon(self: &Rc<Self>) {
-        if !self.flushing.replace(true) {
-            let worker = self.clone();
-            tokio::task::spawn_local(async move {
-                tokio::task::yield_now().await;
-                worker.flushing.set(false);
-                if let Some(sink) = &worker.sink {
-                    sink.flush();
-                }
-            });
-        }
+    /// Has a door closed when the worker ends.
+    fn watch(&self, door: &Rc<Door>) {
+        let mut doors = self.doors.borrow_mut();
+        doors.retain(|door| door.strong_count() > 0);
+        doors.push(Rc::downgrade(door));
     }
 }
 
@@ -260,95 +204,6 @@ impl std::fmt::Debug for Worker {
         f.debug_struct("Worker")
             .field("drain", &self.drain)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl ListenerState ===
-
-impl ListenerState {
-    /// The first route that matches.
-    pub(crate) fn find(&self, head: &Parts) -> Option<usize> {
-        let authority = headers::authority(&head.uri, &head.headers);
-        let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let (path, _) = route::split_query(path);
-        self.table
-            .find(authority, path, &head.method, &head.headers)
-    }
-}
-
-// === impl Names ===
-
-impl Names {
-    fn new(config: Arc<Config>) -> Self {
-        let routes = config
-            .listeners
-            .iter()
-            .map(|listener| {
-                (0..listener.routes.len())
-                    .map(|index| format!("{}/routes[{index}]", listener.name))
-                    .collect()
-            })
-            .collect();
-        Self { config, routes }
-    }
-
-    pub(crate) fn cluster(&self, index: usize) -> Option<&str> {
-        self.config
-            .clusters
-            .get(index)
-            .map(|cluster| &cluster.name[..])
-    }
-
-    pub(crate) fn listener(&self, index: usize) -> Option<&str> {
-        Some(&self.config.listeners.get(index)?.name)
-    }
-
-    /// The path of a listener that is a unix socket.
-    pub(crate) fn socket(&self, index: usize) -> Option<&str> {
-        match &self.config.listeners.get(index)?.address {
-            Address::Unix(path) => path.to_str(),
-            Address::Tcp(_) => None,
-        }
-    }
-
-    pub(crate) fn endpoints(&self, index: usize) -> Option<u64> {
-        self.config
-            .clusters
-            .get(index)
-            .map(|cluster| cluster.endpoints.len() as u64)
-    }
-
-    /// Where the endpoints of a cluster are.
-    pub(crate) fn addresses(&self, index: usize) -> Option<Vec<String>> {
-        let cluster = self.config.clusters.get(index)?;
-        let endpoints = cluster.endpoints.iter();
-        Some(
-            endpoints
-                .map(|endpoint| endpoint.address.to_string())
-                .collect(),
-        )
-    }
-
-    /// The cluster a route forwards to, where there is but one.
-    pub(crate) fn cluster_of(&self, listener: usize, route: usize) -> Option<usize> {
-        match &self
-            .config
-            .listeners
-            .get(listener)?
-            .routes
-            .get(route)?
-            .action
-        {
-            Action::Forward { clusters, .. } => match clusters[..] {
-                [(only, _)] => Some(only),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
-    pub(crate) fn route(&self, listener: usize, route: usize) -> Option<&str> {
-        Some(self.routes.get(listener)?.get(route)?)
     }
 }
 

@@ -12,11 +12,18 @@ soak: memory of one proxy after ten thousand streams, twenty thousand callouts a
 crashes of a filter. Exits 0 when none of them left more than a twentieth behind, 1 when one
 did or the run failed, 69 when a guest is not built.";
 
-const OPTIONS: &[Opt] = &[Opt {
-    name: "--cofferdam",
-    value: Some("PATH"),
-    help: "the program",
-}];
+const OPTIONS: &[Opt] = &[
+    Opt {
+        name: "--cofferdam",
+        value: Some("PATH"),
+        help: "the program",
+    },
+    Opt {
+        name: "--reload",
+        value: Some("SECONDS"),
+        help: "instead: another configuration ten times a second under load, for so long",
+    },
+];
 
 fn main() -> ExitCode {
     error::conclude("soak", run())
@@ -28,5 +35,13 @@ fn run() -> Result<u8> {
     };
     let program = args.text("--cofferdam").map(PathBuf::from);
     let program = program.ok_or_else(|| Error::Usage("give --cofferdam PATH".to_owned()))?;
-    Ok(u8::from(!soak::run(&program)?))
+    let kept = match args.text("--reload") {
+        None => soak::run(&program)?,
+        Some(seconds) => {
+            let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0);
+            let usage = || Error::Usage("give --reload whole seconds".to_owned());
+            soak::reload::run(&program, seconds.ok_or_else(usage)?)?
+        }
+    };
+    Ok(u8::from(!kept))
 }

@@ -1,6 +1,6 @@
 //! What is around the proxy: an upstream, clients, and the proxy as a program.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,14 +61,18 @@ fn answer(stream: TcpStream, requests: &AtomicUsize) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = String::new();
-        let mut chunked = false;
+        let (mut chunked, mut length) = (false, 0);
         while line != "\r\n" {
             line.clear();
             if reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
             chunked |= line == "transfer-encoding: chunked\r\n";
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap_or(0);
+            }
         }
+        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink())?;
         // The end of chunks and trailers is an empty line, as that of headers is.
         while chunked && line != "0\r\n" {
             line.clear();

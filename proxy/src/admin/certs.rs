@@ -9,7 +9,14 @@ use crate::tls::{Kind, Listed, date};
 
 pub(super) fn shown(state: &State) -> Value {
     let now = SystemTime::now();
-    let listed = state.subject.shared.config.tls().listed();
+    let listed = state
+        .subject
+        .shared
+        .modules
+        .blueprint()
+        .config
+        .tls()
+        .listed();
     listed.iter().map(|listed| one(listed, now)).collect()
 }
 

@@ -9,11 +9,11 @@ use crate::upstream::host::Word;
 use crate::upstream::load::{Count, Load};
 
 pub(super) fn shown(state: &State) -> Value {
-    let shared = &state.subject.shared;
-    let clusters = shared.config.clusters.iter().zip(&shared.backends);
+    let blueprint = state.subject.shared.modules.blueprint();
+    let clusters = blueprint.config.clusters.iter().zip(&blueprint.clusters);
     clusters
-        .map(|(cluster, backends)| {
-            let endpoints: Vec<Value> = backends.status().iter().map(endpoint).collect();
+        .map(|(cluster, served)| {
+            let endpoints: Vec<Value> = served.backends.status().iter().map(endpoint).collect();
             let protocol = match cluster.protocol {
                 Protocol::Http1 => "http1",
                 Protocol::Http2 => "http2",
@@ -25,7 +25,7 @@ pub(super) fn shown(state: &State) -> Value {
                 "tls": cluster.tls.is_some(),
                 "health_checked": cluster.health_check.is_some(),
                 "endpoints": endpoints,
-                "counts": counts(&backends.load),
+                "counts": counts(&served.backends.load),
             })
         })
         .collect()

@@ -100,6 +100,13 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         answer: |state, _| super::json(&super::certs::shown(state)),
     },
     Endpoint {
+        path: "/reloads",
+        access: Access::Private,
+        parameters: "",
+        doc: "Which generation of the configuration runs and since when, how many reloads were good and how many were refused, when the last one ended and everything that was wrong with it, as JSON.",
+        answer: |state, _| super::json(&super::reloads::shown(state)),
+    },
+    Endpoint {
         path: "/log",
         access: Access::Change,
         parameters: "level=LEVELS",
@@ -110,7 +117,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         path: "/reload",
         access: Access::Change,
         parameters: "",
-        doc: "As SIGHUP: what has changed on the disk is read again. The log says what became of it.",
+        doc: "As SIGHUP: the configuration is read again. The log and `/reloads` say what became of it.",
         answer: |_, _| change::reload(),
     },
     Endpoint {

@@ -42,7 +42,7 @@ pub(super) fn shown(state: &State) -> Value {
                 "root_id": config.root_id,
                 "isolation": isolation,
                 "on_failure": on_failure,
-                "missing": missing.contains(&&config.name[..]),
+                "missing": missing.contains(&config.name),
             })
         })
         .collect()

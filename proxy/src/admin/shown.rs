@@ -27,7 +27,8 @@ pub(super) fn openmetrics_page(state: &State) -> Answer {
 }
 
 pub(super) fn config(state: &State, query: &Query<'_>) -> Answer {
-    let shown = &state.subject.shared.config.shown;
+    let blueprint = state.subject.shared.modules.blueprint();
+    let shown = &*blueprint.config.shown;
     match query.get("format").as_deref() {
         None | Some("json") => json(shown),
         Some("yaml") => response(StatusCode::OK, "application/yaml", yaml::text(shown)),

@@ -164,7 +164,7 @@ async fn open(
     let (head, body) = response.into_parts();
     let answer = Answer {
         body,
-        decoder: Decoder::new(callouts.settings.message),
+        decoder: Decoder::new(callouts.settings().message),
         trailers: None,
         _lease: lease,
     };

@@ -69,7 +69,7 @@ async fn exchange(
         }
     })?;
     answered.set(true);
-    read(response, lease, callouts.settings.body)
+    read(response, lease, callouts.settings().body)
         .await
         .map_err(|why| {
             failed(&why);

@@ -125,10 +125,16 @@ impl Redis {
         }
     }
 
+    /// Connections to that cluster take no more commands; those they have are answered.
+    pub(super) fn forget_cluster(&self, cluster: &str) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|login, _| *login.cluster != *cluster.as_bytes());
+    }
+
     /// Sends it on the connection for that login, begun if there is none. One whose server
     /// does not keep up is given up: what waits for it would grow without end.
     fn send(&self, worker: &Rc<Worker>, login: &Login, command: Command) -> Option<()> {
-        let most = worker.plugins.callouts.settings.message.saturating_mul(2);
+        let most = worker.plugins.callouts.settings().message.saturating_mul(2);
         let mut connections = self.connections.borrow_mut();
         connections.retain(|_, connection| !connection.commands.is_closed());
         if let Some(connection) = connections.get(login) {
@@ -159,11 +165,9 @@ impl Redis {
 
 impl Connection {
     fn begin(worker: &Rc<Worker>, login: &Login) -> Option<Self> {
-        let upstream = worker
-            .upstream(worker.plugins.cluster(&login.cluster)?)
-            .clone();
+        let upstream = worker.setup().upstream_named(&login.cluster)?.clone();
         let (commands, receiver) = mpsc::unbounded_channel();
-        let limit = worker.plugins.callouts.settings.body;
+        let limit = worker.plugins.callouts.settings().body;
         let (login, load) = (login.clone(), Rc::new(Load::default()));
         let taken = load.clone();
         let task = tokio::task::spawn_local(async move {

@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// All of one worker.
 #[derive(Debug)]
 pub(super) struct Remotes {
-    settings: Arc<Callouts>,
+    settings: RefCell<Arc<Callouts>>,
     /// Never more than the clusters and URLs of the configuration.
     known: RefCell<HashMap<Key, Rc<Remote>>>,
 }
@@ -35,7 +35,7 @@ struct Key {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Place {
-    Cluster(usize),
+    Cluster(String),
     Url { tls: bool, host: String, port: u16 },
 }
 
@@ -53,7 +53,7 @@ struct Remote {
 impl Remotes {
     pub(super) fn new(settings: Arc<Callouts>) -> Self {
         Self {
-            settings,
+            settings: RefCell::new(settings),
             known: RefCell::default(),
         }
     }
@@ -71,15 +71,14 @@ impl Remotes {
     ) -> Result<Rc<Upstream>, String> {
         match target {
             Target::Cluster(name) => {
-                let index = worker
-                    .plugins
-                    .cluster(name)
+                let setup = worker.setup();
+                let own = setup
+                    .upstream_named(name)
                     .ok_or_else(|| format!("there is no cluster {}", name.escape_ascii()))?;
-                let own = worker.upstream(index);
                 if !http2 || own.cluster.protocol == Protocol::Http2 {
                     return Ok(own.clone());
                 }
-                let place = Place::Cluster(index);
+                let place = Place::Cluster(own.cluster.name.clone());
                 let make = || Ok(own.beside(speaking_http2(&own.cluster)));
                 Ok(self.known(Key { place, http2 }, make)?.upstream.clone())
             }
@@ -95,6 +94,19 @@ impl Remotes {
                 Ok(remote.upstream.clone())
             }
         }
+    }
+
+    /// Servers named by URL are called like that from now on.
+    pub(super) fn renew(&self, settings: &Arc<Callouts>) {
+        self.settings.replace(settings.clone());
+        let by_url = |key: &Key| matches!(key.place, Place::Url { .. });
+        self.known.borrow_mut().retain(|key, _| !by_url(key));
+    }
+
+    /// A cluster is gone, or has become another.
+    pub(super) fn forget(&self, cluster: &str) {
+        let is_it = |key: &Key| matches!(&key.place, Place::Cluster(name) if name == cluster);
+        self.known.borrow_mut().retain(|key, _| !is_it(key));
     }
 
     /// Closes every connection that is not in use.
@@ -122,7 +134,8 @@ impl Remotes {
     }
 
     fn by_url(&self, tls: bool, host: &str, port: u16, http2: bool) -> Result<Upstream, String> {
-        let tls = match (tls, &self.settings.tls) {
+        let settings = self.settings.borrow().clone();
+        let tls = match (tls, &settings.tls) {
             (false, _) => None,
             (true, Some(client)) => Some(UpstreamTls {
                 server_name: Some(tls::server_name(host).map_err(|error| error.to_string())?),
@@ -144,8 +157,8 @@ impl Remotes {
             endpoints: Vec::new(),
             protocol,
             tls,
-            connect_timeout: self.settings.connect_timeout,
-            idle_timeout: self.settings.idle_timeout,
+            connect_timeout: settings.connect_timeout,
+            idle_timeout: settings.idle_timeout,
             max_idle: 128,
             health_check: None,
             balance: Balance::default(),

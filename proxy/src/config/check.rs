@@ -19,6 +19,7 @@ pub(crate) mod filters;
 mod headers;
 mod host;
 mod listeners;
+mod marks;
 mod matching;
 mod native;
 mod node;
@@ -165,6 +166,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let plugins = chains.into_plugins();
     let callouts = callouts::read(&root, &plugins, context);
     let admin = shared::admin(&root, &listeners, context);
+    let marks = marks::of(&root, &clusters.built);
     let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
@@ -189,6 +191,11 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         no_exec_memory: root.boolean("no_exec_memory"),
         compact_memory: root.choice("memory") == "compact",
         shown: Arc::new(shown),
+        watch: root
+            .table("reload")
+            .and_then(|reload| reload.duration_or_none("watch")),
+        files: context.files.names(),
+        marks,
     })
 }
 

@@ -48,7 +48,7 @@ impl Attributes for Properties {
 
     fn upstream_hosts(&self) -> Option<Vec<String>> {
         let facts = &*self.0;
-        facts.names.addresses(facts.cluster()?)
+        facts.setup.addresses(facts.cluster()?)
     }
 
     fn override_upstream(&self, address: &str) -> bool {
@@ -109,10 +109,9 @@ impl Facts {
     }
 
     fn destination(&self, name: &[u8]) -> Option<Value> {
-        let connection = &self.connection;
-        match self.names.socket(connection.listener) {
+        match self.setup.socket(self.listener) {
             Some(path) => (name == b"address").then(|| Value::text(path)),
-            None => address(connection.local, name),
+            None => address(self.connection.local, name),
         }
     }
 
@@ -120,7 +119,7 @@ impl Facts {
         Some(match name {
             b"address" | b"port" => return address(self.upstream.get(), name),
             b"local_address" => Value::text(self.upstream_local.get()?.to_string()),
-            b"num_endpoints" => Value::Uint(self.names.endpoints(self.cluster()?)?),
+            b"num_endpoints" => Value::Uint(self.setup.endpoints(self.cluster()?)?),
             b"request_attempt_count" => Value::Uint(self.attempts.get()),
             b"transport_failure_reason" => {
                 self.upstream.get()?;
@@ -138,21 +137,18 @@ impl Facts {
     /// The cluster that was chosen, or that will be.
     fn cluster(&self) -> Option<usize> {
         let chosen = self.cluster.get();
-        chosen.or_else(|| {
-            self.names
-                .cluster_of(self.connection.listener, self.route.get()?)
-        })
+        chosen.or_else(|| self.setup.cluster_of(self.listener, self.route.get()?))
     }
 
     fn xds(&self, name: &[u8]) -> Option<Value> {
-        let listener = self.connection.listener;
+        let listener = self.listener;
         Some(match name {
-            b"cluster_name" => Value::text(self.names.cluster(self.cluster()?)?),
-            b"route_name" => Value::text(self.names.route(listener, self.route.get()?)?),
+            b"cluster_name" => Value::text(self.setup.cluster_name(self.cluster()?)?),
+            b"route_name" => Value::text(self.setup.route_name(listener, self.route.get()?)?),
             // A listener's routes are one virtual host.
             b"virtual_host_name" => {
                 self.route.get()?;
-                Value::text(self.names.listener(listener)?)
+                Value::text(self.setup.listener_name(listener)?)
             }
             b"listener_direction" => Value::Int(0),
             b"filter_chain_name" => Value::text(""),

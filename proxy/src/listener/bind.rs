@@ -51,14 +51,19 @@ pub(crate) struct BindError {
     error: io::Error,
 }
 
-/// Opens the sockets of every listener for every worker; the outer list is by worker.
+/// Opens the sockets of every listener that is `wanted`, by its position, for every worker; the
+/// outer list is by worker.
 ///
 /// # Errors
 /// Every listener that cannot listen.
-pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, Vec<BindError>> {
+pub(crate) fn bind(
+    config: &Config,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Vec<Vec<Socket>>, Vec<BindError>> {
     let mut workers: Vec<Vec<Socket>> = (0..config.workers).map(|_| Vec::new()).collect();
     let mut errors = Vec::new();
-    for (index, listener) in config.listeners.iter().enumerate() {
+    let listeners = config.listeners.iter().enumerate();
+    for (index, listener) in listeners.filter(|(index, _)| wanted(*index)) {
         let opened = match &listener.address {
             Address::Tcp(address) => tcp(*address, config.workers),
             Address::Unix(path) => unix(path, config.workers),
@@ -85,6 +90,16 @@ pub(crate) fn bind(config: &Config) -> Result<Vec<Vec<Socket>>, Vec<BindError>> 
     } else {
         Err(errors)
     }
+}
+
+/// Where these sockets, one for each listener, really listen.
+pub(crate) fn addresses(config: &Config, sockets: &[Socket]) -> Vec<String> {
+    let real = |socket: &Socket| {
+        let written = &config.listeners[socket.listener].address;
+        let real = socket.local_addr();
+        real.map_or_else(|| written.to_string(), |address| address.to_string())
+    };
+    sockets.iter().map(real).collect()
 }
 
 fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<Kind>> {

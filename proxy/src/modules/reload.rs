@@ -1,57 +1,304 @@
-//! SIGHUP: the module files of the running configuration are read again.
+//! A reload, step by step (`crate::reload` says what it is): SIGHUP, a file that has changed,
+//! or an operator's word.
 //!
-//! What has changed is parsed, checked and tried like at the start, and only if all of it is
-//! good does any of it come to run: a bad file changes nothing.
+//! The whole configuration is read and checked again, its modules with it. What is new is
+//! parsed, checked and tried like at the start, and only if all of it is good does any of it
+//! come to run: a bad file changes nothing.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::work::Worker;
 use super::{Board, Loaded};
-use crate::config::PluginConfig;
+use crate::access_log::LogFile;
+use crate::app;
 use crate::config::check::filters::hex;
 use crate::config::check::read_again;
+use crate::config::{Config, PluginConfig};
+use crate::listener;
 use crate::plugins::Why;
+use crate::reload::difference::{carry_over, keep_fixed};
+use crate::reload::{Blueprint, Kept, Outcome, Served};
+
+/// How long workers that have not started may keep a reload waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A configuration that can come to run.
+struct Ready {
+    /// `None` where the one that runs says the same.
+    blueprint: Option<Arc<Blueprint>>,
+    /// Other modules for plugins that go on.
+    changed: Vec<(usize, Arc<Loaded>)>,
+    warnings: Vec<String>,
+}
 
 impl Worker {
-    pub(super) fn reload(&self, board: &Board) {
-        let loaded = board.loaded();
-        let changed = match changed(&loaded) {
-            Ok(changed) => changed,
-            Err(problems) => return refuse(&problems),
-        };
-        let configs: Vec<_> = changed.iter().map(|(_, config)| config.clone()).collect();
-        match self.loader.load(&configs) {
-            Ok(new) => {
-                self.compilers.reloaded();
-                let new = self.compile_ahead(new);
-                let indexes = changed.iter().map(|(index, _)| *index);
-                let names: Vec<_> = configs.iter().map(|config| &config.name[..]).collect();
-                tracing::info!(
-                    changed = names.join(","),
-                    "reload: module files were read again"
-                );
-                loaded.iter().for_each(|loaded| loaded.program.reconsider());
-                board.publish(Why::Changed, indexes.zip(new).collect());
-                board.publish_waiting();
+    pub(super) fn reload(&self, board: &Board) -> Outcome {
+        let (problems, warnings) = match self.make_ready(board) {
+            Ok(ready) => {
+                let warnings = ready.warnings.clone();
+                self.go_over(board, ready);
+                (Vec::new(), warnings)
             }
-            Err(problems) => {
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                refuse(&problems);
+            Err(problems) => (problems, Vec::new()),
+        };
+        for warning in &warnings {
+            tracing::warn!("reload: {warning}");
+        }
+        for problem in &problems {
+            tracing::error!("reload: {problem}");
+        }
+        if !problems.is_empty() {
+            tracing::error!("reload: nothing is changed");
+        }
+        // Whatever became of the rest: files of TLS are good or bad by themselves.
+        self.certificates.renew();
+        self.reloads.ended(problems.clone(), warnings);
+        match problems.is_empty() {
+            true => Ok(board.blueprint().generation),
+            false => Err(problems),
+        }
+    }
+
+    /// Everything that can go wrong.
+    fn make_ready(&self, board: &Board) -> Result<Ready, Vec<String>> {
+        if *self.shutdown.borrow() {
+            return Err(vec!["the proxy drains".to_owned()]);
+        }
+        if !board.is_complete(PATIENCE) {
+            return Err(vec![
+                "the workers have not started yet; try again".to_owned(),
+            ]);
+        }
+        let (old, running) = (board.blueprint(), board.loaded());
+        let mut config = self.read(&old.config, &running)?;
+        let warnings = keep_fixed(&old.config, &mut config);
+        share_modules(&running, &mut config);
+        let before: Vec<_> = running.iter().map(|loaded| loaded.config.clone()).collect();
+        let before = Config {
+            plugins: before,
+            ..(*old.config).clone()
+        };
+        let kept = carry_over(&before, &mut config);
+
+        // Modules that are new, or that other plugins have had so far.
+        let goes_on = |index: usize, plugin: &Arc<PluginConfig>| {
+            let before = &running[kept.plugins[index]?];
+            (before.config.wasm == plugin.wasm).then(|| before.clone())
+        };
+        let plugins = config.plugins.iter().enumerate();
+        let (mut to_load, mut loaded) = (Vec::new(), Vec::new());
+        for (index, plugin) in plugins {
+            let same = goes_on(index, plugin);
+            if same.is_none() {
+                to_load.push(plugin.clone());
+            }
+            loaded.push(same);
+        }
+        let loader = self.loader.borrow().for_config(&config);
+        let new = loader
+            .load(&to_load, &running)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        self.compilers.reloaded();
+        let mut new = self.compile_ahead(new).into_iter();
+        let mut changed = Vec::new();
+        for (index, loaded) in loaded.iter_mut().enumerate() {
+            if loaded.is_some() {
+                continue;
+            }
+            let Some(new) = new.next() else { continue };
+            *loaded = Some(match kept.plugins[index] {
+                // It moves with whatever shares its VM.
+                Some(before) => {
+                    changed.push((index, new));
+                    running[before].clone()
+                }
+                None => new,
+            });
+        }
+        let loaded: Vec<Arc<Loaded>> = loaded.into_iter().flatten().collect();
+        config.plugins = loaded.iter().map(|loaded| loaded.config.clone()).collect();
+
+        let order: Vec<_> = (0..before.plugins.len()).map(Some).collect();
+        if config.marks.whole == before.marks.whole && kept.plugins == order {
+            return Ok(Ready {
+                blueprint: None,
+                changed,
+                warnings,
+            });
+        }
+        let blueprint = Arc::new(self.blueprint(&old, config, kept, loaded)?);
+        board.prepare(&blueprint)?;
+        *self.loader.borrow_mut() = loader;
+        Ok(Ready {
+            blueprint: Some(blueprint),
+            changed,
+            warnings,
+        })
+    }
+
+    /// The configuration as it is now.
+    fn read(&self, old: &Config, running: &[Arc<Loaded>]) -> Result<Config, Vec<String>> {
+        if let Some((path, _)) = &self.source {
+            return app::read(path)
+                .map_err(|problems| problems.iter().map(ToString::to_string).collect());
+        }
+        let mut config = old.clone();
+        config.plugins = running.iter().map(|loaded| loaded.config.clone()).collect();
+        for (index, plugin) in changed(running)? {
+            config.plugins[index] = plugin;
+        }
+        Ok(config)
+    }
+
+    /// What workers make their setups of.
+    fn blueprint(
+        &self,
+        old: &Blueprint,
+        config: Config,
+        kept: Kept,
+        loaded: Vec<Arc<Loaded>>,
+    ) -> Result<Blueprint, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut clusters = Vec::new();
+        for (cluster, kept) in config.clusters.iter().zip(&kept.clusters) {
+            match kept {
+                Some(kept) => clusters.push(old.clusters[*kept].clone()),
+                None => match Served::new(cluster) {
+                    Ok(served) => clusters.push(served),
+                    Err(error) => problems.push(format!("cluster {}: {error}", cluster.name)),
+                },
             }
         }
+        let path = config.access_log.as_ref().and_then(|log| log.file.as_ref());
+        let log = match (path, &old.log) {
+            (None, _) => None,
+            (Some(path), Some(log)) if log.path() == path => Some(log.clone()),
+            (Some(path), _) => match LogFile::open(path) {
+                Ok(log) => Some(log),
+                Err(error) => {
+                    problems.push(format!("access_log: {}: {error}", path.display()));
+                    None
+                }
+            },
+        };
+        let sockets = listener::bind(&config, |index| kept.addresses[index].is_none());
+        let sockets = sockets.unwrap_or_else(|errors| {
+            problems.extend(errors.iter().map(ToString::to_string));
+            Vec::new()
+        });
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let new = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
+        let mut new = listener::addresses(&config, new).into_iter();
+        let addresses = kept.addresses.iter().map(|kept| match kept {
+            Some(kept) => old.addresses[*kept].clone(),
+            None => new.next().unwrap_or_default(),
+        });
+        Ok(Blueprint {
+            addresses: addresses.collect(),
+            generation: old.generation + 1,
+            config: Arc::new(config),
+            clusters,
+            log,
+            loaded,
+            kept,
+            sockets: Mutex::new(sockets),
+        })
+    }
+
+    /// Nothing can go wrong any more.
+    fn go_over(&self, board: &Board, ready: Ready) {
+        let Ready {
+            blueprint,
+            changed,
+            warnings: _,
+        } = ready;
+        let name = |(_, loaded): &(usize, Arc<Loaded>)| loaded.config.name.clone();
+        let names: Vec<String> = changed.iter().map(name).collect();
+        let before = board.blueprint();
+        if let Some(blueprint) = &blueprint {
+            self.readiness.need(&blueprint.config.ready_needs);
+            for served in &blueprint.clusters {
+                served.check(&self.runtime, &self.shutdown);
+            }
+            board.adopt(blueprint.clone());
+            self.certificates.follow(blueprint.config.tls());
+            self.reloads.runs(blueprint.generation);
+            tell(&before, blueprint);
+            if blueprint.config.watch.is_some() && before.config.watch.is_none() {
+                self.watch();
+            }
+        }
+        tracing::info!(
+            changed = names.join(","),
+            generation = board.blueprint().generation,
+            "reload: module files were read again"
+        );
+        let running = board.loaded();
+        running
+            .iter()
+            .for_each(|loaded| loaded.program.reconsider());
+        board.publish(Why::Changed, changed);
+        board.publish_waiting();
     }
 }
 
-fn refuse(problems: &[String]) {
-    for problem in problems {
-        tracing::error!("reload: {problem}");
+/// What is different now, for the log.
+fn tell(before: &Blueprint, now: &Blueprint) {
+    let kept = &now.kept;
+    for (index, listener) in before.config.listeners.iter().enumerate() {
+        if !kept.addresses.contains(&Some(index)) {
+            tracing::info!(
+                "no longer listening: {} {}",
+                listener.name,
+                listener.address
+            );
+        }
     }
-    tracing::error!("reload: nothing is changed");
+    let listening = now.config.listeners.iter().zip(&now.addresses);
+    for ((listener, address), kept) in listening.zip(&kept.addresses) {
+        if kept.is_none() {
+            tracing::info!("listening: {} {address}", listener.name);
+        }
+    }
+    let started = now.config.plugins.iter().zip(&kept.plugins);
+    let started: Vec<&str> = started
+        .filter(|(_, kept)| kept.is_none())
+        .map(|(plugin, _)| &plugin.name[..])
+        .collect();
+    let ended: Vec<&str> = (before.config.plugins.iter().enumerate())
+        .filter(|(index, _)| !kept.plugins.contains(&Some(*index)))
+        .map(|(_, plugin)| &plugin.name[..])
+        .collect();
+    tracing::info!(
+        generation = now.generation,
+        listeners = now.config.listeners.len(),
+        clusters = now.config.clusters.len(),
+        clusters_changed = kept.clusters.iter().filter(|kept| kept.is_none()).count(),
+        filters_started = started.join(","),
+        filters_ended = ended.join(","),
+        "reload: the configuration has come to run"
+    );
+}
+
+/// Where a module is what a plugin runs already, its bytes are the same ones: by their place
+/// it is known that both run one program.
+fn share_modules(running: &[Arc<Loaded>], config: &mut Config) {
+    for plugin in &mut config.plugins {
+        let same = running
+            .iter()
+            .find(|loaded| loaded.config.wasm == plugin.wasm);
+        if let (Some(same), Some(plugin)) = (same, Arc::get_mut(plugin)) {
+            plugin.wasm = same.config.wasm.clone();
+        }
+    }
 }
 
 /// The plugins whose file is another one now, as they would be configured with it.

@@ -1,6 +1,7 @@
 //! The thread on which native code is taken in, tried, and files are read again, so that no
 //! worker is kept waiting. It sleeps while there is nothing to do, and ends with the process.
 
+use std::cell::RefCell;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
@@ -9,11 +10,16 @@ use std::thread;
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::artifact::Artifact;
 use cofferdam_abi::tier::Decision;
+use pingora_core::server::ShutdownWatch;
+use tokio::runtime::Handle;
 
 use super::{Board, Loaded, Loader, Modules, Program};
 use crate::compile::{Compilers, Job};
 use crate::plugins::Why;
+use crate::readiness::Readiness;
+use crate::reload::{Blueprint, Reloads, Reply, Source, watch};
 use crate::stack;
+use crate::tls::renewal::Renewal;
 
 /// What it is told.
 #[derive(Debug)]
@@ -22,31 +28,74 @@ pub(super) enum Work {
     Compile(Arc<Program>),
     /// The compiler is done with one; what was wrong has been said.
     Compiled(Arc<Program>, Option<Box<Artifact>>),
-    /// SIGHUP.
-    Reload,
+    /// Everything is read again; somebody may want to know what becomes of that.
+    Reload(Option<Reply>),
 }
 
 /// The thread's own.
 pub(super) struct Worker {
-    pub(super) loader: Loader,
+    pub(super) loader: RefCell<Loader>,
     pub(super) compilers: Arc<Compilers>,
+    pub(super) source: Source,
+    pub(super) reloads: Arc<Reloads>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) certificates: Arc<Renewal>,
+    /// Where the health of backends is checked,
+    pub(super) runtime: Handle,
+    /// until this says that the proxy drains.
+    pub(super) shutdown: ShutdownWatch,
     modules: Weak<Modules>,
 }
 
-pub(super) fn start(
-    loader: Loader,
-    compilers: Arc<Compilers>,
-    loaded: Vec<Arc<Loaded>>,
-) -> io::Result<Arc<Modules>> {
-    let (work, receiver) = channel();
-    let mut worker = Worker {
+/// What it is started with.
+pub(crate) struct Start {
+    pub(crate) loader: Loader,
+    pub(crate) compilers: Arc<Compilers>,
+    pub(crate) source: Source,
+    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) certificates: Arc<Renewal>,
+    pub(crate) runtime: Handle,
+    pub(crate) shutdown: ShutdownWatch,
+}
+
+pub(super) fn start(start: Start, mut blueprint: Blueprint) -> io::Result<Arc<Modules>> {
+    let Start {
         loader,
         compilers,
+        source,
+        reloads,
+        readiness,
+        certificates,
+        runtime,
+        shutdown,
+    } = start;
+    let (work, receiver) = channel();
+    let mut worker = Worker {
+        loader: RefCell::new(loader),
+        compilers,
+        source,
+        reloads,
+        readiness,
+        certificates,
+        runtime,
+        shutdown,
         modules: Weak::new(),
     };
-    let board = Board::new(stack::with(|| worker.compile_ahead(loaded))?);
+    let loaded = std::mem::take(&mut blueprint.loaded);
+    // Another thread, with a stack that guests can do with.
+    let maker = &mut worker;
+    blueprint.loaded = stack::with(move || maker.compile_ahead(loaded))?;
+    worker.reloads.runs(blueprint.generation);
+    for served in &blueprint.clusters {
+        served.check(&worker.runtime, &worker.shutdown);
+    }
+    let board = Board::new(blueprint);
     let modules = Arc::new(Modules { board, work });
     worker.modules = Arc::downgrade(&modules);
+    if modules.blueprint().config.watch.is_some() {
+        worker.watch();
+    }
     thread::Builder::new()
         .name("modules".to_owned())
         .stack_size(stack::SIZE)
@@ -66,14 +115,30 @@ impl Worker {
             match work {
                 Work::Compile(program) => self.compile(program, modules.work.clone()),
                 Work::Compiled(program, made) => self.promote(&modules.board, &program, made),
-                Work::Reload => self.reload(&modules.board),
+                Work::Reload(reply) => {
+                    let outcome = self.reload(&modules.board);
+                    if let Some(reply) = reply {
+                        // Whoever has gone wants nothing any more.
+                        let _ = reply.send(outcome);
+                    }
+                }
             }
+        }
+    }
+
+    /// Has the configuration's file watched from now on, where there is one.
+    pub(super) fn watch(&self) {
+        let Some((path, read)) = &self.source else {
+            return;
+        };
+        if let Err(error) = watch::start(self.modules.clone(), path.clone(), *read) {
+            tracing::error!("the configuration's file is not watched: {error}");
         }
     }
 
     /// Has native code made; `to` is told.
     fn compile(&self, program: Arc<Program>, to: Sender<Work>) {
-        let native = match self.loader.engines.native(program.native) {
+        let native = match self.loader.borrow().engines.native(program.native) {
             Ok(native) => native,
             Err(error) => {
                 tracing::warn!(filter = %program.name, "{error}");
@@ -117,7 +182,7 @@ impl Worker {
     }
 
     fn native(&self, program: &Program, made: Option<Box<Artifact>>) -> Option<Arc<dyn Code>> {
-        match self.loader.engines.load(program, &*made?) {
+        match self.loader.borrow().engines.load(program, &*made?) {
             Ok(code) => Some(code),
             Err(error) => {
                 tracing::warn!(filter = %program.name, "native code is not used: {error}");
@@ -129,7 +194,7 @@ impl Worker {
     /// A plugin on native code, if it can be started with it.
     fn tried(&self, loaded: &Loaded, code: &Arc<dyn Code>) -> Option<Loaded> {
         let native = Loaded::new(&loaded.config, &loaded.program, code.clone());
-        let problem = self.loader.try_start(&native);
+        let problem = self.loader.borrow().try_start(&native);
         if let Some(problem) = &problem {
             tracing::warn!(
                 filter = %loaded.config.name,

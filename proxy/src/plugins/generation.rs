@@ -13,7 +13,7 @@ use std::sync::Arc;
 use cofferdam_abi::{RootId, Vm, Watch};
 use tokio::task::AbortHandle;
 
-use super::slot::VmKey;
+use super::slot::{Slot, VmKey};
 use crate::modules::{Loaded, Program};
 
 /// A VM and the roots that live in it.
@@ -23,8 +23,8 @@ pub(super) struct Generation {
     pub(super) program: Arc<Program>,
     /// It is for one stream alone.
     pub(super) lone: bool,
-    /// The plugins it has roots of, by their positions.
-    roots: RefCell<Vec<(usize, RootId)>>,
+    /// The plugins it has roots of.
+    roots: RefCell<Vec<(Rc<Slot>, RootId)>>,
     pub(super) timers: RefCell<HashMap<RootId, Task>>,
     phase: Cell<Phase>,
     watch: Cell<Watch>,
@@ -112,26 +112,32 @@ impl Generation {
         }
     }
 
-    pub(super) fn add_root(&self, slot: usize, root: RootId) {
+    pub(super) fn add_root(&self, slot: Rc<Slot>, root: RootId) {
         self.roots.borrow_mut().push((slot, root));
     }
 
-    /// Positions of the plugins that have roots in it.
-    pub(super) fn slots(&self) -> Vec<usize> {
-        self.roots.borrow().iter().map(|(slot, _)| *slot).collect()
+    /// The root is no business of its plugin's any more.
+    pub(super) fn remove_root(&self, root: RootId) {
+        self.roots.borrow_mut().retain(|(_, other)| *other != root);
     }
 
-    pub(super) fn roots(&self) -> Vec<(usize, RootId)> {
+    /// The plugins that have roots in it.
+    pub(super) fn slots(&self) -> Vec<Rc<Slot>> {
+        let roots = self.roots.borrow();
+        roots.iter().map(|(slot, _)| slot.clone()).collect()
+    }
+
+    pub(super) fn roots(&self) -> Vec<(Rc<Slot>, RootId)> {
         self.roots.borrow().clone()
     }
 
     /// Whose root that is.
-    pub(super) fn slot_of(&self, root: RootId) -> Option<usize> {
+    pub(super) fn slot_of(&self, root: RootId) -> Option<Rc<Slot>> {
         let roots = self.roots.borrow();
         let mut roots = roots.iter();
         roots
             .find(|(_, other)| *other == root)
-            .map(|(slot, _)| *slot)
+            .map(|(slot, _)| slot.clone())
     }
 }
 

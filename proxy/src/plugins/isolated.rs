@@ -18,9 +18,8 @@ impl Plugins {
     pub(super) fn fresh(
         &self,
         worker: &Rc<Worker>,
-        index: usize,
+        slot: &Rc<Slot>,
     ) -> Option<(Rc<RefCell<Vm>>, RootId)> {
-        let slot = &self.slots[index];
         let barred = slot
             .barred
             .get()
@@ -28,7 +27,7 @@ impl Plugins {
         if self.ending.get() || barred {
             return None;
         }
-        match self.launch(&self.members(&[index]), true) {
+        match self.launch(&self.members(std::slice::from_ref(slot)), true) {
             Ok(generation) => {
                 let (vm, root) = (generation.vm.clone(), generation.roots().first()?.1);
                 // Its owner hears of the end of its stream.
@@ -46,7 +45,7 @@ impl Plugins {
                     "filter could not be started, next try in {wait:?}: {error}; {}",
                     hint(&error)
                 );
-                self.bar(worker, index, wait);
+                self.bar(worker, slot, wait);
                 None
             }
         }
@@ -56,27 +55,25 @@ impl Plugins {
     /// held back.
     pub(super) fn lost_alone(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
         self.retire(worker, generation);
-        for index in generation.slots() {
-            let slot = &self.slots[index];
-            self.count_replaced(slot, Why::Crashed);
+        for slot in generation.slots() {
+            self.count_replaced(&slot, Why::Crashed);
             let wait = slot.backoff.borrow_mut().crashed(Instant::now());
             if let Some(wait) = wait {
-                let wait = self.tell_held_back(slot, wait);
-                self.bar(worker, index, wait);
+                let wait = self.tell_held_back(&slot, wait);
+                self.bar(worker, &slot, wait);
             }
         }
     }
 
     /// No streams for so long.
-    fn bar(&self, worker: &Rc<Worker>, index: usize, wait: Duration) {
-        let slot = &self.slots[index];
+    fn bar(&self, worker: &Rc<Worker>, slot: &Rc<Slot>, wait: Duration) {
         slot.barred.set(Some(Instant::now() + wait));
         self.set_down(slot, true);
-        let weak = Rc::downgrade(worker);
+        let (weak, slot) = (Rc::downgrade(worker), slot.clone());
         tokio::task::spawn_local(async move {
             tokio::time::sleep(wait).await;
             if let Some(worker) = weak.upgrade() {
-                worker.plugins.unbar(&worker.plugins.slots[index]);
+                worker.plugins.unbar(&slot);
             }
         });
     }

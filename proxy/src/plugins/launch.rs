@@ -14,11 +14,11 @@ use crate::modules::{Loaded, hint};
 use crate::worker::Worker;
 
 /// Plugins of one VM, with what each will run.
-pub(super) type Members = Vec<(usize, Arc<Loaded>)>;
+pub(super) type Members = Vec<(Rc<Slot>, Arc<Loaded>)>;
 
 /// A VM that could not be had, and whose doing that was.
 pub(super) struct Unstarted {
-    pub(super) slot: usize,
+    pub(super) slot: Rc<Slot>,
     pub(super) error: LoadError,
 }
 
@@ -27,35 +27,41 @@ impl Plugins {
     /// Nobody uses it yet.
     pub(super) fn launch(
         &self,
-        members: &[(usize, Arc<Loaded>)],
+        members: &[(Rc<Slot>, Arc<Loaded>)],
         lone: bool,
     ) -> Result<Rc<Generation>, Unstarted> {
-        let fault = |slot: usize| move |error| Unstarted { slot, error };
-        let (first, loaded) = &members[0];
-        let slot = &self.slots[*first];
+        let fault = |slot: &Rc<Slot>| {
+            let slot = slot.clone();
+            move |error| Unstarted { slot, error }
+        };
+        let (slot, loaded) = &members[0];
         let vm = Vm::start(
             &*loaded.code,
             loaded.program.version(),
             slot.settings.clone(),
             self.host.clone(),
         )
-        .map_err(fault(*first))?;
+        .map_err(fault(slot))?;
         let generation = Generation::new(vm, slot.key(loaded), loaded, lone);
         self.callouts.attach(&generation.vm);
-        for (index, _) in members {
-            self.add_root(&generation, *index).map_err(fault(*index))?;
+        for (slot, _) in members {
+            self.add_root(&generation, slot).map_err(fault(slot))?;
         }
         generation.watch(loaded);
-        for (index, _) in members {
-            self.count_start(&self.slots[*index], loaded.code.tier());
+        for (slot, _) in members {
+            self.count_start(slot, loaded.code.tier());
         }
         Ok(Rc::new(generation))
     }
 
-    fn add_root(&self, generation: &Generation, index: usize) -> Result<RootId, LoadError> {
-        let plugin = self.slots[index].plugin.clone();
+    pub(super) fn add_root(
+        &self,
+        generation: &Generation,
+        slot: &Rc<Slot>,
+    ) -> Result<RootId, LoadError> {
+        let plugin = slot.plugin.clone();
         let root = generation.vm.borrow_mut().create_root(plugin)?;
-        generation.add_root(index, root);
+        generation.add_root(slot.clone(), root);
         Ok(root)
     }
 
@@ -67,10 +73,9 @@ impl Plugins {
         // Whatever its roots asked for while they were configured.
         self.host.attend(id);
         let mut before: Vec<Rc<Generation>> = Vec::new();
-        for (index, root) in generation.roots() {
-            let slot = &self.slots[index];
+        for (slot, root) in generation.roots() {
             slot.started.set(Some(Instant::now()));
-            self.set_down(slot, false);
+            self.set_down(&slot, false);
             let running = State::Running(generation.clone(), root);
             if let State::Running(old, _) = slot.state.replace(running)
                 && !before.iter().any(|other| Rc::ptr_eq(other, &old))
@@ -85,24 +90,17 @@ impl Plugins {
 
     /// Starts every one of these plugins that has no VM and may have one, those of equal key
     /// in one VM. One that keeps the others from starting is left out.
-    pub(super) fn start(&self, worker: &Rc<Worker>, indexes: &[usize]) {
+    pub(super) fn start(&self, worker: &Rc<Worker>, slots: &[Rc<Slot>]) {
         if self.ending.get() {
             return;
         }
         let now = Instant::now();
-        let mut waiting: Vec<usize> = indexes
-            .iter()
-            .copied()
-            .filter(|index| self.slots[*index].may_start(now))
-            .collect();
+        let startable = slots.iter().filter(|slot| slot.may_start(now));
+        let mut waiting: Vec<Rc<Slot>> = startable.cloned().collect();
         while let Some(first) = waiting.first() {
-            let loaded = self.slots[*first].loaded.borrow().clone();
-            let key = self.slots[*first].key(&loaded);
-            let of_key = |index: &mut usize| {
-                let slot = &self.slots[*index];
-                slot.key(&slot.loaded.borrow()) == key
-            };
-            let group: Vec<usize> = waiting.extract_if(.., of_key).collect();
+            let key = first.key(&first.loaded.borrow());
+            let of_key = |slot: &mut Rc<Slot>| slot.key(&slot.loaded.borrow()) == key;
+            let group: Vec<Rc<Slot>> = waiting.extract_if(.., of_key).collect();
             match self.serving(&key) {
                 Some(generation) => self.join(worker, &generation, &group),
                 None => self.start_group(worker, &group),
@@ -111,7 +109,7 @@ impl Plugins {
     }
 
     /// The VM in which plugins of that key run now.
-    fn serving(&self, key: &VmKey) -> Option<Rc<Generation>> {
+    pub(super) fn serving(&self, key: &VmKey) -> Option<Rc<Generation>> {
         let generations = self.generations.borrow();
         let serves = |other: &&Rc<Generation>| {
             other.phase() == Phase::Serving
@@ -122,43 +120,44 @@ impl Plugins {
         generations.values().find(serves).cloned()
     }
 
-    fn start_group(&self, worker: &Rc<Worker>, group: &[usize]) {
+    fn start_group(&self, worker: &Rc<Worker>, group: &[Rc<Slot>]) {
         let mut members = self.members(group);
         while !members.is_empty() {
             match self.launch(&members, false) {
                 Ok(generation) => return self.take_over(worker, &generation),
                 Err(Unstarted { slot, error }) => {
-                    members.retain(|(index, _)| *index != slot);
-                    self.not_started(worker, slot, &error);
+                    members.retain(|(other, _)| !Rc::ptr_eq(other, &slot));
+                    self.not_started(worker, &slot, &error);
                 }
             }
         }
     }
 
     /// Plugins that come (back) to a VM others run in.
-    fn join(&self, worker: &Rc<Worker>, generation: &Rc<Generation>, group: &[usize]) {
-        for index in group {
-            let slot = &self.slots[*index];
-            match self.add_root(generation, *index) {
-                Ok(root) => {
-                    slot.started.set(Some(Instant::now()));
-                    self.set_down(slot, false);
-                    *slot.state.borrow_mut() = State::Running(generation.clone(), root);
-                }
-                Err(error) => self.not_started(worker, *index, &error),
+    fn join(&self, worker: &Rc<Worker>, generation: &Rc<Generation>, group: &[Rc<Slot>]) {
+        for slot in group {
+            match self.add_root(generation, slot) {
+                Ok(root) => self.runs_in(slot, generation, root),
+                Err(error) => self.not_started(worker, slot, &error),
             }
         }
     }
 
+    /// A plugin has a root in a VM that others run in already.
+    pub(super) fn runs_in(&self, slot: &Rc<Slot>, generation: &Rc<Generation>, root: RootId) {
+        slot.started.set(Some(Instant::now()));
+        self.set_down(slot, false);
+        *slot.state.borrow_mut() = State::Running(generation.clone(), root);
+    }
+
     /// Plugins as they are to be started.
-    pub(super) fn members(&self, indexes: &[usize]) -> Members {
-        let loaded = |index: &usize| (*index, self.slots[*index].loaded.borrow().clone());
-        indexes.iter().map(loaded).collect()
+    pub(super) fn members(&self, slots: &[Rc<Slot>]) -> Members {
+        let loaded = |slot: &Rc<Slot>| (slot.clone(), slot.loaded.borrow().clone());
+        slots.iter().map(loaded).collect()
     }
 
     /// A plugin without a VM, and none to be had: it is tried again later.
-    pub(super) fn not_started(&self, worker: &Rc<Worker>, index: usize, error: &LoadError) {
-        let slot = &self.slots[index];
+    pub(super) fn not_started(&self, worker: &Rc<Worker>, slot: &Rc<Slot>, error: &LoadError) {
         let now = Instant::now();
         let wait = slot.backoff.borrow_mut().not_started(now);
         let wait = held_for(slot, wait);
@@ -167,25 +166,24 @@ impl Plugins {
             "filter could not be started, next try in {wait:?}: {error}; {}",
             hint(error)
         );
-        self.hold(worker, index, wait);
+        self.hold(worker, slot, wait);
     }
 
     /// Keeps a plugin from being started for so long.
-    pub(super) fn hold(&self, worker: &Rc<Worker>, index: usize, wait: Duration) {
-        let slot = &self.slots[index];
+    pub(super) fn hold(&self, worker: &Rc<Worker>, slot: &Rc<Slot>, wait: Duration) {
         *slot.state.borrow_mut() = State::Down(Instant::now() + wait);
         self.set_down(slot, true);
         if !slot.runs || !slot.settings.compat.recover_after_trap {
             return;
         }
-        let weak = Rc::downgrade(worker);
+        let (weak, slot) = (Rc::downgrade(worker), Rc::downgrade(slot));
         tokio::task::spawn_local(async move {
             tokio::time::sleep(wait).await;
-            let Some(worker) = weak.upgrade() else {
+            let (Some(worker), Some(slot)) = (weak.upgrade(), slot.upgrade()) else {
                 return;
             };
             let plugins = &worker.plugins;
-            plugins.start(&worker, &[index]);
+            plugins.start(&worker, &[slot]);
             plugins.after_calls(&worker);
         });
     }

@@ -5,7 +5,6 @@
 //! one only where there is none at all. Then all plugins of the old one are handed over at
 //! once, new streams go to the new one, and the old one drains (see [`Generation`]).
 
-use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use cofferdam_abi::RootId;
 
 use super::generation::{Generation, Phase, Task};
 use super::launch::{Members, Unstarted};
-use super::slot::{Slot, State};
+use super::slot::{Part, Slot, State};
 use super::{Plugins, RETRY};
 use crate::config::OnFailure;
 use crate::modules::{Loaded, Publication, hint};
@@ -48,12 +47,15 @@ impl Plugins {
         }
         let slots = generation.slots();
         // One that crashed while it was started has no root: it has been told already.
-        let is_culprit =
-            |index: usize| culprit.is_none_or(|root| generation.slot_of(root) == Some(index));
-        for index in &slots {
-            let slot = &self.slots[*index];
+        let is_culprit = |slot: &Rc<Slot>| {
+            culprit.is_none_or(|root| {
+                let culprit = generation.slot_of(root);
+                culprit.is_some_and(|culprit| Rc::ptr_eq(&culprit, slot))
+            })
+        };
+        for slot in &slots {
             self.count_replaced(slot, Why::Crashed);
-            if !is_culprit(*index) {
+            if !is_culprit(slot) {
                 tracing::warn!(
                     filter = &*slot.plugin.name,
                     "restarted: the VM that it shares was lost to another filter"
@@ -66,11 +68,10 @@ impl Plugins {
                 continue;
             }
             *slot.state.borrow_mut() = State::Cold;
-            let held =
-                is_culprit(*index).then(|| slot.backoff.borrow_mut().crashed(Instant::now()));
+            let held = is_culprit(slot).then(|| slot.backoff.borrow_mut().crashed(Instant::now()));
             if let Some(wait) = held.flatten() {
                 let wait = self.tell_held_back(slot, wait);
-                self.hold(worker, *index, wait);
+                self.hold(worker, slot, wait);
             }
         }
         self.retire(worker, generation);
@@ -97,12 +98,14 @@ impl Plugins {
 
     /// New code for some plugins: one VM after the other, other work in between.
     pub(crate) async fn publish(&self, worker: &Rc<Worker>, publication: Publication) {
-        let Publication { why, mut plugins } = publication;
+        let Publication { why, plugins } = publication;
+        let setup = worker.setup();
+        let slot = |(index, loaded): (usize, _)| Some((setup.slots.get(index)?.clone(), loaded));
+        let mut plugins: Members = plugins.into_iter().filter_map(slot).collect();
         while let Some((first, _)) = plugins.first() {
-            let affected = self.affected(*first, &plugins);
-            let is_affected = |(index, _): &mut (usize, _)| affected.contains(index);
-            let changed: HashMap<usize, Arc<Loaded>> =
-                plugins.extract_if(.., is_affected).collect();
+            let affected = Self::affected(first, &plugins);
+            let is_affected = |(slot, _): &mut (Rc<Slot>, _)| is_in(slot, &affected);
+            let changed: Members = plugins.extract_if(.., is_affected).collect();
             self.change(worker, &affected, &changed, why);
             self.after_calls(worker);
             tokio::task::yield_now().await;
@@ -111,27 +114,25 @@ impl Plugins {
 
     /// Plugins that move when `first` does: those it shares its VM with, and those that the
     /// others in `plugins` among them do.
-    fn affected(&self, first: usize, plugins: &[(usize, Arc<Loaded>)]) -> Vec<usize> {
-        let mut affected = vec![first];
+    fn affected(first: &Rc<Slot>, plugins: &[(Rc<Slot>, Arc<Loaded>)]) -> Vec<Rc<Slot>> {
+        let mut affected = vec![first.clone()];
         let mut next = 0;
-        while let Some(index) = affected.get(next).copied() {
+        while let Some(slot) = affected.get(next).cloned() {
             next += 1;
-            let shared = self.slots.get(index).and_then(|slot| slot.generation());
+            let shared = slot.generation();
             for other in shared.iter().flat_map(|generation| generation.slots()) {
-                if !affected.contains(&other) {
+                if !is_in(&other, &affected) {
                     affected.push(other);
                 }
             }
             // Equal code and settings from now on: they will share one.
-            let of_key =
-                |loaded: &Loaded, index: usize| self.slots.get(index).map(|slot| slot.key(loaded));
             let key = plugins
                 .iter()
-                .find(|(other, _)| *other == index)
-                .and_then(|(_, loaded)| of_key(loaded, index));
+                .find(|(other, _)| Rc::ptr_eq(other, &slot))
+                .map(|(slot, loaded)| slot.key(loaded));
             for (other, loaded) in plugins {
-                if key.is_some() && of_key(loaded, *other) == key && !affected.contains(other) {
-                    affected.push(*other);
+                if key.as_ref() == Some(&other.key(loaded)) && !is_in(other, &affected) {
+                    affected.push(other.clone());
                 }
             }
         }
@@ -141,20 +142,18 @@ impl Plugins {
     fn change(
         &self,
         worker: &Rc<Worker>,
-        affected: &[usize],
-        changed: &HashMap<usize, Arc<Loaded>>,
+        affected: &[Rc<Slot>],
+        changed: &[(Rc<Slot>, Arc<Loaded>)],
         why: Why,
     ) {
         let mut running: Vec<Members> = Vec::new();
         let mut resting = Vec::new();
-        for index in affected {
-            let Some(slot) = self.slots.get(*index) else {
-                continue;
-            };
-            let new = changed.get(index);
-            let loaded = new.cloned().unwrap_or_else(|| slot.loaded.borrow().clone());
+        for slot in affected {
+            let new = changed.iter().find(|(other, _)| Rc::ptr_eq(other, slot));
+            let new = new.map(|(_, loaded)| loaded.clone());
+            let loaded = new.clone().unwrap_or_else(|| slot.loaded.borrow().clone());
             if slot.generation().is_none() {
-                resting.extend(new.map(|_| *index));
+                resting.extend(new.map(|_| slot.clone()));
                 *slot.loaded.borrow_mut() = loaded;
                 continue;
             }
@@ -167,29 +166,28 @@ impl Plugins {
             let key = slot.key(&loaded);
             let group = running.iter_mut().find(|group| {
                 let (other, loaded) = &group[0];
-                self.slots[*other].key(loaded) == key
+                other.key(loaded) == key
             });
             match group {
-                Some(group) => group.push((*index, loaded)),
-                None => running.push(vec![(*index, loaded)]),
+                Some(group) => group.push((slot.clone(), loaded)),
+                None => running.push(vec![(slot.clone(), loaded)]),
             }
         }
         if !running.is_empty() {
             self.renew(worker, &running, why);
         }
         // Other code than what has crashed deserves another chance at once.
-        for index in resting {
-            let slot = &self.slots[index];
+        for slot in resting {
             if why == Why::Changed {
-                self.unbar(slot);
+                self.unbar(&slot);
             }
             if why == Why::Changed && !matches!(&*slot.state.borrow(), State::Cold) {
                 *slot.backoff.borrow_mut() = super::backoff::Backoff::default();
                 *slot.state.borrow_mut() = State::Cold;
-                self.set_down(slot, false);
+                self.set_down(&slot, false);
             }
             if slot.runs {
-                self.start(worker, &[index]);
+                self.start(worker, &[slot]);
             }
         }
     }
@@ -206,7 +204,7 @@ impl Plugins {
                 Ok(generation) => started.push(generation),
                 Err(Unstarted { slot, error }) => {
                     tracing::error!(
-                        filter = &*self.slots[slot].plugin.name,
+                        filter = &*slot.plugin.name,
                         "filter could not be started anew ({why}), its VM stays as it is: {error}; {}",
                         hint(&error)
                     );
@@ -215,8 +213,7 @@ impl Plugins {
             }
         }
         for (members, generation) in groups.iter().zip(&started) {
-            for (index, loaded) in members {
-                let slot = &self.slots[*index];
+            for (slot, loaded) in members {
                 *slot.loaded.borrow_mut() = loaded.clone();
                 self.count_replaced(slot, why);
                 tracing::debug!(filter = &*slot.plugin.name, "a new VM takes over: {why}");
@@ -226,7 +223,9 @@ impl Plugins {
     }
 
     /// Starts plugins that have no VM, once the running task is done.
-    fn start_soon(&self, worker: &Rc<Worker>, slots: Vec<usize>) {
+    fn start_soon(&self, worker: &Rc<Worker>, mut slots: Vec<Rc<Slot>>) {
+        // Others are started if an exchange of their time still needs them.
+        slots.retain(|slot| slot.part.get() == Part::Current);
         let worker = Rc::downgrade(worker);
         tokio::task::spawn_local(async move {
             if let Some(worker) = worker.upgrade() {
@@ -249,7 +248,7 @@ impl Plugins {
 
     fn limit(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
         let (limit, worker, old) = (
-            self.drain_limit,
+            worker.setup().config.filter_drain_time,
             Rc::downgrade(worker),
             Rc::downgrade(generation),
         );
@@ -285,11 +284,11 @@ impl Plugins {
     }
 
     /// The time of a VM that drains is over.
-    fn expire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
+    pub(super) fn expire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
         let streams = generation.vm.borrow_mut().streams();
-        for (index, _) in generation.roots() {
+        for (slot, _) in generation.roots() {
             tracing::warn!(
-                filter = &*self.slots[index].plugin.name,
+                filter = &*slot.plugin.name,
                 streams,
                 "filter_drain_time is over: what still ran in a VM that was replaced ends now"
             );
@@ -307,11 +306,11 @@ impl Plugins {
     /// Tells its roots that it is over; whether all of them are gone.
     pub(super) fn end_roots_of(&self, generation: &Generation) -> bool {
         let mut gone = true;
-        for (index, root) in generation.roots() {
+        for (slot, root) in generation.roots() {
             let ended = generation.vm.borrow_mut().end_root(root);
             match ended {
                 Ok(ended) => gone &= ended,
-                Err(trap) => reports::crash(&self.slots[index].plugin.name, &trap, "-"),
+                Err(trap) => reports::crash(&slot.plugin.name, &trap, "-"),
             }
         }
         gone
@@ -323,6 +322,10 @@ impl Plugins {
         // What its roots asked for last has been seen to, or has nobody to hear of it.
         drop(gone);
     }
+}
+
+fn is_in(slot: &Rc<Slot>, slots: &[Rc<Slot>]) -> bool {
+    slots.iter().any(|other| Rc::ptr_eq(other, slot))
 }
 
 /// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the

@@ -7,20 +7,28 @@ use std::time::Duration;
 use cofferdam_abi::SharedExchange;
 
 use super::Plugins;
+use super::generation::Generation;
 use crate::reports;
+use crate::setup::Setup;
 use crate::worker::Worker;
 
 impl Plugins {
     /// `proxy_on_log` of each of these plugins' roots.
-    pub(crate) fn log(&self, worker: &Rc<Worker>, loggers: &[usize], exchange: &SharedExchange) {
-        for index in loggers {
-            let Some((vm, root)) = self.running(worker, *index) else {
+    pub(crate) fn log(
+        &self,
+        worker: &Rc<Worker>,
+        setup: &Setup,
+        loggers: &[usize],
+        exchange: &SharedExchange,
+    ) {
+        for slot in loggers.iter().filter_map(|index| setup.slots.get(*index)) {
+            let Some((vm, root)) = self.running(worker, slot) else {
                 // Told when it could not be started.
                 continue;
             };
             let logged = vm.borrow_mut().log(root, exchange.clone());
             if let Err(trap) = logged {
-                reports::crash(&self.slots[*index].plugin.name, &trap, "-");
+                reports::crash(&slot.plugin.name, &trap, "-");
             }
         }
         self.after_calls(worker);
@@ -49,7 +57,11 @@ impl Plugins {
         self.ending.set(true);
         let mut generations: Vec<_> = self.generations.borrow().values().cloned().collect();
         // In the order of the configuration.
-        generations.sort_by_key(|generation| generation.slots().first().copied());
+        let first = |generation: &Rc<Generation>| {
+            let slots = generation.slots();
+            slots.first().map(|slot| slot.position.get())
+        };
+        generations.sort_by_key(first);
         let gone = generations
             .iter()
             .map(|generation| self.end_roots_of(generation));

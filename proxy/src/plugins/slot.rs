@@ -16,7 +16,7 @@ use crate::config::{Isolation, OnFailure, TierUp};
 use crate::modules::Loaded;
 
 /// One plugin on this worker.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     pub(super) plugin: Rc<Plugin>,
     pub(super) settings: Rc<VmSettings>,
     /// What its next VM runs.
@@ -26,6 +26,9 @@ pub(super) struct Slot {
     pub(super) isolated: bool,
     /// Whether it has a root on this worker that no stream brings along.
     pub(super) runs: bool,
+    /// Its position in the configuration that runs now.
+    pub(super) position: Cell<usize>,
+    pub(super) part: Cell<Part>,
     pub(super) state: RefCell<State>,
     /// No stream of its own VM may begin before then.
     pub(super) barred: Cell<Option<Instant>>,
@@ -38,6 +41,17 @@ pub(super) struct Slot {
     pub(super) down: Cell<bool>,
     /// Shared data stays while its filter is down, though no VM holds it.
     _space: Arc<Space>,
+}
+
+/// What a plugin has to do with the configuration that runs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It is of it.
+    Current,
+    /// It was of another, some of whose exchanges are still under way.
+    Former,
+    /// It was of another that is over.
+    Gone,
 }
 
 /// Whether a plugin can take a stream.
@@ -75,6 +89,8 @@ impl Slot {
             on_failure: loaded.config.on_failure,
             isolated: loaded.config.isolation == Isolation::Request,
             runs,
+            position: Cell::new(0),
+            part: Cell::new(Part::Current),
             _space: shared.join(&loaded.config.vm_id),
             loaded: RefCell::new(loaded.clone()),
             state: RefCell::new(State::Cold),
@@ -109,6 +125,9 @@ impl Slot {
 
     /// Whether no state of its own forbids a start now.
     pub(super) fn may_start(&self, now: Instant) -> bool {
+        if self.part.get() == Part::Gone {
+            return false;
+        }
         match &*self.state.borrow() {
             State::Cold => true,
             State::Down(until) => *until <= now,
@@ -122,5 +141,14 @@ impl Slot {
             State::Running(generation, _) => Some(generation.clone()),
             _ => None,
         }
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot")
+            .field("filter", &self.plugin.name)
+            .field("part", &self.part)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use cofferdam_abi::RootId;
 
 use super::Plugins;
 use super::generation::{Generation, Phase, Task};
-use super::slot::State;
+use super::slot::{Part, State};
 use crate::worker::Worker;
 
 impl Plugins {
@@ -49,13 +49,18 @@ impl Plugins {
 
     /// Whether a root is told of its timer. In a VM that drains it is not when the VM that
     /// has taken its place has a timer of its own, or what is done once a period would be
-    /// done twice; but a stream that its guest holds back may wait for nothing else.
+    /// done twice; but a stream that its guest holds back may wait for nothing else. The same
+    /// holds for a filter that the configuration has no more, or has with other settings.
     fn ticks(&self, generation: &Generation, root: RootId) -> bool {
-        if generation.phase() != Phase::Draining || generation.vm.borrow().holds_streams() {
+        let slot = generation.slot_of(root);
+        let former = (slot.as_ref()).is_some_and(|slot| slot.part.get() != Part::Current);
+        let drains = generation.phase() == Phase::Draining;
+        if !(drains || former) || generation.vm.borrow().holds_streams() {
             return true;
         }
-        let slot = generation.slot_of(root);
-        let slot = slot.and_then(|index| self.slots.get(index));
+        if former {
+            return false;
+        }
         let newer_ticks = slot.is_some_and(|slot| match &*slot.state.borrow() {
             State::Running(newer, root) => newer.timers.borrow().contains_key(root),
             _ => false,

@@ -43,7 +43,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         takes_trailers,
     } = admitted;
     let worker = flow.worker.clone();
-    let listener = worker.listener(flow.facts.connection.listener);
+    let (setup, listener) = (&flow.facts.setup, flow.facts.listener());
     let Some(index) = flow.facts.route.get() else {
         return Err(Stop::answer(Answer::no_route(), body.unread()));
     };
@@ -61,7 +61,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         several => several[route::pick_cluster(several, worker.rng.borrow_mut().u64(..))].0,
     };
     flow.facts.cluster.set(Some(cluster));
-    let upstream = worker.upstream(cluster);
+    let upstream = setup.upstream(cluster);
 
     headers::apply_edits(&mut head.headers, &route.request_headers);
     // What follows an upgrade's head is not its body.

@@ -129,7 +129,7 @@ pub(crate) async fn admit(
     flow.with_chain(Way::Request, |chain| {
         chain.push(Way::Request, Part::Headers { end: ended })
     });
-    let mut timer = Timer::new(None, flow.worker.stream_idle_timeout(flow));
+    let mut timer = Timer::new(None, flow.stream_idle_timeout());
 
     let mut ended = false;
     let mut next = async |pump: &mut Pump| {
@@ -186,8 +186,7 @@ pub(crate) async fn admit(
         headers::strip_hop_by_hop(&mut head.headers, upgrade.is_some());
     }
     if changed || cleared {
-        let listener = flow.worker.listener(flow.facts.connection.listener);
-        flow.facts.route.set(listener.find(&head));
+        flow.facts.route.set(flow.facts.listener().find(&head));
     }
     if ended {
         flow.complete_request();
@@ -229,7 +228,6 @@ impl Body {
         self,
         flow: &Rc<Flow>,
         head: &mut Parts,
-        worker: &Worker,
         route: &Route,
         http2: bool,
     ) -> UpstreamBody {
@@ -252,7 +250,7 @@ impl Body {
             }
             Self::Filtered(Some((pump, first))) => {
                 if !http2 {
-                    trailers::announce(&mut head.headers, &worker.trailer_names(route));
+                    trailers::announce(&mut head.headers, &flow.facts.setup.trailer_names(route));
                 }
                 let sendable = (!http2).then(|| trailers::announced(&head.headers));
                 let promised = promised(&head.headers);

@@ -39,7 +39,7 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     let flow = end.0.clone();
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
         // From here on only silence ends it.
-        let timer = Timer::new(None, flow.worker.stream_idle_timeout(&flow));
+        let timer = Timer::new(None, flow.stream_idle_timeout());
         return upgrade::switch(end, upgrade, &mut response, timer).await;
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -88,7 +88,7 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
 /// Hands out an answer that the chain has made or been given.
 pub(crate) async fn local(end: End, timer: Option<Timer>) -> Result<Response<ResponseBody>, Cut> {
     let pump = Pump::new(end.0.clone(), Way::Response, None, false);
-    let timer = timer.unwrap_or_else(|| Timer::new(None, end.0.worker.stream_idle_timeout(&end.0)));
+    let timer = timer.unwrap_or_else(|| Timer::new(None, end.0.stream_idle_timeout()));
     filtered(end, pump, None, None, timer, false).await
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn released(
         && !ended
         && let Some(route) = flow.route()
     {
-        trailers::announce(&mut map, &flow.worker.trailer_names(route));
+        trailers::announce(&mut map, &flow.facts.setup.trailer_names(route));
     }
     let sendable = http1.then(|| {
         if takes_trailers {
@@ -256,7 +256,7 @@ pub(crate) async fn next(
             // Through the chain, which knows what has left already. Filters may hold this
             // back too, so a clock goes on running: next time it goes around them.
             flow.touch();
-            *timer = Timer::new(None, flow.worker.stream_idle_timeout(flow));
+            *timer = Timer::new(None, flow.stream_idle_timeout());
             pump.take_source();
             flow.facts.flag(answer.flags);
             let reply = LocalReply {
@@ -325,12 +325,7 @@ pub(crate) fn head(
             headers.insert(ATTEMPT_COUNT, HeaderValue::from(attempts));
         }
     }
-    match flow
-        .worker
-        .listener(flow.facts.connection.listener)
-        .config
-        .server_header
-    {
+    match flow.facts.listener().config.server_header {
         ServerHeader::Overwrite => {
             headers.insert(header::SERVER, SERVER);
         }

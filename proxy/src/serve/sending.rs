@@ -255,7 +255,7 @@ impl Sending<'_> {
         let (mut head, body) = match std::mem::replace(&mut self.payload, Payload::Gone) {
             Payload::Unsent(body) => {
                 let mut head = self.head.take().unwrap_or_else(empty);
-                let body = body.outgoing(flow, &mut head, &flow.worker, self.route, http2);
+                let body = body.outgoing(flow, &mut head, self.route, http2);
                 match (again, body) {
                     (None, body) => (head, body),
                     (Some(_), UpstreamBody::Empty) => {

@@ -148,7 +148,11 @@ pub(crate) async fn switch(
     // The codec is done with the connection now; draining still waits for it.
     let guard = ConnectionGuard::new(flow.worker.clone());
     tokio::task::spawn_local(async move {
-        tunnel(end, upgrade.on, upstream, timer).await;
+        let connection = end.0.facts.connection.clone();
+        tokio::select! {
+            () = tunnel(end, upgrade.on, upstream, timer) => {}
+            () = connection.door.cut.wait() => {}
+        }
         drop(guard);
     });
     Ok(response)

@@ -208,7 +208,7 @@ impl Relay {
     }
 
     fn write_log(&self) {
-        let Some(sink) = &self.worker.sink else {
+        let Some(sink) = &self.facts.setup.sink else {
             return;
         };
         let facts = &self.facts;
@@ -232,14 +232,14 @@ impl Relay {
             upstream_cluster: facts
                 .cluster
                 .get()
-                .and_then(|cluster| facts.names.cluster(cluster)),
+                .and_then(|cluster| facts.setup.cluster_name(cluster)),
             decided_by: decided_by
                 .as_ref()
                 .map(|(filter, callback)| (&filter[..], *callback)),
             ..facts.connection.record(facts.wall)
         };
         sink.record(&record);
-        self.worker.flush_log_soon();
+        facts.setup.flush_log_soon();
     }
 }
 
@@ -257,8 +257,7 @@ impl Drop for Relay {
             }
             self.worker.plugins.after_calls(&self.worker);
         }
-        let listener = self.worker.listener(facts.connection.listener);
-        listener.traffic.carried(facts);
+        facts.listener().traffic.carried(facts);
         self.write_log();
     }
 }

@@ -6,6 +6,7 @@ mod isolated;
 mod load;
 mod recovery;
 mod reload;
+mod settings;
 mod tiers;
 
 use cofferdam_abi::testing::guest::{self, Shape};

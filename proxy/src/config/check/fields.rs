@@ -9,6 +9,7 @@ mod limits;
 mod listener;
 mod native;
 mod node;
+mod reload;
 mod route;
 mod shared;
 mod tls;
@@ -26,6 +27,7 @@ pub use limits::LIMITS;
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP};
 pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
+pub use reload::RELOAD;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES, TAG};
 pub use tls::{ALLOWED_SAN, CLUSTER_TLS, LISTENER_CERTIFICATE, LISTENER_TLS};
@@ -142,6 +144,12 @@ pub static ROOT: Table = Table {
             Kind::Table(&COMPILER),
             Means("the defaults"),
             "What making native code may cost.",
+        ),
+        field(
+            "reload",
+            Kind::Table(&RELOAD),
+            Means("on SIGHUP only"),
+            "When this file is read again.",
         ),
         field(
             "ready_needs",

@@ -34,6 +34,11 @@ impl<'t> Files<'t> {
         self.folder.join(name)
     }
 
+    /// The files that have been named so far, whether or not they could be read.
+    pub(super) fn names(&self) -> Vec<PathBuf> {
+        self.read.borrow().keys().cloned().collect()
+    }
+
     /// The file that `node` names, and what is in it.
     pub(super) fn read(&self, node: &Node<'_>) -> Option<(PathBuf, Bytes)> {
         let name = node.filled()?;

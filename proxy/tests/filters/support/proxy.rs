@@ -175,6 +175,11 @@ impl Config {
         let folder =
             std::env::temp_dir().join(format!("cofferdam-filters-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
+        self.write_into(&folder);
+        Folder(folder)
+    }
+
+    fn write_into(&self, folder: &Path) {
         let names: Vec<&str> = self.filters.iter().map(|filter| &filter.name[..]).collect();
         let chain = self.chain.clone().unwrap_or_else(|| names.join(", "));
         let mut yaml = format!(
@@ -211,7 +216,6 @@ impl Config {
             endpoints.join(", "), self.protocol, self.clusters, self.workers, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
-        Folder(folder)
     }
 }
 
@@ -334,7 +338,25 @@ impl Proxy {
         std::fs::rename(aside, file).expect("in its place");
     }
 
-    /// Has it read its modules again.
+    /// Gives it another configuration, and waits until that is served.
+    pub(crate) async fn reconfigure(&self, config: &Config) {
+        config.write_into(&self.folder.0);
+        let words = ["reload: module files were read again"];
+        let before = self.lines(&words).len();
+        self.reload();
+        self.logged_times(&words, before + 1).await;
+    }
+
+    /// The same with one that is refused.
+    pub(crate) async fn refuses(&self, config: &Config) {
+        config.write_into(&self.folder.0);
+        let words = ["reload: nothing is changed"];
+        let before = self.lines(&words).len();
+        self.reload();
+        self.logged_times(&words, before + 1).await;
+    }
+
+    /// Has it read its configuration and its modules again.
     pub(crate) fn reload(&self) {
         self.signal(rustix::process::Signal::HUP);
     }

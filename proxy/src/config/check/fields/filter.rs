@@ -62,7 +62,7 @@ pub static FILTER: Table = Table {
             "tier_up",
             Kind::Choice(&["auto", "on_reload"]),
             Default("auto"),
-            "When it moves to native code that was made while it ran. Moving starts a new VM, so what the root context had in memory begins anew: with `on_reload` that waits for the next SIGHUP.",
+            "When it moves to native code that was made while it ran. Moving starts a new VM, so what the root context had in memory begins anew: with `on_reload` that waits for the next reload.",
         ),
         field(
             "isolation",

@@ -1,0 +1,189 @@
+//! Reload of the whole configuration: what is read again is checked whole, then made ready
+//! on every worker, and only when all of them are ready does each go over to it.
+//!
+//! One thread does all of it (`crate::modules`), so there is one reload at a time and nothing
+//! else changes what filters run meanwhile. What a reload makes is a [`Blueprint`]; workers
+//! make their [`Setup`](crate::setup::Setup)s of it.
+
+pub(crate) mod difference;
+pub(crate) mod watch;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use pingora_core::server::ShutdownWatch;
+use pingora_load_balancing::LoadBalancer;
+use pingora_load_balancing::prelude::RoundRobin;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::access_log::LogFile;
+use crate::config::{Cluster, Config};
+use crate::listener::Socket;
+use crate::modules::Loaded;
+use crate::upstream::backends::{Backends, Checks};
+
+/// A configuration with all that workers share of it.
+#[derive(Debug)]
+pub(crate) struct Blueprint {
+    /// 1 for what the proxy was started with, one more with each that has come to run.
+    pub(crate) generation: u64,
+    pub(crate) config: Arc<Config>,
+    /// By the positions of clusters.
+    pub(crate) clusters: Vec<Arc<Served>>,
+    /// The access log's file, if it goes to one.
+    pub(crate) log: Option<Arc<LogFile>>,
+    /// By the positions of listeners: where they really listen, whatever the system was asked.
+    pub(crate) addresses: Vec<String>,
+    /// What each plugin ran when this was made.
+    pub(crate) loaded: Vec<Arc<Loaded>>,
+    pub(crate) kept: Kept,
+    /// For new addresses, by worker; each takes its own.
+    pub(crate) sockets: Mutex<Vec<Vec<Socket>>>,
+}
+
+/// What is carried over: of each part, its position in the configuration before.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) plugins: Vec<Option<usize>>,
+    pub(crate) clusters: Vec<Option<usize>>,
+    /// Listeners that listen where they did,
+    pub(crate) addresses: Vec<Option<usize>>,
+    /// and whether their connections are treated as they were.
+    pub(crate) doors: Vec<bool>,
+    pub(crate) access_log: bool,
+    pub(crate) callouts: bool,
+}
+
+/// A cluster's backends, and whoever checks their health for as long as anybody has them.
+pub(crate) struct Served {
+    pub(crate) backends: Arc<Backends>,
+    balancer: Option<Arc<LoadBalancer<RoundRobin>>>,
+    checking: Mutex<Option<AbortHandle>>,
+}
+
+/// Where a configuration comes from, and what becomes of reloads: for operators.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    status: Mutex<Status>,
+}
+
+/// How reloads have gone so far.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Of the configuration that runs: 1 is what the proxy was started with.
+    pub generation: u64,
+    /// Since when it has run.
+    pub since: Option<SystemTime>,
+    /// Reloads that were good; those that changed nothing are.
+    pub good: u64,
+    /// Reloads that were refused.
+    pub refused: u64,
+    /// When the last one ended.
+    pub last: Option<SystemTime>,
+    /// Everything that was wrong with it; empty if it was good.
+    pub problems: Vec<String>,
+    /// What it could not change while the proxy runs.
+    pub warnings: Vec<String>,
+}
+
+/// What became of one reload.
+pub type Outcome = Result<u64, Vec<String>>;
+
+/// Who wants to know what becomes of a reload.
+pub(crate) type Reply = tokio::sync::oneshot::Sender<Outcome>;
+
+/// Where the configuration is read again, and when it was read first; `None` where it came from
+/// no file, so that modules alone can change.
+pub(crate) type Source = Option<(PathBuf, SystemTime)>;
+
+// === impl Served ===
+
+impl Served {
+    /// # Errors
+    /// What was said of its endpoints.
+    pub(crate) fn new(cluster: &Cluster) -> Result<Arc<Self>, String> {
+        let (backends, checks) = Backends::new(cluster)?;
+        Ok(Arc::new(Self {
+            backends,
+            balancer: checks.as_ref().map(Checks::task),
+            checking: Mutex::default(),
+        }))
+    }
+
+    /// Begins to check their health, where the configuration wants that.
+    pub(crate) fn check(&self, on: &Handle, shutdown: &ShutdownWatch) {
+        use pingora_core::services::background::BackgroundService as _;
+        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(balancer), None) = (&self.balancer, &*checking) {
+            let (balancer, shutdown) = (balancer.clone(), shutdown.clone());
+            let task = on.spawn(async move { balancer.start(shutdown).await });
+            *checking = Some(task.abort_handle());
+        }
+    }
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served")
+            .field("backends", &self.backends)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let checking = self
+            .checking
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(checking) = checking.take() {
+            checking.abort();
+        }
+    }
+}
+
+// === impl Blueprint ===
+
+impl Blueprint {
+    /// The sockets of one worker that are for new addresses; once.
+    pub(crate) fn take_sockets(&self, worker: usize) -> Vec<Socket> {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets
+            .get_mut(worker)
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+}
+
+// === impl Reloads ===
+
+impl Reloads {
+    /// How they have gone so far.
+    pub fn status(&self) -> Status {
+        self.lock().clone()
+    }
+
+    /// A configuration has come to run.
+    pub(crate) fn runs(&self, generation: u64) {
+        let mut status = self.lock();
+        status.generation = generation;
+        status.since = Some(SystemTime::now());
+    }
+
+    pub(crate) fn ended(&self, problems: Vec<String>, warnings: Vec<String>) {
+        let mut status = self.lock();
+        match problems.is_empty() {
+            true => status.good += 1,
+            false => status.refused += 1,
+        }
+        status.last = Some(SystemTime::now());
+        status.problems = problems;
+        status.warnings = warnings;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

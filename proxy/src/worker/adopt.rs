@@ -1,0 +1,135 @@
+//! A worker goes over to another configuration.
+//!
+//! Made ready first, while requests go on: filters are started one by one, with other work in
+//! between. Then, when every worker is ready, in one step that nothing comes between: whoever
+//! comes after it is served by the new setup, whoever came before by the one of that time.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::access_log::Sink;
+use crate::door::{Door, Entrance};
+use crate::plugins::Fresh;
+use crate::reload::Blueprint;
+use crate::setup::Setup;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// What is ready to take over.
+pub(super) struct Prepared {
+    setup: Rc<Setup>,
+    fresh: Fresh,
+}
+
+impl Worker {
+    /// Makes another configuration ready.
+    ///
+    /// # Errors
+    /// Why a filter of it cannot be started here.
+    pub(crate) async fn prepare(self: &Rc<Self>, blueprint: &Arc<Blueprint>) -> Result<(), String> {
+        let old = self.setup();
+        let (slots, fresh) = self.plugins.prepare(self, blueprint).await?;
+        let config = &blueprint.config;
+        let clusters = config.clusters.iter().zip(&blueprint.clusters);
+        let upstreams = clusters.zip(&blueprint.kept.clusters);
+        let upstreams = upstreams.map(|((cluster, served), kept)| match kept {
+            Some(kept) => old.upstreams[*kept].clone(),
+            None => {
+                let backends = Some(served.backends.clone());
+                Rc::new(Upstream::new(cluster.clone(), backends))
+            }
+        });
+        let sink = match (&config.access_log, &old.sink) {
+            (None, _) => None,
+            (Some(_), Some(sink)) if blueprint.kept.access_log => Some(sink.clone()),
+            (Some(log), _) => {
+                let lost = self.traffic.lost_lines.clone();
+                let sink = Sink::of(log.format.clone(), blueprint.log.as_ref());
+                Some(Rc::new(sink.counting(lost)))
+            }
+        };
+        let setup = {
+            let words = (&*self.traffic, self.index);
+            Setup::new(config.clone(), upstreams.collect(), slots, sink, words)
+        };
+        self.prepared.replace(Some(Prepared { setup, fresh }));
+        Ok(())
+    }
+
+    /// It will not be.
+    pub(crate) fn abandon(self: &Rc<Self>) {
+        if let Some(Prepared { fresh, .. }) = self.prepared.take() {
+            self.plugins.abandon(self, fresh);
+        }
+    }
+
+    /// Goes over to what was made ready.
+    pub(crate) fn adopt(self: &Rc<Self>, blueprint: &Arc<Blueprint>) {
+        let Some(Prepared { setup, fresh }) = self.prepared.take() else {
+            return;
+        };
+        let old = self.setup.replace(setup.clone());
+        self.plugins.adopt(self, &old, &setup, fresh);
+        if !blueprint.kept.callouts {
+            self.plugins.callouts.renew(&setup.config.callouts);
+        }
+        for upstream in &old.upstreams {
+            if !setup
+                .upstreams
+                .iter()
+                .any(|other| Rc::ptr_eq(other, upstream))
+            {
+                upstream.close_idle();
+                self.plugins.callouts.leave(&upstream.cluster.name);
+            }
+        }
+        self.move_doors(&old, &setup, blueprint);
+        if !self.drain.is_started() {
+            for socket in blueprint.take_sockets(self.index) {
+                self.listen(socket);
+            }
+        }
+    }
+
+    /// What stays open shows the new setup, what is gone closes.
+    fn move_doors(self: &Rc<Self>, old: &Rc<Setup>, new: &Rc<Setup>, blueprint: &Blueprint) {
+        let mut entrances = self.entrances.borrow_mut();
+        entrances.retain(|entrance| {
+            let door = entrance.door();
+            let (shown, listener) = door.setup();
+            let kept = &blueprint.kept;
+            let now = kept
+                .addresses
+                .iter()
+                .position(|kept| *kept == Some(listener));
+            let Some(now) = now.filter(|_| Rc::ptr_eq(&shown, old)) else {
+                self.close(entrance);
+                return false;
+            };
+            if kept.doors[now] {
+                door.show(new, now);
+            } else {
+                let door = Door::new(new.clone(), now);
+                self.watch(&door);
+                let before = entrance.hang(door);
+                before.closing.happen();
+            }
+            true
+        });
+    }
+
+    /// Nothing listens there any more: its connections may finish what they have begun, in the
+    /// time that there is for that.
+    fn close(self: &Rc<Self>, entrance: &Entrance) {
+        entrance.closing.happen();
+        let door = entrance.door();
+        door.closing.happen();
+        let (setup, _) = door.setup();
+        let limit = setup.config.drain_time;
+        drop(setup);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(limit).await;
+            door.cut.happen();
+        });
+    }
+}

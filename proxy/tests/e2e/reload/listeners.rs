@@ -1,0 +1,187 @@
+//! Listeners come, go, and become others.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use super::{refused, reload, responding, until};
+use crate::support::{Client, Proxy, Upstream, h2};
+
+fn listener(name: &str, address: &str, body: &str) -> String {
+    listener_with(name, address, body, "")
+}
+
+fn listener_with(name: &str, address: &str, body: &str, more: &str) -> String {
+    format!(
+        "- name: {name}\n  address: {address}\n{more}  routes: [{}]\n",
+        responding("/", body)
+    )
+}
+
+fn config(listeners: &[String]) -> String {
+    format!("listeners:\n{}workers: 2\n", listeners.concat())
+}
+
+const ANY: &str = "127.0.0.1:0";
+
+/// An address where nobody listens, most likely for as long as a test needs it.
+fn free() -> SocketAddr {
+    Upstream::nobody()
+}
+
+#[test]
+fn one_that_is_new_is_listened_on_and_one_that_is_gone_is_not() {
+    let (web, more) = (listener("web", ANY, "web"), free());
+    let proxy = Proxy::start(&config(std::slice::from_ref(&web)));
+    let both = config(&[listener("more", &more.to_string(), "more"), web.clone()]);
+    reload(&proxy, &both);
+    proxy.log.wait_for(&format!("listening: more {more}"));
+    let mut kept = Client::connect(more);
+    let mut on_web = proxy.client();
+    for _ in 0..8 {
+        assert_eq!(Client::connect(more).get("/").text(), "more");
+        assert_eq!(on_web.get("/").text(), "web");
+    }
+    assert_eq!(kept.get("/").text(), "more");
+    reload(&proxy, &config(&[web]));
+    proxy.log.wait_for("no longer listening: more");
+    until(&proxy, "refused", || TcpStream::connect(more).is_err());
+    // Whoever is connected there gets one more answer, by the routes of that time.
+    let last = kept.get("/");
+    assert_eq!(
+        (last.text(), last.field("connection")),
+        ("more".to_owned(), Some("close"))
+    );
+    kept.assert_ended();
+    let other = on_web.get("/");
+    assert_eq!(
+        (other.text(), other.field("connection")),
+        ("web".to_owned(), None)
+    );
+    // And it can be taken again.
+    reload(&proxy, &both);
+    assert_eq!(Client::connect(more).get("/").text(), "more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_connections_of_one_that_is_gone_are_told_so_once_their_streams_have_ended() {
+    let upstream = h2::Upstream::new(None, h2::echo).await;
+    let more = free();
+    let with = format!(
+        "listeners:\n{}- name: more\n  address: {more}\n  routes: [{{ match: {{ prefix: / }}, cluster: backend }}]\n\
+         clusters: [{{ name: backend, endpoints: ['{}'], protocol: http2 }}]\nworkers: 2\n",
+        listener("web", ANY, "web"),
+        upstream.address
+    );
+    let proxy = Proxy::start(&config(&[listener("web", ANY, "web")]));
+    tokio::task::block_in_place(|| reload(&proxy, &with));
+    let client = h2::connect(more).await;
+    let (feeder, feed) = h2::feed();
+    let request = http::Request::post("http://test/").body(feed).unwrap();
+    h2::data(&feeder, "half");
+    let response = h2::send(&client, request).await;
+    tokio::task::block_in_place(|| {
+        reload(&proxy, &config(&[listener("web", ANY, "web")]));
+    });
+    h2::data(&feeder, "half");
+    drop(feeder);
+    assert_eq!(
+        h2::whole(response.into_body()).await.unwrap().body,
+        "halfhalf"
+    );
+    // GOAWAY: no request can be begun on it any more.
+    h2::soon(async {
+        while !client.is_closed() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+#[test]
+fn connections_that_are_not_done_when_the_drain_time_is_over_are_cut() {
+    let upstream = Upstream::new(|conn| {
+        conn.head();
+        let _ = conn.bytes(1);
+    });
+    let more = free();
+    let with = format!(
+        "listeners:\n{}- name: more\n  address: {more}\n  routes: [{{ match: {{ prefix: / }}, cluster: backend }}]\n\
+         clusters: [{{ name: backend, endpoints: ['{}'] }}]\nworkers: 1\ndrain_time: 100ms\n",
+        listener("web", ANY, "web"),
+        upstream.address
+    );
+    let only = config(&[listener("web", ANY, "web")]).replace("workers: 2", "workers: 1");
+    let proxy = Proxy::start(&with);
+    let mut client = Client::connect(more);
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    upstream.wait_for_requests(0);
+    until(&proxy, "a request", || !upstream.bytes().is_empty());
+    reload(&proxy, &only);
+    client.assert_ended();
+    assert_eq!(proxy.get("/").text(), "web");
+}
+
+#[test]
+fn a_name_may_change_and_the_address_goes_on() {
+    let address = free().to_string();
+    let proxy = Proxy::start(&config(&[
+        listener("web", ANY, "web"),
+        listener("a", &address, "a"),
+    ]));
+    let mut client = Client::connect(address.parse().unwrap());
+    assert_eq!(client.get("/").text(), "a");
+    reload(
+        &proxy,
+        &config(&[listener("b", &address, "b"), listener("web", ANY, "web")]),
+    );
+    let answer = client.get("/");
+    assert_eq!(
+        (answer.text(), answer.field("connection")),
+        ("b".to_owned(), None)
+    );
+    assert!(!proxy.log.text().contains("no longer listening"));
+}
+
+#[test]
+fn where_connections_are_treated_otherwise_those_there_are_end_politely() {
+    let more = "  max_header_bytes: 2KiB\n";
+    let proxy = Proxy::start(&config(&[listener("web", ANY, "one")]));
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "one");
+    reload(&proxy, &config(&[listener_with("web", ANY, "two", more)]));
+    let last = client.get("/");
+    assert_eq!(
+        (last.text(), last.field("connection")),
+        ("one".to_owned(), Some("close")),
+        "the listener it came in by is gone"
+    );
+    client.assert_ended();
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
+        "x".repeat(4 << 10)
+    );
+    assert_eq!(proxy.client().request(&long).status(), 431);
+    assert_eq!(proxy.get("/").text(), "two");
+}
+
+#[test]
+fn a_port_that_is_taken_keeps_everything_from_changing() {
+    let taken = TcpListener::bind(ANY).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let proxy = Proxy::start(&config(&[listener("web", ANY, "one")]));
+    let wanted = config(&[
+        listener("web", ANY, "two"),
+        listener("more", &address, "more"),
+    ]);
+    refused(&proxy, &wanted);
+    proxy
+        .log
+        .wait_for(&format!("listener more cannot listen on {address}"));
+    assert_eq!(proxy.get("/").text(), "one");
+    drop(taken);
+    reload(&proxy, &wanted);
+    assert_eq!(proxy.get("/").text(), "two");
+    assert_eq!(
+        Client::connect(address.parse().unwrap()).get("/").text(),
+        "more"
+    );
+}
