@@ -29,7 +29,9 @@ use crate::tls::renewal::Holders;
 use crate::tls::{ClientTls, ServerTls, forwarded};
 
 pub use admin::{Admin, Tag, Token};
-pub use balance::{Balance, CircuitBreakers, LbPolicy, OutlierDetection, RetryBudget};
+pub use balance::{
+    Balance, CircuitBreakers, HealthCheck, LbPolicy, OutlierDetection, Probe, RetryBudget,
+};
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
 pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
@@ -577,15 +579,6 @@ pub struct UpstreamTls {
     pub tls: Arc<ClientTls>,
     /// Nothing but HTTP/2 will do, whatever [`Cluster::protocol`] is.
     pub only_http2: bool,
-}
-
-/// Active health checking.
-#[derive(Debug, Clone)]
-pub struct HealthCheck {
-    /// `Some(path)`: HTTP GET expecting 200; `None`: TCP connect.
-    pub path: Option<String>,
-    /// Default 5 s.
-    pub interval: Duration,
 }
 
 /// Where the access log goes and how a line looks.

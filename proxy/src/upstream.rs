@@ -15,6 +15,7 @@ pub(crate) mod host;
 pub(crate) mod load;
 pub(crate) mod outlier;
 pub(crate) mod pool;
+mod probe;
 mod raw;
 pub(crate) mod replay;
 

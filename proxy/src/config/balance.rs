@@ -1,5 +1,6 @@
 //! How a cluster's load is spread, bounded and kept from servers that fail.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How an endpoint is chosen, and when the unhealthy ones are too.
@@ -86,6 +87,42 @@ pub struct OutlierDetection {
     pub success_rate_request_volume: u64,
     /// How many thousandths of a standard deviation below the mean is too low. Default 1900.
     pub success_rate_stdev_factor: u32,
+}
+
+/// Active health checking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is tried.
+    pub probe: Probe,
+    /// From the end of a round of checks to the next. Default 5 s.
+    pub interval: Duration,
+    /// Of one check, connecting included. Default 1 s.
+    pub timeout: Duration,
+    /// Good checks in a row that make an endpoint healthy again. Default 1.
+    pub healthy_threshold: usize,
+    /// Bad ones that make it unhealthy. Default 1.
+    pub unhealthy_threshold: usize,
+}
+
+/// What a check tries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A connection, TLS included.
+    Connect,
+    /// A GET.
+    Http {
+        /// Begins with `/`.
+        path: String,
+        /// Default: the cluster's name.
+        host: Option<String>,
+        /// Statuses that are good. Default 200.
+        expected: Vec<RangeInclusive<u16>>,
+    },
+    /// gRPC's health protocol.
+    Grpc {
+        /// Which service; empty is the whole server. At most 127 bytes.
+        service: String,
+    },
 }
 
 // === impl LbPolicy ===

@@ -17,6 +17,7 @@ pub mod fields;
 mod files;
 pub(crate) mod filters;
 mod headers;
+mod health;
 mod host;
 mod listeners;
 mod marks;

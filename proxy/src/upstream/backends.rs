@@ -9,17 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as BackendAddress;
 use pingora_core::services::background::GenBackgroundService;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_load_balancing::health_check::{
-    HealthCheck as Check, HealthObserve, HttpHealthCheck, TcpHealthCheck,
-};
+use pingora_load_balancing::health_check::HealthObserve;
 use pingora_load_balancing::prelude::RoundRobin;
 use pingora_load_balancing::{Backend, LoadBalancer, discovery};
 
 use super::host::{Host, Word};
 use super::load::{Count, Load};
 use super::outlier::{Detector, Outcome};
-use crate::config::{Cluster, HealthCheck};
+use super::probe::Prober;
+use crate::config::Cluster;
 
 /// Backends of one cluster.
 pub(crate) struct Backends {
@@ -79,7 +77,7 @@ impl Backends {
                 cluster: cluster.name.clone(),
                 generation: generation.clone(),
             };
-            balancer.set_health_check(health_check(cluster, check, observer));
+            balancer.set_health_check(Box::new(Prober::new(cluster, check, observer)));
             balancer.health_check_frequency = Some(check.interval);
             balancer.parallel_health_check = true;
         }
@@ -192,27 +190,6 @@ impl HealthObserve for Observer {
         let state = if healthy { "healthy" } else { "unhealthy" };
         tracing::warn!(cluster = %self.cluster, endpoint = %target.addr, "endpoint is now {state}");
     }
-}
-
-fn health_check(
-    cluster: &Cluster,
-    check: &HealthCheck,
-    observer: Observer,
-) -> Box<dyn Check + Send + Sync> {
-    let Some(path) = &check.path else {
-        let mut tcp = TcpHealthCheck::new();
-        tcp.health_changed_callback = Some(Box::new(observer));
-        return tcp;
-    };
-    // Plain HTTP only: the load balancer's own TLS is not used for anything that carries
-    // an identity. The configuration refuses `path` on clusters with TLS.
-    let mut http = HttpHealthCheck::<()>::new(&cluster.name, false);
-    if let Ok(uri) = path.parse() {
-        http.req.set_uri(uri);
-    }
-    http.peer_template = HttpPeer::new("0.0.0.0:1", false, String::new());
-    http.health_changed_callback = Some(Box::new(observer));
-    Box::new(http)
 }
 
 /// The result of a future that does not wait.

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::matching::path;
 use super::tls::upstream;
-use super::{Context, Names, balance, fields};
+use super::{Context, Names, balance, fields, health};
 use crate::config::yaml::{Node, Object};
-use crate::config::{Cluster, Endpoint, HealthCheck, Protocol};
+use crate::config::{Cluster, Endpoint, Protocol};
 
 /// Every cluster of the file.
 pub(super) struct Clusters {
@@ -53,19 +52,9 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
         balance: balance::balance(object),
         circuit_breakers: balance::breakers(object),
         outlier_detection: balance::outlier(object),
-        health_check: object.table("health_check").map(|check| HealthCheck {
-            path: check.get("path").and_then(|node| {
-                // The check is an HTTP/1.1 request in the clear.
-                if object.get("tls").is_some() || protocol == Protocol::Http2 {
-                    node.wrong(
-                        "health checks by path speak HTTP/1.1 without TLS, and this cluster does not",
-                        "remove `path`: the check is then a TCP connect",
-                    );
-                }
-                path(&node).map(str::to_owned)
-            }),
-            interval: check.duration("interval"),
-        }),
+        health_check: object
+            .table("health_check")
+            .map(|check| health::read(&check, protocol, object.get("tls").is_some())),
     }
 }
 

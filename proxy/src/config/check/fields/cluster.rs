@@ -112,19 +112,55 @@ pub static ENDPOINT: Table = Table {
 /// `clusters[].health_check`.
 pub static HEALTH: Table = Table {
     name: "clusters[].health_check",
-    doc: "Active checks of a cluster's endpoints.",
+    doc: "Active checks of a cluster's endpoints, over TLS and in the protocol of the cluster. Without `path` and `grpc_service` a connection is enough. An endpoint counts as healthy until it has been checked.",
     fields: &[
         field(
             "path",
             Kind::Text("path"),
-            Means("connecting is enough"),
-            "GET this path and expect 200.",
+            Means("another check"),
+            "GET this path.",
+        ),
+        field(
+            "host",
+            Kind::Text("host, with or without a port"),
+            Means("the cluster's name"),
+            "The host that is sent with `path`.",
+        ),
+        field(
+            "expected_statuses",
+            Kind::Other("list of statuses, and of ranges such as `200-299`", &[]),
+            Means("200"),
+            "What is expected at `path`.",
+        ),
+        field(
+            "grpc_service",
+            Kind::Text("name, or `\"\"` for the whole server"),
+            Means("another check"),
+            "Ask whether this service is serving, by `grpc.health.v1`.",
         ),
         field(
             "interval",
             CHECKS,
             Default("5s"),
             "Time between two checks.",
+        ),
+        field(
+            "timeout",
+            duration(MILLI, HOUR),
+            Default("1s"),
+            "How long a check may take, connecting included.",
+        ),
+        field(
+            "healthy_threshold",
+            Kind::Integer { min: 1, max: 1_000 },
+            Default("1"),
+            "So many good checks in a row make an endpoint healthy again.",
+        ),
+        field(
+            "unhealthy_threshold",
+            Kind::Integer { min: 1, max: 1_000 },
+            Default("1"),
+            "So many bad checks in a row, for whatever reason, make it unhealthy.",
         ),
     ],
 };

@@ -13,8 +13,8 @@ use crate::config::yaml::{
     Absent, Kind, asked, duration_text, parse_duration, parse_rate, parse_size, size_text,
 };
 use crate::config::{
-    Action, Address, HostMatch, Isolation, OnFailure, PathMatch, Protocol, ServerHeader, TierUp,
-    ValueMatch, reference,
+    Action, Address, HealthCheck, HostMatch, Isolation, OnFailure, PathMatch, Probe, Protocol,
+    ServerHeader, TierUp, ValueMatch, reference,
 };
 use crate::tls::forwarded::Mode;
 use crate::tls::{MinVersion, Resumption, Speaks};
@@ -154,7 +154,14 @@ fn a_filter_and_a_cluster_have_the_documented_defaults() {
     assert_eq!(cluster.idle_timeout, 55 * SECOND);
     assert_eq!(cluster.protocol, Protocol::Http1);
     let check = cluster.health_check.as_ref().expect("asked for");
-    assert_eq!((check.path.as_deref(), check.interval), (None, 5 * SECOND));
+    let expected = HealthCheck {
+        probe: Probe::Connect,
+        interval: 5 * SECOND,
+        timeout: SECOND,
+        healthy_threshold: 1,
+        unhealthy_threshold: 1,
+    };
+    assert_eq!(check, &expected);
 }
 
 #[test]
@@ -402,9 +409,6 @@ fn clusters_mean_what_they_say() {
     assert!(settings.pair.is_some() && !settings.resumption);
     assert_eq!(settings.allowed.0.len(), 2);
     assert_eq!(cluster.connect_timeout, Duration::from_millis(250));
-    // Checks by path speak HTTP/1.1, so they stand where that is spoken.
-    let check = config.clusters[1].health_check.as_ref().expect("asked for");
-    assert_eq!(check.path.as_deref(), Some("/healthy"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use http::{HeaderName, StatusCode};
 
 use super::{FULL, accept, with, with_route};
 use crate::config::{
-    Balance, CircuitBreakers, HashOf, HashPolicy, LbPolicy, OutlierDetection, RetryBudget, RetryOn,
-    RetryPolicy,
+    Balance, CircuitBreakers, HashOf, HashPolicy, HealthCheck, LbPolicy, OutlierDetection, Probe,
+    RetryBudget, RetryOn, RetryPolicy,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -130,4 +130,35 @@ fn retries_and_placement_mean_what_they_say() {
     );
     assert_eq!(expected.max_interval, Duration::from_millis(250));
     assert_eq!((expected.num_retries, expected.buffer_limit), (1, 64 << 10));
+}
+
+#[test]
+fn checks_mean_what_they_say() {
+    let config = accept(FULL);
+    let check = config.clusters[1].health_check.as_ref().expect("asked for");
+    let expected = HealthCheck {
+        probe: Probe::Http {
+            path: "/healthy".to_owned(),
+            host: Some("check.test".to_owned()),
+            expected: vec![204..=204, 300..=399],
+        },
+        interval: 10 * SECOND,
+        timeout: 2 * SECOND,
+        healthy_threshold: 2,
+        unhealthy_threshold: 3,
+    };
+    assert_eq!(check, &expected);
+    let check = config.clusters[2].health_check.as_ref().expect("asked for");
+    let service = "a.B".to_owned();
+    assert_eq!(check.probe, Probe::Grpc { service });
+    for cluster in [
+        "tls: { server_name: a.test, ca: ca.pem }, health_check: { path: / }",
+        "protocol: http2, health_check: { path: / }",
+        "protocol: http2, health_check: { grpc_service: '' }",
+        "protocol: auto, tls: { server_name: a.test, ca: ca.pem }, health_check: { grpc_service: b }",
+    ] {
+        accept(&with(&format!(
+            "clusters: [{{ name: c, endpoints: [], {cluster} }}]"
+        )));
+    }
 }
