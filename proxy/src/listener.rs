@@ -170,16 +170,23 @@ where
     let serving = tls.now();
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.config.clone());
     let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
-    let stream = match handshake.ok()? {
+    let handshake = match handshake {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("not within header_timeout".to_owned()),
+    };
+    let stream = match handshake {
         Ok(stream) => stream,
-        Err(error) => {
+        Err(why) => {
+            tls.counts.failed();
             let (listener, peer) = (&*config.name, connection.peer);
-            tracing::debug!(listener, ?peer, "no TLS with this client: {error}");
+            tracing::debug!(listener, ?peer, "no TLS with this client: {why}");
             return None;
         }
     };
     let settled = stream.get_ref().1;
     let session = Session::of_server(settled, &serving);
+    tls.counts.settled(&session);
     connection.forwarded_cert = Forwarded::new(
         config.forward_client_cert,
         config.client_cert_details,

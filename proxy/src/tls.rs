@@ -16,6 +16,7 @@
 mod authority;
 pub mod certificate;
 mod client;
+mod counts;
 pub mod forwarded;
 pub mod identity;
 mod listing;
@@ -38,6 +39,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::ServerName;
 
 pub use client::{ClientTls, Speaks};
+pub use counts::Counts;
 pub use listing::{Kind, Listed, date};
 pub use server::{ServerTls, Serving};
 pub use session::{Session, version_text};

@@ -14,7 +14,7 @@ use super::pair::Pair;
 use super::renewal::{Digest, Inputs, Outcome};
 use super::settings::ClientSettings;
 use super::verify::KnownServer;
-use super::{H2, TlsError, Whose, authority, pem, provider};
+use super::{Counts, H2, TlsError, Whose, authority, pem, provider};
 
 /// TLS to one cluster: what its files held when they were last good.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct ClientTls {
     settings: ClientSettings,
     now: ArcSwap<Calling>,
     refused: Mutex<Option<Digest>>,
+    /// How its handshakes have ended.
+    pub counts: Counts,
 }
 
 /// What a connection is for.
@@ -66,6 +68,7 @@ impl ClientTls {
             settings,
             now: ArcSwap::from_pointee(calling),
             refused: Mutex::default(),
+            counts: Counts::default(),
         })
     }
 

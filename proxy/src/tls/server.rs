@@ -19,7 +19,7 @@ use super::pair::Pair;
 use super::renewal::{Digest, Inputs, Outcome};
 use super::settings::{Resumption, ServerSettings, Verify};
 use super::verify::KnownClient;
-use super::{TlsError, Whose, authority, pem, provider};
+use super::{Counts, TlsError, Whose, authority, pem, provider};
 
 /// Sessions kept for clients that come back, where they are kept here.
 const STORED_SESSIONS: usize = 20_480;
@@ -33,6 +33,8 @@ pub struct ServerTls {
     now: ArcSwap<Serving>,
     /// What was no good when it was last read, so that it is told once.
     refused: Mutex<Option<Digest>>,
+    /// How its handshakes have ended.
+    pub counts: Counts,
 }
 
 /// What handshakes go by, as long as they have begun with it.
@@ -75,6 +77,7 @@ impl ServerTls {
             settings,
             now: ArcSwap::from_pointee(serving),
             refused: Mutex::default(),
+            counts: Counts::default(),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Waits until a file among some changes, without waking up for anything else.
 //!
 //! It is the folders that are watched, since what renews a certificate puts a new file in the
-//! old one's place; and in Kubernetes a link named `..data` beside it. A folder that is itself
-//! exchanged by way of a link is not noticed.
+//! old one's place; and in Kubernetes a link named `..data` beside it. Of a link the folder that it
+//! leads to is watched too; but a link to a folder that is itself exchanged is not noticed.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -28,7 +28,8 @@ pub(super) struct Watch {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    folders: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+    /// What they are called, in their folders and in those that links lead to.
     names: HashSet<OsString>,
 }
 
@@ -44,18 +45,8 @@ impl Watch {
 
     /// These from now on. Folders of others go on being watched, and ignored.
     pub(super) fn follow(&self, files: BTreeSet<PathBuf>) {
-        let mut wanted = Wanted::default();
-        for file in files {
-            let folder = match file.parent() {
-                Some(folder) if folder != Path::new("") => folder.to_owned(),
-                _ => PathBuf::from("."),
-            };
-            wanted.folders.insert(folder);
-            wanted.names.extend(file.file_name().map(ToOwned::to_owned));
-        }
-        wanted.names.insert("..data".into());
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
-        self.add_all();
+        self.wanted().files = files;
+        self.watch_folders();
     }
 
     /// Returns once one of the files may have changed.
@@ -76,8 +67,8 @@ impl Watch {
             }
             if concerned {
                 std::thread::sleep(SETTLE);
-                // A folder that was made anew is another folder.
-                self.add_all();
+                // A folder that was made anew is another one, and links may lead elsewhere now.
+                self.watch_folders();
                 return Ok(());
             }
         }
@@ -88,27 +79,47 @@ impl Watch {
         match event.file_name() {
             _ if event.events().intersects(whole) => true,
             Some(name) => {
-                let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
                 let name = std::ffi::OsStr::from_bytes(name.to_bytes());
-                wanted.names.contains(name)
+                self.wanted().names.contains(name)
             }
             None => false,
         }
     }
 
-    fn add_all(&self) {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+    fn watch_folders(&self) {
+        let mut wanted = self.wanted();
+        let mut folders = BTreeSet::new();
+        let mut names = HashSet::from(["..data".into()]);
+        let mut add = |file: &Path| {
+            folders.insert(match file.parent() {
+                Some(folder) if folder != Path::new("") => folder.to_owned(),
+                _ => PathBuf::from("."),
+            });
+            names.extend(file.file_name().map(ToOwned::to_owned));
+        };
+        for file in &wanted.files {
+            add(file);
+            // Where it really lies, if it is there.
+            if let Ok(file) = file.canonicalize() {
+                add(&file);
+            }
+        }
+        wanted.names = names;
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::ATTRIB
             | WatchFlags::ONLYDIR;
-        for folder in &wanted.folders {
-            if let Err(error) = inotify::add_watch(&self.inotify, folder, flags) {
+        for folder in folders {
+            if let Err(error) = inotify::add_watch(&self.inotify, &folder, flags) {
                 let folder = folder.display();
                 tracing::warn!("{folder} is not watched for new certificates: {error}");
             }
         }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

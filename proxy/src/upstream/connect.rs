@@ -268,8 +268,12 @@ pub(super) async fn secure(
     let stream = tokio_rustls::TlsConnector::from(client)
         .connect(name.clone(), stream)
         .await
-        .map_err(|error| ConnectError::Tls(address, error))?;
+        .map_err(|error| {
+            tls.tls.counts.failed();
+            ConnectError::Tls(address, error)
+        })?;
     let session = Session::of_client(stream.get_ref().1, &name, own);
+    tls.tls.counts.settled(&session);
     Ok((stream, session))
 }
 

@@ -192,6 +192,28 @@ fn a_secret_that_is_exchanged_by_its_link_is_seen() {
     assert_eq!(shown(&proxy, &first), second.der().to_vec());
 }
 
+/// As certbot has them: links to files of another folder.
+#[test]
+fn a_file_that_a_link_leads_to_is_seen() {
+    let (authority, setup) = (Authority::new(), Setup::new());
+    let first = authority.named(&["proxy.test"]);
+    std::fs::create_dir(setup.dir.join("archive")).unwrap();
+    first.write(&setup.dir, "archive/server");
+    for name in ["server.pem", "server.key"] {
+        std::os::unix::fs::symlink(format!("archive/{name}"), setup.dir.join(name)).unwrap();
+    }
+    let yaml = listening(
+        Upstream::named("ok").address,
+        "{ certificate: server.pem, key: server.key }",
+    );
+    let proxy = setup.start(&yaml);
+    assert_eq!(shown(&proxy, &first), first.der().to_vec());
+    let second = authority.named(&["proxy.test"]);
+    second.write(&proxy.dir, "archive/server");
+    proxy.log.wait_for(READ_AGAIN);
+    assert_eq!(shown(&proxy, &first), second.der().to_vec());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_upstreams_are_shown_and_verified_by_changes_too() {
     let (server, setup) = (Pki::new(&["backend.test"]), Setup::new());
