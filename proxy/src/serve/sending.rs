@@ -226,7 +226,7 @@ impl Sending<'_> {
         }
     }
 
-    async fn connect(&mut self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
+    async fn connect(&self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
         let connecting = self.upstream.connect(self.pick, false);
         let connected = match limit {
             None => connecting.await,

@@ -221,7 +221,8 @@ impl Detector {
         let settings = &self.settings;
         let fits =
             (ejected + 1) * 100 <= records.len() * usize::from(settings.max_ejection_percent);
-        if !fits && !(settings.always_eject_one_host && ejected == 0) {
+        let first = settings.always_eject_one_host && ejected == 0;
+        if !fits && !first {
             return false;
         }
         let record = &mut records[index];

@@ -77,7 +77,7 @@ impl Replay {
             state: self.0.clone(),
             number: state.attempt,
             had: 0,
-            hint: state.hint.clone(),
+            hint: state.hint,
         }
     }
 
@@ -113,7 +113,7 @@ impl Attempt {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 
     pub(super) fn poll_frame(
