@@ -10,8 +10,10 @@
 //! drive a terminal: in text, control bytes, `"`, `\` and everything beyond ASCII are
 //! written as `\xHH` (as nginx does); in JSON they are escaped as JSON wants.
 
+mod coalesce;
 mod file;
 mod flags;
+mod moments;
 mod operator;
 mod plain;
 mod render;
@@ -22,6 +24,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use cofferdam_abi::FilterState;
 use http::{HeaderMap, Version};
 
 use operator::Part;
@@ -30,6 +33,7 @@ use crate::tls::Session;
 
 pub use file::LogFile;
 pub use flags::Flags;
+pub use moments::Times;
 pub use sink::Sink;
 
 /// What one line looks like.
@@ -103,6 +107,12 @@ pub struct Record<'a> {
     pub route: Option<&'a str>,
     /// The filter that decided the answer, and in which callback.
     pub decided_by: Option<(&'a str, &'a str)>,
+    /// When what happened.
+    pub times: Times,
+    /// What is spoken to the upstream.
+    pub upstream_protocol: Option<Version>,
+    /// What filters have stored beside the request.
+    pub filter_state: Option<&'a FilterState>,
 }
 
 // === impl Format ===

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use cofferdam_abi::FilterState;
 use http::{HeaderMap, HeaderValue};
 
-use crate::access_log::{Flags, Record};
+use crate::access_log::{Flags, Record, Times};
 use crate::door::Door;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
@@ -74,6 +74,9 @@ impl Connection {
             upstream_tls: None,
             route: None,
             decided_by: None,
+            times: Times::default(),
+            upstream_protocol: None,
+            filter_state: None,
         }
     }
 }

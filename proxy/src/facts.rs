@@ -60,6 +60,10 @@ pub(crate) struct Facts {
     pub(crate) pool_ready: Cell<Option<Duration>>,
     /// When it began to be sent to the upstream, likewise.
     pub(crate) first_sent: Cell<Option<Instant>>,
+    /// When the upstream's head had come, where a log may tell.
+    pub(crate) responded: Cell<Option<Instant>>,
+    /// What is spoken to the upstream.
+    pub(crate) upstream_protocol: Cell<Option<http::Version>>,
     /// When the last of the exchange came; set once it is over.
     pub(crate) last_received: Cell<Option<Instant>>,
 }
@@ -102,6 +106,8 @@ impl Facts {
             transport_failure: RefCell::new(String::new()),
             pool_ready: Cell::new(None),
             first_sent: Cell::new(None),
+            responded: Cell::new(None),
+            upstream_protocol: Cell::new(None),
             last_received: Cell::new(None),
         }
     }

@@ -99,6 +99,8 @@ families! {
     UPTIME = counter("cofferdam_uptime_seconds", &[], "Since the start, in seconds.", "server.uptime").of(Kind::Gauge);
     LIVE = counter("cofferdam_ready", &[], "1 while /ready answers 200.", "server.live").of(Kind::Gauge);
     BUILD = counter("cofferdam_build_info", &["version"], "1, with the version.", "server.version.{version}").of(Kind::Gauge);
+    GENERATION = counter("cofferdam_config_generation", &[], "Which configuration runs: 1 is that of the start, one more with each reload that changed something.", "config.generation").of(Kind::Gauge);
+    RELOADS = counter("cofferdam_config_reloads", &["result"], "Reloads: `good`, those that changed nothing among them, and `refused`.", "config.reload_{result}");
     RESIDENT = counter("cofferdam_process_resident_memory_bytes", &[], "Memory of the process, as the system counts it.", "server.memory_physical_size").of(Kind::Gauge);
     DESCRIPTORS = counter("cofferdam_process_open_fds", &[], "Open file descriptors.", "server.open_fds").of(Kind::Gauge);
 
@@ -112,6 +114,16 @@ families! {
     DURATION = counter("cofferdam_downstream_request_duration_seconds", &["listener", "route"], "From the complete head of a request to the end of its response.", "http.{listener}.{route}.downstream_rq_time").of(Kind::Histogram);
     FLAGS = counter("cofferdam_downstream_response_flags", &["listener", "flag"], "Response flags of requests and connections that are over, as in the access log.", "http.{listener}.response_flag.{flag}");
     LOG_LINES_LOST = counter("cofferdam_access_log_dropped_lines", &[], "Lines of the access log that could not be written.", "access_log.write_failed");
+
+    CLUSTER_ENDPOINTS = counter("cofferdam_cluster_endpoints", &["cluster", "state"], "Endpoints: `total`, `healthy` by active checks, `ejected` by outlier detection.", "cluster.{cluster}.membership_{state}").of(Kind::Gauge);
+    CLUSTER_CONNECTIONS = counter("cofferdam_cluster_connections", &["cluster"], "Connections made to endpoints.", "cluster.{cluster}.upstream_cx_total");
+    CLUSTER_CONNECTIONS_ACTIVE = counter("cofferdam_cluster_connections_active", &["cluster"], "Connections to endpoints now.", "cluster.{cluster}.upstream_cx_active").of(Kind::Gauge);
+    CLUSTER_CONNECT_FAILED = counter("cofferdam_cluster_connect_failures", &["cluster"], "Connections that could not be made.", "cluster.{cluster}.upstream_cx_connect_fail");
+    CLUSTER_REQUESTS = counter("cofferdam_cluster_requests", &["cluster"], "Requests sent to endpoints, retries among them.", "cluster.{cluster}.upstream_rq_total");
+    CLUSTER_REQUESTS_ACTIVE = counter("cofferdam_cluster_requests_active", &["cluster"], "Requests at endpoints now.", "cluster.{cluster}.upstream_rq_active").of(Kind::Gauge);
+    CLUSTER_SUCCESSES = counter("cofferdam_cluster_requests_successful", &["cluster"], "Answers below 500.", "cluster.{cluster}.upstream_rq_success");
+    CLUSTER_ERRORS = counter("cofferdam_cluster_requests_failed", &["cluster"], "Answers of 5xx, and requests without an answer.", "cluster.{cluster}.upstream_rq_error");
+    CLUSTER_EVENTS = counter("cofferdam_cluster_events", &["cluster", "event"], "What is rare, by Envoy's names: retries, overflows of bounds, time-outs, ejections.", "cluster.{cluster}.{event}");
 
     FILTER_CALLS = counter("cofferdam_filter_calls", &["filter", "callback", "engine"], "Calls into filters.", "filter.{filter}.{callback}.{engine}.calls");
     FILTER_FUEL = counter("cofferdam_filter_fuel", &["filter", "callback", "engine"], "Fuel that filters burnt on the interpreter: about one for each instruction.", "filter.{filter}.{callback}.{engine}.fuel");

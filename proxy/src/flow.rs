@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, SharedExchange, Way};
 use http::{HeaderMap, StatusCode};
 
-use crate::access_log::{Flags, Record};
+use crate::access_log::{Flags, Record, Times};
 use crate::config::Route;
 use crate::facts::{Facts, Properties};
 use crate::headers::{self, Invalid};
@@ -173,6 +173,11 @@ impl Flow {
         }
     }
 
+    /// Whether an access log will tell of it.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// The route that was chosen, if any.
     pub(crate) fn route(&self) -> Option<&Route> {
         let listener = self.facts.listener();
@@ -238,7 +243,7 @@ impl Flow {
             if let Some(details) = chain.details() {
                 facts.overrule(details);
             }
-            if let Some((filter, callback)) = chain.answered_by() {
+            if let Some((filter, callback)) = chain.answered_by().filter(|_| self.log.is_some()) {
                 let mut decided_by = self.decided_by.borrow_mut();
                 decided_by.get_or_insert_with(|| (filter.name.clone(), callback.to_owned()));
             }
@@ -282,7 +287,20 @@ impl Flow {
         let transport_failure = facts.transport_failure.borrow();
         let upstream_tls = facts.upstream_tls.borrow();
         let connection = &facts.connection;
+        let since = |moment: Option<Instant>| Some(moment?.saturating_duration_since(facts.begun));
+        let exchange = self
+            .filters
+            .as_ref()
+            .map(|filters| filters.exchange.borrow());
         let record = Record {
+            times: Times {
+                request_complete: since(self.request_complete.get()),
+                upstream_begun: since(facts.first_sent.get()),
+                response_begun: since(facts.responded.get()),
+                pool_ready: facts.pool_ready.get(),
+            },
+            upstream_protocol: facts.upstream_protocol.get(),
+            filter_state: exchange.as_ref().map(|exchange| &exchange.filter_state),
             duration: facts.duration.get().unwrap_or_default(),
             protocol: facts.protocol,
             method: logged.method.as_str(),

@@ -144,7 +144,7 @@ impl DateCache {
 }
 
 /// `random` as a UUID of version 4, variant 1.
-fn uuid(random: u128) -> [u8; 36] {
+pub(crate) fn uuid(random: u128) -> [u8; 36] {
     const VERSION: u128 = 0xf << 76;
     const VARIANT: u128 = 0b11 << 62;
     let bits = (random & !VERSION & !VARIANT) | (4 << 76) | (0b10 << 62);

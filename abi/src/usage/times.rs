@@ -92,7 +92,7 @@ mod tests {
         }
         let mut read = times.read();
         assert_eq!(read.counts, [2, 3, 17]);
-        assert_eq!(read.sum, 0 + 10 + 11 + 200 + 1_616 - 1);
+        assert_eq!(read.sum, 10 + 11 + 200 + 1_616 - 1);
         read.add(&times.read());
         assert_eq!(read.counts, [4, 6, 34]);
         assert_eq!(Times::new(&[]).read().counts, [0]);

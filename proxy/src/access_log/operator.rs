@@ -3,6 +3,8 @@
 use chrono::format::{Item, StrftimeItems};
 use http::HeaderName;
 
+use super::coalesce;
+use super::moments::{Moment, Unit};
 use super::plain::{Field, Operator, PLAIN, Side};
 
 /// One piece of a template.
@@ -20,6 +22,25 @@ pub(super) enum Part {
         field: Field,
         items: Vec<Item<'static>>,
     },
+    /// When the line is written, in the same way.
+    Emitted(Vec<Item<'static>>),
+    /// How long it took from one to the other.
+    Between {
+        from: Moment,
+        to: Moment,
+        unit: Unit,
+    },
+    /// The path, with or without its query; as it came first, or as it is; cut to a number of
+    /// bytes.
+    Path {
+        query: bool,
+        which: Which,
+        max: Option<usize>,
+    },
+    /// What filters have stored under a name, cut to a number of bytes.
+    State { name: String, max: Option<usize> },
+    /// The first of these that is there.
+    Coalesce(Vec<Part>),
     /// A parameter of the query as it was sent, cut to a number of bytes.
     Parameter { name: String, max: Option<usize> },
     /// The first of these that is there, cut to a number of bytes.
@@ -29,6 +50,15 @@ pub(super) enum Part {
         alternative: Option<Name>,
         max: Option<usize>,
     },
+}
+
+/// Which path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// That of `x-envoy-original-path`.
+    Original,
+    Present,
+    OriginalOrPresent,
 }
 
 /// Whose fields an operator reads.
@@ -89,13 +119,21 @@ fn literal(parts: &mut Vec<Part>, text: &str) {
 /// Where the operator ends: formats of times have percent signs of their own.
 fn end_of(body: &str) -> Option<usize> {
     let name = body.split_once('(').map_or("", |(name, _)| name);
-    if name == "START_TIME" || name.ends_with("_CERT_V_START") || name.ends_with("_CERT_V_END") {
+    if name == "COALESCE" {
+        // Its argument is JSON, whose text may have percent signs.
+        let close = body.find("})")? + 2;
+        return Some(close + body[close..].find('%')?);
+    }
+    if matches!(name, "START_TIME" | "EMIT_TIME")
+        || name.ends_with("_CERT_V_START")
+        || name.ends_with("_CERT_V_END")
+    {
         return Some(body.find(")%")? + 1);
     }
     body.find('%')
 }
 
-fn parse_operator(text: &str) -> Result<Part, String> {
+pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
     let name_end = text.find(['(', ':']).unwrap_or(text.len());
     let (name, rest) = text.split_at(name_end);
     if let Some(&(_, from)) = WITH_FIELD.iter().find(|(known, _)| *known == name) {
@@ -105,6 +143,9 @@ fn parse_operator(text: &str) -> Result<Part, String> {
         let items = || parse_time(text, format.strip_suffix(')').unwrap_or(format));
         if name == "START_TIME" {
             return items().map(Part::Start);
+        }
+        if name == "EMIT_TIME" {
+            return items().map(Part::Emitted);
         }
         let row = PLAIN.iter().find(|row| row.name == name);
         if let Some(Operator::Certificate(side, _, field @ (Field::From | Field::Until))) =
@@ -126,7 +167,22 @@ fn parse_operator(text: &str) -> Result<Part, String> {
             let cut = max.map_or(value.len(), |max| value.floor_char_boundary(max));
             return Ok(Part::Literal(plain_text(&value[..cut])));
         }
-        ("QUERY_PARAM" | "ENVIRONMENT", None) => {
+        ("COMMON_DURATION", Some((points, ""))) => return parse_duration(text, points),
+        ("PATH", Some((words, length))) => return parse_path(text, words, length),
+        ("PATH", None) if rest.is_empty() => return parse_path(text, "WQ", ""),
+        ("FILTER_STATE", Some((name, length))) => {
+            // What form a value has is its filter's business.
+            let name = name.split(':').next().unwrap_or(name);
+            let max = parse_length(text, length)?;
+            return Ok(Part::State {
+                name: name.to_owned(),
+                max,
+            });
+        }
+        ("GRPC_STATUS", Some((form, ""))) => return parse_grpc(text, form),
+        ("COALESCE", _) => return coalesce::parse(text, rest),
+        ("COMMON_DURATION", _) => return Err(duration_wanted(text)),
+        ("QUERY_PARAM" | "ENVIRONMENT" | "FILTER_STATE", None) => {
             return Err(format!(
                 "`%{text}%` names nothing; write it as `%{name}(NAME)%`"
             ));
@@ -147,6 +203,62 @@ fn parse_operator(text: &str) -> Result<Part, String> {
         Operator::HostName => Part::Literal(plain_text(&host_name())),
         operator => Part::Plain(operator),
     })
+}
+
+fn parse_grpc(text: &str, form: &str) -> Result<Part, String> {
+    match form {
+        "CAMEL_STRING" => Ok(Part::Plain(Operator::GrpcStatus)),
+        "SNAKE_STRING" => Ok(Part::Plain(Operator::GrpcStatusSnake)),
+        "NUMBER" => Ok(Part::Plain(Operator::GrpcStatusNumber)),
+        _ => Err(format!(
+            "`{form}` in `%{text}%` is no form; write CAMEL_STRING, SNAKE_STRING or NUMBER"
+        )),
+    }
+}
+
+fn parse_duration(text: &str, points: &str) -> Result<Part, String> {
+    let wanted = || duration_wanted(text);
+    let mut words = points.split(':');
+    let mut moment = || Moment::of(words.next()?);
+    let (from, to) = (moment().ok_or_else(wanted)?, moment().ok_or_else(wanted)?);
+    let unit = words.next().map_or(Some(Unit::Millis), Unit::of);
+    match (unit, words.next()) {
+        (Some(unit), None) => Ok(Part::Between { from, to, unit }),
+        _ => Err(wanted()),
+    }
+}
+
+fn duration_wanted(text: &str) -> String {
+    let names: Vec<_> = Moment::NAMES.iter().map(|(name, _)| *name).collect();
+    format!(
+        "`%{text}%` is no duration; write it as `%COMMON_DURATION(FROM:TO:UNIT)%`, with two of {} and ms, us or ns",
+        names.join(", ")
+    )
+}
+
+fn parse_path(text: &str, words: &str, length: &str) -> Result<Part, String> {
+    let (query, which) = words.split_once(':').unwrap_or((words, "ORIG_OR_PATH"));
+    let query = match query {
+        "WQ" | "" => true,
+        "NQ" => false,
+        _ => {
+            return Err(format!(
+                "`{query}` in `%{text}%`: write WQ, with its query, or NQ"
+            ));
+        }
+    };
+    let which = match which {
+        "ORIG" => Which::Original,
+        "PATH" => Which::Present,
+        "ORIG_OR_PATH" | "" => Which::OriginalOrPresent,
+        _ => {
+            return Err(format!(
+                "`{which}` in `%{text}%` is no path; write ORIG, PATH or ORIG_OR_PATH"
+            ));
+        }
+    };
+    let max = parse_length(text, length)?;
+    Ok(Part::Path { query, which, max })
 }
 
 /// What is in braces, and what comes after them.
@@ -227,7 +339,14 @@ fn nearest(name: &str) -> &'static str {
     let name = name.to_ascii_uppercase();
     (PLAIN.iter().map(|row| row.name))
         .chain(WITH_FIELD.iter().map(|&(known, _)| known))
-        .chain(["QUERY_PARAM", "ENVIRONMENT"])
+        .chain([
+            "COALESCE",
+            "COMMON_DURATION",
+            "ENVIRONMENT",
+            "FILTER_STATE",
+            "PATH",
+            "QUERY_PARAM",
+        ])
         .min_by_key(|known| distance(&name, known))
         .unwrap_or_default()
 }
@@ -246,8 +365,11 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-const WITH_FIELD: [(&str, Message); 3] = [
+const WITH_FIELD: [(&str, Message); 6] = [
     ("REQ", Message::Request),
     ("RESP", Message::Response),
     ("TRAILER", Message::Trailers),
+    ("REQUEST_HEADER", Message::Request),
+    ("RESPONSE_HEADER", Message::Response),
+    ("RESPONSE_TRAILER", Message::Trailers),
 ];

@@ -4,20 +4,30 @@
 //! go by it. Adding one is a variant and a row here, and an arm in `render`, which the
 //! compiler asks for. Names are Envoy's but where a row says that it is ours.
 
+use super::moments::Moment;
+use super::operator::Message;
+
 /// What is written in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
     Address(Whose, Form),
     Attempts,
+    /// Of a request's times.
+    Between(Moment, Moment),
     BytesReceived,
     BytesSent,
     Certificate(Side, Holder, Field),
     ConnectionId,
     Duration,
+    EmitTime,
     Filter,
     GrpcStatus,
     GrpcStatusNumber,
+    GrpcStatusSnake,
+    HeaderBytes(Message),
     HostName,
+    LogType,
+    PoolReady,
     Protocol,
     RequestId,
     ResponseCode,
@@ -26,13 +36,19 @@ pub(super) enum Operator {
     ResponseFlagsLong,
     RouteName,
     ServerName(Side),
+    SpanId,
     StartTime,
+    StreamId,
+    TerminationDetails,
     TlsCipher(Side),
     TlsGroup(Side),
     TlsSessionId,
     TlsVersion(Side),
+    TraceId,
     TransportFailure,
+    UniqueId,
     UpstreamCluster,
+    UpstreamProtocol,
 }
 
 /// Whose address.
@@ -100,6 +116,11 @@ const fn row(name: &'static str, operator: Operator, doc: &'static str) -> Row {
 
 pub(super) const PLAIN: &[Row] = &[
     row(
+        "ACCESS_LOG_TYPE",
+        Operator::LogType,
+        "`DownstreamEnd`, or `TcpConnectionEnd` of a connection that is not HTTP.",
+    ),
+    row(
         "BYTES_RECEIVED",
         Operator::BytesReceived,
         "Body bytes from the client.",
@@ -113,6 +134,11 @@ pub(super) const PLAIN: &[Row] = &[
         "CONNECTION_ID",
         Operator::ConnectionId,
         "The number of the client's connection in this process.",
+    ),
+    row(
+        "CONNECTION_TERMINATION_DETAILS",
+        Operator::TerminationDetails,
+        "Why a connection that is not HTTP ended.",
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
@@ -270,6 +296,11 @@ pub(super) const PLAIN: &[Row] = &[
         "Milliseconds from the request's head to the end of the response.",
     ),
     row(
+        "EMIT_TIME",
+        Operator::EmitTime,
+        "When the line is written, as `START_TIME`.",
+    ),
+    row(
         "FILTER",
         Operator::Filter,
         "Ours: the filter that decided the answer, and in which callback.",
@@ -296,9 +327,24 @@ pub(super) const PLAIN: &[Row] = &[
         "What the client asked for in its TLS handshake.",
     ),
     row(
+        "REQUEST_DURATION",
+        Operator::Between(Moment::RequestBegun, Moment::RequestComplete),
+        "Milliseconds from the request's head to its last byte.",
+    ),
+    row(
+        "REQUEST_HEADERS_BYTES",
+        Operator::HeaderBytes(Message::Request),
+        "Bytes of the request's header names and values, `:method` and its like among them.",
+    ),
+    row(
         "REQUEST_ID",
         Operator::RequestId,
         "Ours: `%REQ(X-REQUEST-ID)%`.",
+    ),
+    row(
+        "REQUEST_TX_DURATION",
+        Operator::Between(Moment::RequestBegun, Moment::RequestComplete),
+        "Likewise until it had been handed to the upstream.",
     ),
     row(
         "RESPONSE_CODE",
@@ -311,6 +357,11 @@ pub(super) const PLAIN: &[Row] = &[
         "In a word or two, why the response is what it is.",
     ),
     row(
+        "RESPONSE_DURATION",
+        Operator::Between(Moment::RequestBegun, Moment::ResponseBegun),
+        "Milliseconds from the request's head to that of the upstream's response.",
+    ),
+    row(
         "RESPONSE_FLAGS",
         Operator::ResponseFlags,
         "What went wrong, in letters: `UT,WF`.",
@@ -321,14 +372,49 @@ pub(super) const PLAIN: &[Row] = &[
         "Likewise in words: `UpstreamRequestTimeout`.",
     ),
     row(
+        "RESPONSE_HEADERS_BYTES",
+        Operator::HeaderBytes(Message::Response),
+        "Bytes of the response's header names and values.",
+    ),
+    row(
+        "RESPONSE_TRAILERS_BYTES",
+        Operator::HeaderBytes(Message::Trailers),
+        "Bytes of its trailers.",
+    ),
+    row(
+        "RESPONSE_TX_DURATION",
+        Operator::Between(Moment::ResponseBegun, Moment::Over),
+        "Milliseconds from the head of the upstream's response to the last byte to the client.",
+    ),
+    row(
         "ROUTE_NAME",
         Operator::RouteName,
         "The route's position in the configuration: `web.routes[2]`.",
     ),
     row(
+        "SPAN_ID",
+        Operator::SpanId,
+        "The span that the client's `traceparent` or B3 headers name.",
+    ),
+    row(
         "START_TIME",
         Operator::StartTime,
         "When the request's head was complete, as ISO 8601 in UTC with milliseconds.",
+    ),
+    row(
+        "STREAM_ID",
+        Operator::StreamId,
+        "The request's `x-request-id`; of a connection that is not HTTP its number.",
+    ),
+    row(
+        "TRACE_ID",
+        Operator::TraceId,
+        "The trace that the client's `traceparent` or B3 headers name.",
+    ),
+    row(
+        "UNIQUE_ID",
+        Operator::UniqueId,
+        "A random UUID, another for each line.",
     ),
     row(
         "UPSTREAM_CLUSTER",
@@ -341,9 +427,24 @@ pub(super) const PLAIN: &[Row] = &[
         "Likewise.",
     ),
     row(
+        "UPSTREAM_CONNECTION_POOL_READY_DURATION",
+        Operator::PoolReady,
+        "Milliseconds that the request waited for a connection to the upstream.",
+    ),
+    row(
         "UPSTREAM_HOST",
         Operator::Address(Whose::Upstream, Form::Whole),
         "The endpoint that was tried last.",
+    ),
+    row(
+        "UPSTREAM_HOST_NAME",
+        Operator::Address(Whose::Upstream, Form::Whole),
+        "As `UPSTREAM_HOST`: endpoints have no other names here.",
+    ),
+    row(
+        "UPSTREAM_HOST_NAME_WITHOUT_PORT",
+        Operator::Address(Whose::Upstream, Form::Ip),
+        "Likewise, without its port.",
     ),
     row(
         "UPSTREAM_LOCAL_ADDRESS",
@@ -414,6 +515,11 @@ pub(super) const PLAIN: &[Row] = &[
         "UPSTREAM_PEER_URI_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Uri),
         "Its URIs.",
+    ),
+    row(
+        "UPSTREAM_PROTOCOL",
+        Operator::UpstreamProtocol,
+        "What is spoken to the upstream: `HTTP/2`.",
     ),
     row(
         "UPSTREAM_REMOTE_ADDRESS",

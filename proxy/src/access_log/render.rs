@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
+use cofferdam_abi::FilterState;
 use http::{HeaderMap, Version};
 
-use super::operator::{Message, Name, Part};
+use super::moments::{Unit, between};
+use super::operator::{Message, Name, Part, Which};
 use super::plain::{Field, Form, Holder, Operator, Side, Whose};
 use super::{Flags, Record};
 use crate::tls::{Session, certificate};
@@ -87,6 +89,26 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
             let start: DateTime<Utc> = record.start.into();
             Value::Text(start.format_with_items(items.iter()).to_string())
         }
+        Part::Emitted(items) => {
+            let now: DateTime<Utc> = SystemTime::now().into();
+            Value::Text(now.format_with_items(items.iter()).to_string())
+        }
+        Part::Between { from, to, unit } => {
+            let taken = between(*from, *to, &record.times, record.duration);
+            taken.map_or(Value::Absent, |taken| Value::Number(unit.count(taken)))
+        }
+        Part::Path { query, which, max } => cut(path(*query, *which, record), *max),
+        Part::State { name, max } => {
+            match record.filter_state.and_then(|state| stored(state, name)) {
+                Some(value) => cut(Value::Bytes(value), *max),
+                None => Value::Absent,
+            }
+        }
+        Part::Coalesce(parts) => {
+            let mut values = parts.iter().map(|part| value(part, record));
+            let there = values.find(|value| !matches!(value, Value::Absent));
+            there.unwrap_or(Value::Absent)
+        }
         Part::Validity { side, field, items } => {
             let der = session(*side, record).and_then(|tls| shown(tls, Holder::Peer));
             match der.and_then(|der| edge(der, *field)) {
@@ -111,12 +133,42 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
                 (Value::Absent, Some(other)) => field(other),
                 (found, _) => found,
             };
-            match (found, max) {
-                (Value::Bytes(bytes), Some(max)) => Value::Bytes(&bytes[..bytes.len().min(*max)]),
-                (found, _) => found,
-            }
+            cut(found, *max)
         }
     }
+}
+
+fn cut(value: Value<'_>, max: Option<usize>) -> Value<'_> {
+    match (value, max) {
+        (Value::Bytes(bytes), Some(max)) => Value::Bytes(&bytes[..bytes.len().min(max)]),
+        (value, _) => value,
+    }
+}
+
+fn path<'a>(query: bool, which: Which, record: &Record<'a>) -> Value<'a> {
+    let original = || {
+        let field = record.request_headers.get("x-envoy-original-path")?;
+        Some(field.as_bytes())
+    };
+    let present = || Some(record.path.as_bytes());
+    let found = match which {
+        Which::Original => original(),
+        Which::Present => present(),
+        Which::OriginalOrPresent => original().or_else(present),
+    };
+    let Some(found) = found.filter(|path| !path.is_empty()) else {
+        return Value::Absent;
+    };
+    let end = found.iter().position(|byte| !query && *byte == b'?');
+    Value::Bytes(&found[..end.unwrap_or(found.len())])
+}
+
+/// Filters store by a bare name, which Envoy shows as `wasm.NAME`; and objects.
+fn stored<'a>(state: &'a FilterState, name: &str) -> Option<&'a [u8]> {
+    let bare = name.strip_prefix("wasm.").unwrap_or(name);
+    let value = state.value(bare.as_bytes());
+    let value = value.or_else(|| state.object(name.as_bytes()));
+    value.map(|value| &value[..])
 }
 
 fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
@@ -127,6 +179,12 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
     match operator {
         Operator::Address(whose, form) => address(whose, form, record),
         Operator::Attempts => Value::Number(record.attempts),
+        Operator::Between(from, to) => {
+            let taken = between(from, to, &record.times, record.duration);
+            taken.map_or(Value::Absent, |taken| {
+                Value::Number(Unit::Millis.count(taken))
+            })
+        }
         Operator::BytesReceived => Value::Number(record.bytes_received),
         Operator::BytesSent => Value::Number(record.bytes_sent),
         Operator::Certificate(side, holder, field) => {
@@ -146,6 +204,7 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         Operator::Duration => {
             Value::Number(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX))
         }
+        Operator::EmitTime => Value::Time(SystemTime::now()),
         Operator::Filter => match record.decided_by {
             Some((filter, callback)) => Value::Place(filter, callback),
             None => Value::Absent,
@@ -158,6 +217,22 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             None => Value::Absent,
         },
         Operator::GrpcStatusNumber => grpc_status(record).map_or(Value::Absent, Value::Number),
+        Operator::GrpcStatusSnake => match grpc_status(record) {
+            Some(code) => match GRPC_STATUS.get(usize::try_from(code).unwrap_or(usize::MAX)) {
+                Some(name) => Value::Text(snake(name)),
+                None => Value::Number(code),
+            },
+            None => Value::Absent,
+        },
+        Operator::HeaderBytes(from) => Value::Number(header_bytes(from, record)),
+        Operator::LogType => Value::Bytes(match record.protocol {
+            Some(_) => b"DownstreamEnd",
+            None => b"TcpConnectionEnd",
+        }),
+        Operator::PoolReady => match record.times.pool_ready {
+            Some(taken) => Value::Number(Unit::Millis.count(taken)),
+            None => Value::Absent,
+        },
         // The parser has put it down.
         Operator::HostName => Value::Absent,
         Operator::Protocol => text(record.protocol.map(protocol)),
@@ -176,6 +251,20 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         Operator::ResponseFlags => Value::Flags(record.flags),
         Operator::ResponseFlagsLong => Value::LongFlags(record.flags),
         Operator::RouteName => text(record.route),
+        Operator::SpanId => text(trace(record.request_headers).map(|(_, span)| span)),
+        Operator::StreamId => match (record.protocol, record.request_headers.get("x-request-id")) {
+            (None, _) => Value::Number(record.connection),
+            (_, Some(id)) => Value::Bytes(id.as_bytes()),
+            (Some(_), None) => Value::Absent,
+        },
+        Operator::TerminationDetails if record.protocol.is_none() => text(record.details),
+        Operator::TerminationDetails => Value::Absent,
+        Operator::TraceId => text(trace(record.request_headers).map(|(trace, _)| trace)),
+        Operator::UniqueId => {
+            let id = crate::headers::uuid(fastrand::u128(..));
+            Value::Text(String::from_utf8_lossy(&id).into_owned())
+        }
+        Operator::UpstreamProtocol => text(record.upstream_protocol.map(protocol)),
         Operator::StartTime => Value::Time(record.start),
         Operator::TlsCipher(side) => text(session(side, record).and_then(|tls| tls.cipher)),
         Operator::TlsGroup(side) => text(session(side, record).and_then(|tls| tls.group)),
@@ -244,6 +333,65 @@ fn grpc_status(record: &Record<'_>) -> Option<u64> {
         text.parse().ok()
     };
     of(record.response_trailers).or_else(|| of(record.response_headers))
+}
+
+/// `NotFound` as `NOT_FOUND`.
+fn snake(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    // These two are words of their own in Envoy.
+    if let "OK" | "Canceled" = name {
+        return if name == "OK" { "OK" } else { "CANCELLED" }.to_owned();
+    }
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_uppercase());
+    }
+    out
+}
+
+/// Names and values, as Envoy counts them, pseudo-headers among them.
+fn header_bytes(from: Message, record: &Record<'_>) -> u64 {
+    let (fields, pseudo) = match from {
+        Message::Request => {
+            let pseudo = [
+                (":method", record.method),
+                (":scheme", record.scheme),
+                (":authority", record.authority),
+                (":path", record.path),
+            ];
+            let there = pseudo.iter().filter(|(_, value)| !value.is_empty());
+            let bytes = there.map(|(name, value)| name.len() + value.len()).sum();
+            (Some(record.request_headers), bytes)
+        }
+        Message::Response if record.status.is_some() => {
+            (record.response_headers, ":status".len() + 3)
+        }
+        Message::Response => (None, 0),
+        Message::Trailers => (record.response_trailers, 0),
+    };
+    // In HTTP/1 the authority came as a field, which has been counted.
+    let fields = fields.into_iter().flatten();
+    let fields = fields.filter(|(name, _)| from != Message::Request || *name != http::header::HOST);
+    let bytes: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    (bytes + pseudo) as u64
+}
+
+/// Trace and span, from W3C's header or either form of B3's.
+fn trace(headers: &HeaderMap) -> Option<(&str, &str)> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    if let Some(parent) = text("traceparent") {
+        let mut parts = parent.split('-').skip(1);
+        return Some((parts.next()?, parts.next()?));
+    }
+    if let Some(single) = text("b3") {
+        let mut parts = single.split('-');
+        return Some((parts.next()?, parts.next()?));
+    }
+    Some((text("x-b3-traceid")?, text("x-b3-spanid").unwrap_or("")))
 }
 
 /// By number, in Envoy's spelling.

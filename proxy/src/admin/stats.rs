@@ -114,12 +114,7 @@ fn quantile(histogram: &Histogram, part: f64) -> &str {
     if count == 0 {
         return "nan";
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a position in a list of values, of which the bucket is told"
-    )]
+    // A position in a list of values, of which the bucket is told.
     let wanted = (count as f64 * part).ceil().max(1.0) as u64;
     let mut sum = 0;
     for (bound, more) in histogram.bounds.iter().zip(&histogram.counts) {

@@ -233,7 +233,7 @@ letters and digits made `_`, with labels as `admin.tags` finds them; a name that
 |---|---|---|---|---|
 ";
 
-const OPERATORS: &str = "
+const OPERATORS: &str = r#"
 ## Operators of the access log
 
 Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
@@ -247,7 +247,14 @@ Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
 | `%QUERY_PARAM(NAME):LENGTH%` | A parameter of the request's query, as it was sent. |
 | `%ENVIRONMENT(NAME):LENGTH%` | A variable of this process's environment, as it was at the start. |
 | `%START_TIME(FORMAT)%` | When the request's head was complete, in UTC, by a format of strftime: `%Y-%m-%d %H:%M:%S.%3f`, `%s`. |
-";
+| `%EMIT_TIME(FORMAT)%` | When the line is written, likewise. |
+| `%REQUEST_HEADER(NAME)%`, `%RESPONSE_HEADER(NAME)%`, `%RESPONSE_TRAILER(NAME)%` | As `%REQ(NAME)%`, `%RESP(NAME)%`, `%TRAILER(NAME)%`. |
+| `%COMMON_DURATION(FROM:TO:UNIT)%` | How long it took from one point to another, in `ms` (or nothing), `us` or `ns`. The points: `DS_RX_BEG` (the request's head was complete), `DS_RX_END` and `US_TX_END` (the whole request had been handed on), `US_TX_BEG`, `US_RX_BEG` and `DS_TX_BEG` (the head of the upstream's response had come), `DS_TX_END`. |
+| `%PATH(QUERY:WHICH):LENGTH%` | The path, with (`WQ`) or without (`NQ`) its query: that of `x-envoy-original-path` (`ORIG`), the request's (`PATH`), or the first of these that is there (`ORIG_OR_PATH`, or nothing). |
+| `%GRPC_STATUS(FORM)%` | As `CAMEL_STRING`, `SNAKE_STRING` or `NUMBER`. |
+| `%FILTER_STATE(NAME):LENGTH%` | What a filter has stored by `proxy_set_property`, as `NAME` or `wasm.NAME`, or by `set_envoy_filter_state`. What Envoy has behind a second `:` is left out. |
+| `%COALESCE({"operators": [...]}):LENGTH%` | The first of these operators that is there: names, or `{"command": "REQ", "param": "x-id", "max_length": 8}`. |
+"#;
 
 const SWITCHES: &str = "
 ## `compat`

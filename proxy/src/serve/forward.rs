@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use cofferdam_abi::Way;
 use http::request::Parts;
@@ -111,6 +112,10 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         retries,
     };
     let (response, lease) = sending.answered(&mut timer).await?;
+    if flow.is_logged() {
+        flow.facts.responded.set(Some(Instant::now()));
+        flow.facts.upstream_protocol.set(Some(response.version()));
+    }
     Ok(Forwarded {
         response,
         lease,

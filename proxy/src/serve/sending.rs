@@ -171,8 +171,8 @@ impl Sending<'_> {
             began: Instant::now(),
             length,
         });
-        // Only filters ask for these times.
-        let asked = flow.filters.is_some().then(Instant::now);
+        // Only filters and access logs ask for these times.
+        let asked = (flow.filters.is_some() || flow.is_logged()).then(Instant::now);
         let mut lease = self.connect(limit, timer).await?;
         if let Some(asked) = asked {
             let now = Instant::now();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::{LONGEST, Proxy, Setup, client};
+use crate::support::{LONGEST, Proxy, Setup, Upstream, client, guest, proxy};
 
 /// Two workers that answer by themselves, and a line for each request in `log/access.log`.
 fn logging() -> Proxy {
@@ -94,4 +94,47 @@ fn without_a_file_there_is_nothing_to_open() {
         .start("listeners:\n- name: web\n  address: 127.0.0.1:0\n  routes: [{ respond: {} }]\n");
     rotated(&proxy, "the access log goes to no file");
     assert_eq!(proxy.get("/").status(), 200);
+}
+
+#[test]
+fn a_line_says_which_filter_answered_and_how_long_things_took() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let setup = Setup::new();
+    // `/d…` it answers itself; for all others it stores a word.
+    let source = "on request_headers
+            (drop (!get_header_map_value #0 {\":path\"} @out))
+            (if (i32.eq (i32.load8_u (i32.add (i32.load #16) #1)) #100) (then
+                (drop (!send_local_response #403 {\"told\"} #0 #0 #0 #0 #-1))
+                (return #1)))
+            (drop (!set_property {\"word\"} {\"from a \\22filter\\22\"}))
+            (return #0)";
+    let wat = cofferdam_abi::testing::guest::module(source, Default::default());
+    let file = guest::write(&setup.dir, "f", &wat);
+    let format = "%REQ(:PATH)%|%RESPONSE_CODE%|%FILTER%|%RESPONSE_CODE_DETAILS%|%FILTER_STATE(wasm.word:PLAIN)%|\
+                  %FILTER_STATE(word):4%|%UPSTREAM_PROTOCOL%|%REQUEST_DURATION%|%RESPONSE_DURATION%|\
+                  %RESPONSE_TX_DURATION%|%COMMON_DURATION(US_TX_BEG:DS_TX_END:ns)%|%REQUEST_HEADERS_BYTES%|\
+                  %UPSTREAM_CONNECTION_POOL_READY_DURATION%";
+    let yaml = proxy::filtered(upstream.address, file.to_str().unwrap());
+    let start = yaml.find("access_log: ").unwrap();
+    let end = start + yaml[start..].find('\n').unwrap();
+    let log = format!("access_log: {{ format: '{format}' }}");
+    let proxy = setup.start(&format!("{}{log}{}", &yaml[..start], &yaml[end..]));
+    assert_eq!(proxy.get("/denied").status(), 403);
+    let line = proxy.stdout.wait_for("/denied|");
+    let fields: Vec<&str> = line.split('|').collect();
+    assert_eq!(fields[1], "403");
+    assert_eq!(fields[2], "guest/proxy_on_request_headers");
+    assert_eq!(fields[4..7], ["-", "-", "-"], "{line}");
+    assert_eq!(proxy.get("/passed").status(), 200);
+    let line = proxy.stdout.wait_for("/passed|");
+    let fields: Vec<&str> = line.split('|').collect();
+    assert_eq!(fields[1..3], ["200", "-"], "{line}");
+    assert_eq!(
+        fields[4..7],
+        ["from a \\x22filter\\x22", "from", "HTTP/1.1"],
+        "{line}"
+    );
+    for number in &fields[7..] {
+        assert!(number.parse::<u64>().is_ok(), "{number} in {line}");
+    }
 }

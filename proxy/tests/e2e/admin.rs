@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::support::message::Message;
 use crate::support::pki::Pki;
-use crate::support::{Client, Proxy, Setup, client};
+use crate::support::{Client, Proxy, Setup, Upstream, client};
 
 /// A listener that answers, and the operator's page; `more` is added to `admin`.
 fn yaml(admin: &str, more: &str) -> String {
@@ -350,14 +350,27 @@ fn what_it_reads_is_bounded() {
 
 #[test]
 fn a_live_proxy_says_so_while_it_drains() {
-    let (mut proxy, admin) = start();
+    let (open, gate) = std::sync::mpsc::channel();
+    let gate = std::sync::Mutex::new(gate);
+    let upstream = Upstream::new(move |conn| {
+        if conn.request().is_some() && gate.lock().unwrap().recv().is_ok() {
+            conn.respond("late");
+        }
+    });
+    let more = format!(
+        "clusters: [{{ name: up, endpoints: ['{}'] }}]\n",
+        upstream.address
+    );
+    let yaml = yaml("127.0.0.1:0", &more).replace("respond: { body: ok }", "cluster: up");
+    let (mut proxy, admin) = with(Setup::new(), &yaml);
     let mut held = proxy.client();
-    held.send("GET / HTTP/1.1\r\nhost: test\r\n");
+    held.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    upstream.wait_for_requests(1);
     assert_eq!(post(admin, "/drain").status(), 202);
     proxy.log.wait_for("draining");
     assert_eq!(get(admin, "/live").status(), 200);
     assert_eq!(get(admin, "/ready").status(), 503);
-    held.send("\r\n");
+    open.send(()).unwrap();
     assert_eq!(held.response().status(), 200);
     assert_eq!(proxy.exit().code(), Some(0));
 }

@@ -61,6 +61,7 @@ fn requests_are_told_by_listener_route_and_class() {
         ("/moved", 301, 2),
         ("/down", 503, 1),
         ("/nothing", 404, 4),
+        ("/held", 200, 1),
     ] {
         for _ in 0..times {
             assert_eq!(proxy.get(path).status(), status, "{path}");
@@ -93,7 +94,7 @@ fn requests_are_told_by_listener_route_and_class() {
             ),
             (
                 "cofferdam_downstream_connections_total{listener=\"web\"}",
-                11.0,
+                12.0,
             ),
             (
                 "cofferdam_downstream_connections_active{listener=\"web\"}",
@@ -111,11 +112,29 @@ fn requests_are_told_by_listener_route_and_class() {
                 "cofferdam_downstream_request_duration_seconds_count{listener=\"web\",route=\"web/routes[0]\"}",
                 3.0,
             ),
+            (
+                "cofferdam_cluster_endpoints{cluster=\"up\",state=\"total\"}",
+                1.0,
+            ),
+            (
+                "cofferdam_cluster_endpoints{cluster=\"down\",state=\"healthy\"}",
+                0.0,
+            ),
+            ("cofferdam_cluster_requests_total{cluster=\"up\"}", 1.0),
+            ("cofferdam_cluster_connections_total{cluster=\"up\"}", 1.0),
+            (
+                "cofferdam_cluster_requests_successful_total{cluster=\"up\"}",
+                1.0,
+            ),
+            (
+                "cofferdam_cluster_events_total{cluster=\"up\",event=\"upstream_rq_retry\"}",
+                0.0,
+            ),
             ("cofferdam_access_log_dropped_lines_total", 0.0),
             ("cofferdam_ready", 1.0),
         ],
     );
-    assert_eq!(page.sum("cofferdam_downstream_requests_total", &[]), 10.0);
+    assert_eq!(page.sum("cofferdam_downstream_requests_total", &[]), 11.0);
     assert!(page.get("cofferdam_process_resident_memory_bytes") > Some(1e6));
     assert!(page.get("cofferdam_process_open_fds") > Some(3.0));
 }

@@ -11,12 +11,16 @@ use super::families::{self, Family};
 use super::{Gathered, Sample, Value};
 use crate::admin::Subject;
 use crate::traffic::{CLASSES, Seen};
+use crate::upstream::backends::EndpointStatus;
+use crate::upstream::host::Word;
+use crate::upstream::load::Count;
 
 /// All of them.
 pub(super) fn gather(subject: &Subject) -> Vec<Gathered> {
     let shared = &subject.shared;
     let mut all = process(subject);
     all.extend(traffic(&shared.traffic.read()));
+    all.extend(clusters(shared));
     let lost = shared.traffic.lost_lines.load(Ordering::Relaxed);
     all.push(number(&families::LOG_LINES_LOST, lost));
     all.extend(of_guests(&shared.guests));
@@ -55,6 +59,12 @@ fn process(subject: &Subject) -> Vec<Gathered> {
         number(&families::LIVE, ready.into()),
         Gathered::of(&families::BUILD).with([version]),
     ];
+    let reloads = subject.shared.reloads.status();
+    all.push(number(&families::GENERATION, reloads.generation));
+    let results = [("good", reloads.good), ("refused", reloads.refused)];
+    let samples = results
+        .map(|(result, count)| Sample::of(&families::RELOADS, &[result], Value::Number(count)));
+    all.push(Gathered::of(&families::RELOADS).with(samples));
     let resident = std::fs::read_to_string("/proc/self/statm").ok();
     let pages = resident.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
     if let Some(pages) = pages {
@@ -113,6 +123,59 @@ fn traffic(seen: &[Seen]) -> Vec<Gathered> {
         Gathered::of(&families::DURATION).with(times),
         Gathered::of(&families::FLAGS).with(flags),
     ]
+}
+
+fn clusters(shared: &crate::worker::Shared) -> Vec<Gathered> {
+    let words = [
+        (&families::CLUSTER_CONNECTIONS, Word::Connections),
+        (
+            &families::CLUSTER_CONNECTIONS_ACTIVE,
+            Word::ConnectionsActive,
+        ),
+        (&families::CLUSTER_CONNECT_FAILED, Word::ConnectFailed),
+        (&families::CLUSTER_REQUESTS, Word::Requests),
+        (&families::CLUSTER_REQUESTS_ACTIVE, Word::Active),
+        (&families::CLUSTER_SUCCESSES, Word::Successes),
+        (&families::CLUSTER_ERRORS, Word::Errors),
+    ];
+    let mut endpoints = Gathered::of(&families::CLUSTER_ENDPOINTS);
+    let mut counted = words.map(|(family, word)| (family, word, Gathered::of(family)));
+    let mut events = Gathered::of(&families::CLUSTER_EVENTS);
+    let blueprint = shared.modules.blueprint();
+    for (cluster, served) in blueprint.config.clusters.iter().zip(&blueprint.clusters) {
+        let backends = &served.backends;
+        let status = backends.status();
+        let count = |is: fn(&EndpointStatus) -> bool| status.iter().filter(|one| is(one)).count();
+        for (state, count) in [
+            ("total", status.len()),
+            ("healthy", count(|one| one.healthy)),
+            ("ejected", count(|one| one.ejected)),
+        ] {
+            let labels = [&cluster.name[..], state];
+            let value = Value::Number(count as u64);
+            let sample = Sample::of(&families::CLUSTER_ENDPOINTS, &labels, value);
+            endpoints.samples.push(sample);
+        }
+        for (family, word, gathered) in &mut counted {
+            let at = Word::ALL.iter().position(|other| other == word);
+            let sum = status
+                .iter()
+                .map(|one| at.map_or(0, |at| one.words[at]))
+                .sum();
+            let sample = Sample::of(family, &[&cluster.name], Value::Number(sum));
+            gathered.samples.push(sample);
+        }
+        for event in Count::ALL {
+            let labels = [&cluster.name[..], event.name()];
+            let value = Value::Number(backends.load.counted(event));
+            let sample = Sample::of(&families::CLUSTER_EVENTS, &labels, value);
+            events.samples.push(sample);
+        }
+    }
+    let mut all = vec![endpoints];
+    all.extend(counted.map(|(.., gathered)| gathered));
+    all.push(events);
+    all
 }
 
 /// Calls, fuel and time, by filter, callback and engine: for graphs, and for bills.
