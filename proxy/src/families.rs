@@ -124,6 +124,8 @@ families! {
     CLUSTER_SUCCESSES = counter("cofferdam_cluster_requests_successful", &["cluster"], "Answers below 500.", "cluster.{cluster}.upstream_rq_success");
     CLUSTER_ERRORS = counter("cofferdam_cluster_requests_failed", &["cluster"], "Answers of 5xx, and requests without an answer.", "cluster.{cluster}.upstream_rq_error");
     CLUSTER_EVENTS = counter("cofferdam_cluster_events", &["cluster", "event"], "What is rare, by Envoy's names: retries, overflows of bounds, time-outs, ejections.", "cluster.{cluster}.{event}");
+    TLS_HANDSHAKES = counter("cofferdam_tls_handshakes", &["side", "name", "result"], "TLS handshakes with the clients of a listener or the servers of a cluster, by what they came to: `full`, `resumed` or `failed`.", "{side}.{name}.ssl.handshake_{result}");
+    CERTIFICATES = counter("cofferdam_certificate_expiration_timestamp_seconds", &["side", "name", "used_as", "file", "serial"], "Until when a certificate in use is good, in seconds since 1970.", "{side}.{name}.ssl.certificate.{used_as}.{file}.{serial}.expiration").of(Kind::Gauge);
 
     FILTER_CALLS = counter("cofferdam_filter_calls", &["filter", "callback", "engine"], "Calls into filters.", "filter.{filter}.{callback}.{engine}.calls");
     FILTER_FUEL = counter("cofferdam_filter_fuel", &["filter", "callback", "engine"], "Fuel that filters burnt on the interpreter: about one for each instruction.", "filter.{filter}.{callback}.{engine}.fuel");

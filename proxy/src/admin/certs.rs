@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::State;
-use crate::tls::{Kind, Listed, date};
+use crate::tls::{Listed, date};
 
 pub(super) fn shown(state: &State) -> Value {
     let now = SystemTime::now();
@@ -24,10 +24,7 @@ fn one(listed: &Listed, now: SystemTime) -> Value {
     let days = |left: std::time::Duration| left.as_secs() / DAY;
     json!({
         "owner": listed.owner,
-        "used_as": match listed.kind {
-            Kind::Certificate => "certificate",
-            Kind::Authority => "ca",
-        },
+        "used_as": listed.used_as(),
         "file": listed.file.display().to_string(),
         "subject": listed.subject,
         "issuer": listed.issuer,

@@ -64,6 +64,15 @@ impl Listed {
         })
     }
 
+    /// What it is used for, in a word: `certificate` or `ca`.
+    #[must_use]
+    pub const fn used_as(&self) -> &'static str {
+        match self.kind {
+            Kind::Certificate => "certificate",
+            Kind::Authority => "ca",
+        }
+    }
+
     /// How long it is still good; `None` once it is not.
     #[must_use]
     pub fn left(&self, now: SystemTime) -> Option<Duration> {

@@ -1,7 +1,9 @@
 //! The proxy's own metrics.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use cofferdam_abi::Shared;
 use cofferdam_abi::engine::Tier;
@@ -10,6 +12,7 @@ use cofferdam_abi::shared::Space;
 use super::families::{self, Family};
 use super::{Gathered, Sample, Value};
 use crate::admin::Subject;
+use crate::tls::renewal::Holders;
 use crate::traffic::{CLASSES, Seen};
 use crate::upstream::backends::EndpointStatus;
 use crate::upstream::host::Word;
@@ -23,6 +26,7 @@ pub(super) fn gather(subject: &Subject) -> Vec<Gathered> {
     all.extend(clusters(shared));
     let lost = shared.traffic.lost_lines.load(Ordering::Relaxed);
     all.push(number(&families::LOG_LINES_LOST, lost));
+    all.extend(tls(&shared.modules.blueprint().config.tls()));
     all.extend(of_guests(&shared.guests));
     all
 }
@@ -175,6 +179,46 @@ fn clusters(shared: &crate::worker::Shared) -> Vec<Gathered> {
     let mut all = vec![endpoints];
     all.extend(counted.map(|(.., gathered)| gathered));
     all.push(events);
+    all
+}
+
+/// Handshakes, and how long certificates are good.
+fn tls(holders: &Holders) -> Vec<Gathered> {
+    // `listener web`, `cluster backend`, `callouts`.
+    let split = |owner: &str| {
+        let (side, name) = owner.split_once(' ').unwrap_or((owner, ""));
+        (side.to_owned(), name.to_owned())
+    };
+    let servers = holders.servers.iter();
+    let counts = servers.map(|server| (server.owner(), server.counts.now()));
+    let clients = holders.clients.iter();
+    let counts = counts.chain(clients.map(|client| (client.owner(), client.counts.now())));
+    let handshakes = counts.flat_map(|(owner, counts)| {
+        let (side, name) = split(owner);
+        counts.map(|(result, count)| {
+            let labels = [&side[..], &name, result];
+            Sample::of(&families::TLS_HANDSHAKES, &labels, Value::Number(count))
+        })
+    });
+    let mut seen = BTreeSet::new();
+    let certificates = holders.listed().into_iter().filter_map(|listed| {
+        let (side, name) = split(&listed.owner);
+        let file = listed.file.display().to_string();
+        let labels = [side, name, listed.used_as().to_owned(), file, listed.serial];
+        // A file may have one twice.
+        if !seen.insert(labels.clone()) {
+            return None;
+        }
+        let since = listed.not_after.duration_since(SystemTime::UNIX_EPOCH);
+        let until = Value::Number(since.map_or(0, |since| since.as_secs()));
+        let labels = labels.each_ref().map(|label| &label[..]);
+        Some(Sample::of(&families::CERTIFICATES, &labels, until))
+    });
+    let mut all = vec![
+        Gathered::of(&families::TLS_HANDSHAKES).with(handshakes),
+        Gathered::of(&families::CERTIFICATES).with(certificates),
+    ];
+    all.retain(|gathered| !gathered.samples.is_empty());
     all
 }
 

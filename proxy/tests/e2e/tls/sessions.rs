@@ -127,3 +127,47 @@ async fn the_proxy_resumes_with_upstreams() {
         );
     }
 }
+
+#[test]
+fn handshakes_are_counted_and_certificates_have_their_ends_on_the_metrics_page() {
+    let (pki, setup) = (Pki::new(&["proxy.test"]), Setup::new());
+    pki.write(&setup.dir, "server");
+    let tls = "{ certificate: server.pem, key: server.key }";
+    let yaml = listening(Upstream::named("ok").address, tls);
+    let proxy = setup.start(&format!("{yaml}admin: {{ address: 127.0.0.1:0 }}\n"));
+    let config = pki.client(&[]);
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        assert_eq!(handshake(&proxy, &config), kind);
+    }
+    let stranger = Pki::new(&["proxy.test"]).client(&[]);
+    let mut client = Client::connect_tls(proxy.web(), stranger, "proxy.test");
+    client.try_send("GET").expect_err("not believed");
+    drop(client);
+    let counted = |result: &str| {
+        format!(
+            "cofferdam_tls_handshakes_total{{side=\"listener\",name=\"web\",result=\"{result}\"}} 1"
+        )
+    };
+    // The proxy learns of the client's refusal in its own time.
+    let until = std::time::Instant::now() + crate::support::LONGEST;
+    let page = loop {
+        let page = crate::support::client::get(proxy.address("admin"), "/metrics").text();
+        if page.contains(&counted("failed")) {
+            break page;
+        }
+        assert!(std::time::Instant::now() < until, "{page}");
+    };
+    for result in ["full", "resumed"] {
+        assert!(page.contains(&counted(result)), "{result} in {page}");
+    }
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("cofferdam_certificate_expiration_timestamp_seconds{"))
+        .unwrap_or_else(|| panic!("no certificate in {page}"));
+    assert!(
+        line.contains("used_as=\"certificate\"") && line.contains("server.pem"),
+        "{line}"
+    );
+    // The maker of test certificates gives them until the year 4096.
+    assert!(line.ends_with(" 67090118400"), "{line}");
+}
