@@ -2,7 +2,7 @@
 //! had of it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One endpoint.
@@ -54,10 +54,16 @@ impl Host {
         })
     }
 
-    /// A tally for one more worker.
+    /// A tally for one more worker: one that nobody writes any more, so that endpoints that
+    /// come and go do not gather them.
     pub(crate) fn tally(&self) -> Arc<Tally> {
-        let tally = Arc::<Tally>::default();
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = tallies.iter().find(|tally| Arc::strong_count(tally) == 1) {
+            // Whatever its last writer has written is seen here.
+            fence(Ordering::Acquire);
+            return left.clone();
+        }
+        let tally = Arc::<Tally>::default();
         tallies.push(tally.clone());
         tally
     }
@@ -123,5 +129,28 @@ impl Word {
             Self::Timeouts => "rq_timeout",
             Self::Requests => "rq_total",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_workers_have_had_is_added_up_whoever_is_still_there() {
+        let host = Host::new(([127, 0, 0, 1], 80).into(), 1);
+        let (one, other) = (host.tally(), host.tally());
+        one.add(Word::Requests);
+        other.add(Word::Requests);
+        other.add(Word::Active);
+        other.subtract(Word::Active);
+        drop(one);
+        assert_eq!((host.sum(Word::Requests), host.sum(Word::Active)), (2, 0));
+        // The next takes over where the one that has gone left off.
+        let next = host.tally();
+        assert_eq!(next.get(Word::Requests), 1);
+        next.add(Word::Requests);
+        assert_eq!(host.sum(Word::Requests), 3);
+        assert_eq!(host.tallies.lock().expect("whole").len(), 2);
     }
 }

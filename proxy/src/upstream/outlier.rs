@@ -274,3 +274,24 @@ fn threshold(rates: &[(usize, f64)], factor: u32) -> f64 {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_too_low_by_so_many_standard_deviations() {
+        let rates: Vec<_> = [1.0, 1.0, 1.0, 1.0, 0.0].into_iter().enumerate().collect();
+        // The mean is 0.8, the deviation 0.4.
+        assert!((threshold(&rates, 1900) - 0.04).abs() < 1e-9);
+        assert!((threshold(&rates, 0) - 0.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_count_of_nothing_is_never_reached_and_others_begin_anew() {
+        let word = std::sync::atomic::AtomicU32::new(0);
+        assert!((0..9).all(|_| !reached(&word, 0)));
+        let seen: Vec<_> = (0..6).map(|_| reached(&word, 3)).collect();
+        assert_eq!(seen, [false, false, true, false, false, true]);
+    }
+}
