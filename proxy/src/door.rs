@@ -41,8 +41,10 @@ pub(crate) struct Door {
 pub(crate) struct Entrance {
     pub(crate) address: Address,
     door: RefCell<Rc<Door>>,
-    /// It is not listened on any more.
+    /// It is not to be listened on any more,
     pub(crate) closing: Once,
+    /// and is not: who was in its queue has been taken, and the address is free.
+    pub(crate) closed: Once,
 }
 
 // === impl Once ===
@@ -99,6 +101,7 @@ impl Entrance {
             address,
             door: RefCell::new(door),
             closing: Once::default(),
+            closed: Once::default(),
         })
     }
 

@@ -55,6 +55,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// Accepts until the worker drains, and then what is in the queue already: those clients
 /// have been told that they are connected.
 pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket, entrance: Rc<Entrance>) {
+    accept(worker, socket, &entrance).await;
+    // Its socket has gone with it.
+    entrance.closed.happen();
+}
+
+async fn accept(worker: Rc<Worker>, socket: Socket, entrance: &Entrance) {
     let Ok(mut acceptor) = socket.into_acceptor() else {
         tracing::error!(address = %entrance.address, "the listening socket cannot be used");
         return;

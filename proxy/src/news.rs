@@ -93,7 +93,7 @@ async fn publish(worker: Weak<Worker>, mut receiver: UnboundedReceiver<Message>)
                 let _ = told.send(prepared);
             }
             Message::Adopt(blueprint, told) => {
-                worker.adopt(&blueprint);
+                worker.adopt(&blueprint).await;
                 let _ = told.send(());
             }
             Message::Abandon => worker.abandon(),

@@ -63,10 +63,18 @@ impl Worker {
         }
     }
 
-    /// Goes over to what was made ready.
-    pub(crate) fn adopt(self: &Rc<Self>, blueprint: &Arc<Blueprint>) {
+    /// Goes over to what was made ready. What is waited for is only that addresses which are
+    /// not listened on any more can be listened on again.
+    pub(crate) async fn adopt(self: &Rc<Self>, blueprint: &Arc<Blueprint>) {
+        for entrance in self.go_over(blueprint) {
+            entrance.closed.wait().await;
+        }
+    }
+
+    /// The entrances that close.
+    fn go_over(self: &Rc<Self>, blueprint: &Arc<Blueprint>) -> Vec<Rc<Entrance>> {
         let Some(Prepared { setup, fresh }) = self.prepared.take() else {
-            return;
+            return Vec::new();
         };
         let old = self.setup.replace(setup.clone());
         self.plugins.adopt(self, &old, &setup, fresh);
@@ -83,16 +91,23 @@ impl Worker {
                 self.plugins.callouts.leave(&upstream.cluster.name);
             }
         }
-        self.move_doors(&old, &setup, blueprint);
+        let closing = self.move_doors(&old, &setup, blueprint);
         if !self.drain.is_started() {
             for socket in blueprint.take_sockets(self.index) {
                 self.listen(socket);
             }
         }
+        closing
     }
 
     /// What stays open shows the new setup, what is gone closes.
-    fn move_doors(self: &Rc<Self>, old: &Rc<Setup>, new: &Rc<Setup>, blueprint: &Blueprint) {
+    fn move_doors(
+        self: &Rc<Self>,
+        old: &Rc<Setup>,
+        new: &Rc<Setup>,
+        blueprint: &Blueprint,
+    ) -> Vec<Rc<Entrance>> {
+        let mut closing = Vec::new();
         let mut entrances = self.entrances.borrow_mut();
         entrances.retain(|entrance| {
             let door = entrance.door();
@@ -104,6 +119,7 @@ impl Worker {
                 .position(|kept| *kept == Some(listener));
             let Some(now) = now.filter(|_| Rc::ptr_eq(&shown, old)) else {
                 self.close(entrance);
+                closing.push(entrance.clone());
                 return false;
             };
             if kept.doors[now] {
@@ -116,6 +132,7 @@ impl Worker {
             }
             true
         });
+        closing
     }
 
     /// Nothing listens there any more: its connections may finish what they have begun, in the
@@ -126,10 +143,13 @@ impl Worker {
         door.closing.happen();
         let (setup, _) = door.setup();
         let limit = setup.config.drain_time;
-        drop(setup);
+        // Without connections there is nothing to cut, and no setup to keep for that.
+        let door = Rc::downgrade(&door);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(limit).await;
-            door.cut.happen();
+            if let Some(door) = door.upgrade() {
+                door.cut.happen();
+            }
         });
     }
 }
