@@ -19,12 +19,12 @@ mod shown;
 mod stats;
 mod yaml;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,7 @@ use tokio::task::LocalSet;
 
 use crate::config;
 use crate::worker::Shared;
+use change::Then;
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -76,8 +77,6 @@ pub(crate) struct Subject {
 struct State {
     subject: Subject,
     config: config::Admin,
-    /// The process is to end once the answer that says so has left.
-    quitting: AtomicBool,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -106,7 +105,6 @@ impl Admin {
         let state = Arc::new(State {
             subject,
             config: self.config,
-            quitting: AtomicBool::new(false),
         });
         thread::Builder::new()
             .name("admin".to_owned())
@@ -130,10 +128,10 @@ async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
             Ok((stream, _)) => {
                 let state = state.clone();
                 tokio::task::spawn_local(async move {
-                    serve(stream, &state).await;
+                    let then = serve(stream, &state).await;
                     drop(place);
-                    if state.quitting.load(Ordering::Relaxed) {
-                        change::end_process();
+                    if let Some(then) = then {
+                        then.happen();
                     }
                 });
             }
@@ -146,9 +144,14 @@ async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
     }
 }
 
-async fn serve(stream: TcpStream, state: &State) {
+/// One connection; what is to happen once its last answer has left.
+async fn serve(stream: TcpStream, state: &State) -> Option<Then> {
+    let then = Cell::new(None);
     let answer = service_fn(|request: Request<Incoming>| {
         let response = endpoint::answer(state, &request);
+        if let Some(asked) = response.extensions().get::<Then>() {
+            then.set(Some(*asked));
+        }
         async move { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
@@ -165,13 +168,14 @@ async fn serve(stream: TcpStream, state: &State) {
             serving.as_mut().graceful_shutdown();
             match tokio::time::timeout(GRACE, serving).await {
                 Ok(served) => served,
-                Err(_) => return,
+                Err(_) => return then.get(),
             }
         }
     };
     if let Err(error) = served {
         tracing::debug!("admin: {error}");
     }
+    then.get()
 }
 
 // === answers ===

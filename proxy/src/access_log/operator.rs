@@ -40,7 +40,7 @@ pub(super) enum Part {
     /// What filters have stored under a name, cut to a number of bytes.
     State { name: String, max: Option<usize> },
     /// The first of these that is there.
-    Coalesce(Vec<Part>),
+    Coalesce(Vec<Self>),
     /// A parameter of the query as it was sent, cut to a number of bytes.
     Parameter { name: String, max: Option<usize> },
     /// The first of these that is there, cut to a number of bytes.

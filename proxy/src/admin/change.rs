@@ -3,8 +3,6 @@
 //! Draining and reloading are what the signals do, by the signals: there is one way for each,
 //! whoever asks for it.
 
-use std::sync::atomic::Ordering;
-
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode};
 use rustix::process::{Signal, getpid, kill_process};
@@ -29,31 +27,52 @@ pub(super) fn log(_: &State, query: &Query<'_>) -> Answer {
 }
 
 pub(super) fn reload() -> Answer {
-    signal(Signal::HUP, "reloading; the log says what became of it\n")
+    match kill_process(getpid(), Signal::HUP) {
+        Ok(()) => text(
+            StatusCode::ACCEPTED,
+            "reloading; /reloads says what became of it\n",
+        ),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
 }
 
 pub(super) fn drain() -> Answer {
-    signal(Signal::TERM, "draining\n")
+    last(text(StatusCode::ACCEPTED, "draining\n"), Then::Drain)
 }
 
-/// Once this has left, the process ends.
-pub(super) fn quit(state: &State) -> Answer {
-    state.quitting.store(true, Ordering::Relaxed);
-    let mut answer = text(StatusCode::OK, "ending\n");
+pub(super) fn quit() -> Answer {
+    last(text(StatusCode::OK, "ending\n"), Then::Quit)
+}
+
+/// The last answer of its connection: the process may be gone soon.
+fn last(mut answer: Answer, then: Then) -> Answer {
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(CONNECTION, close);
+    answer.extensions_mut().insert(then);
     answer
 }
 
-#[expect(clippy::exit, reason = "that is what was asked for")]
-pub(super) fn end_process() {
-    tracing::warn!("told to quit: ending at once");
-    std::process::exit(0);
+/// What happens once an answer has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Drain,
+    Quit,
 }
 
-fn signal(signal: Signal, done: &'static str) -> Answer {
-    match kill_process(getpid(), signal) {
-        Ok(()) => text(StatusCode::ACCEPTED, done),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+// === impl Then ===
+
+impl Then {
+    pub(super) fn happen(self) {
+        match self {
+            Self::Drain => {
+                if let Err(error) = kill_process(getpid(), Signal::TERM) {
+                    tracing::error!("told to drain, but there is no signal: {error}");
+                }
+            }
+            Self::Quit => {
+                tracing::warn!("told to quit: ending at once");
+                std::process::exit(0);
+            }
+        }
     }
 }

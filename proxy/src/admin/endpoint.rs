@@ -132,7 +132,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         access: Access::Change,
         parameters: "",
         doc: "Ends the process at once, with whatever is under way.",
-        answer: |state, _| change::quit(state),
+        answer: |_, _| change::quit(),
     },
 ];
 

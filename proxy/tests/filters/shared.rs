@@ -2,7 +2,7 @@
 
 use cofferdam_abi::testing::guest::{self, Shape};
 
-use crate::support::{Config, Filter, Http, Proxy, Upstream, get, run, within};
+use crate::support::{Config, Filter, Http, PATIENCE, Proxy, Upstream, get, run, within};
 
 const ADMIN: &str = "admin: { address: \"127.0.0.1:0\" }";
 
@@ -343,8 +343,14 @@ fn a_proxy_that_drains_is_not_ready() {
         assert_eq!(proxy.admin("/ready").await.status, 200);
         proxy.terminate();
         proxy.logged(&["draining"]).await;
-        let answer = proxy.admin("/ready").await;
-        assert_eq!((answer.status, answer.text()), (503, "draining\n"));
+        // The log says it a little before it is so.
+        let until = std::time::Instant::now() + PATIENCE;
+        let mut answer = proxy.admin("/ready").await;
+        while answer.status != 503 {
+            assert!(std::time::Instant::now() < until, "it is still ready");
+            answer = proxy.admin("/ready").await;
+        }
+        assert_eq!(answer.text(), "draining\n");
         upstream.gate.open();
         assert_eq!(within("the request", stuck).await.status, 200);
         assert!(
