@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     /// One at a time opens an HTTP/2 connection; the others wait and share it.
     pub(crate) opening: tokio::sync::Mutex<()>,
     sweeping: Cell<bool>,
+    /// Its endpoint, or its cluster, is gone: nothing is kept any more.
+    closed: Cell<bool>,
     /// Told when a connection has become free, where their number is bounded.
     pub(super) freed: tokio::sync::Notify,
 }
@@ -96,6 +98,7 @@ impl Pool {
             http2: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
             sweeping: Cell::new(false),
+            closed: Cell::new(false),
             freed: tokio::sync::Notify::new(),
         })
     }
@@ -148,7 +151,7 @@ impl Pool {
     }
 
     pub(crate) fn put_http1(self: &Rc<Self>, sender: http1::SendRequest<UpstreamBody>, wire: Wire) {
-        if sender.is_closed() {
+        if sender.is_closed() || self.closed.get() {
             return;
         }
         let mut idle = self.http1.borrow_mut();
@@ -188,8 +191,9 @@ impl Pool {
         *self.http2.borrow_mut() = Some(Shared { sender, wire });
     }
 
-    /// Closes everything that is not in use.
+    /// Closes everything that is not in use, and what is as soon as it is not.
     pub(crate) fn clear(&self) {
+        self.closed.set(true);
         self.http1.borrow_mut().clear();
         self.http2.borrow_mut().take();
     }
