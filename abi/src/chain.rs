@@ -41,6 +41,16 @@ pub struct Chain {
     epoch: u32,
     done_before_log: bool,
     ended: bool,
+    observer: Option<Box<dyn Observer>>,
+}
+
+/// Who wants to know how long the heads of messages stay in filters.
+pub trait Observer: std::fmt::Debug {
+    /// The head that goes that way has come to this filter: its callback is next.
+    fn came(&mut self, way: Way, plugin: &Rc<Plugin>);
+
+    /// This filter has let it go on.
+    fn left(&mut self, way: Way, plugin: &Rc<Plugin>);
 }
 
 /// Where the response comes from.
@@ -120,6 +130,7 @@ impl Chain {
             epoch: 0,
             done_before_log,
             ended: false,
+            observer: None,
         };
         for handle in handles {
             let FilterHandle { vm, root, plugin } = handle;
@@ -159,6 +170,11 @@ impl Chain {
             }
         }
         self.apply_effects();
+    }
+
+    /// Tells `observer` of every head that comes from now on.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// The next part that may leave that way.
@@ -320,6 +336,9 @@ impl Chain {
     fn advance(&mut self, way: Way, mut position: usize, mut part: Part) {
         let epoch = self.epoch;
         loop {
+            if self.observer.is_some() && matches!(part, Part::Headers { .. }) {
+                self.tell_observer(way, position);
+            }
             let next = match way {
                 Way::Request => Some(position).filter(|at| *at < self.filters.len()),
                 Way::Response => position.checked_sub(1),
@@ -346,6 +365,29 @@ impl Chain {
         // only one that can have asked for anything.
         if self.epoch == epoch && self.stop_is_pending() {
             self.apply_effects();
+        }
+    }
+
+    /// A head stands before the filter at `position` (as in [`Self::advance`]).
+    #[cold]
+    fn tell_observer(&mut self, way: Way, position: usize) {
+        let (behind, before) = match way {
+            Way::Request => (position.checked_sub(1), Some(position)),
+            Way::Response => (Some(position), position.checked_sub(1)),
+        };
+        let plugin = |index: Option<usize>| {
+            let filter = self.filters.get(index?)?;
+            Some(filter.context.plugin.clone())
+        };
+        let (behind, before) = (plugin(behind), plugin(before));
+        let Some(observer) = &mut self.observer else {
+            return;
+        };
+        if let Some(plugin) = behind {
+            observer.left(way, &plugin);
+        }
+        if let Some(plugin) = before {
+            observer.came(way, &plugin);
         }
     }
 

@@ -74,7 +74,7 @@ mod window;
 pub use callbacks::Callback;
 pub use callout::{Callout, GrpcEvent, HttpOutcome, Target, Token};
 pub use capabilities::Capabilities;
-pub use chain::{Chain, Failure, FailureReason, FilterHandle};
+pub use chain::{Chain, Failure, FailureReason, FilterHandle, Observer};
 pub use compat::Compat;
 pub use error::{LoadError, Trap, TrapKind};
 pub use exchange::{Exchange, LocalReply, SharedExchange};

@@ -33,6 +33,7 @@ use crate::readiness::Readiness;
 use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
+use crate::trace::export::{Outbox, Sending};
 use crate::worker::{self, Shared};
 
 /// A configuration whose filters are loaded: ready to run.
@@ -127,6 +128,22 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         })
         .transpose()?;
 
+    let collector = config.tracing.as_ref().and_then(|tracing| {
+        let mut named = config.clusters.iter().zip(&clusters);
+        Some((
+            tracing,
+            named.find(|(cluster, _)| cluster.name == tracing.cluster)?,
+        ))
+    });
+    let tracing = collector
+        .map(|(tracing, (cluster, served))| {
+            Outbox::open(tracing.clone(), cluster.clone(), served.backends.clone())
+                .map(|(outbox, thread)| ((tracing.clone(), outbox), thread))
+                .map_err(|error| Unavailable(vec![format!("tracing: {error}")]))
+        })
+        .transpose()?;
+    let (tracing, exporter) = tracing.unzip();
+
     let drain_time = config.drain_time;
     let certificates = Renewal::start(config.tls());
     let mut server = Server::new_with_opt_and_conf(None, server_conf(drain_time));
@@ -164,6 +181,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             evictions: Arc::new(Evictions::new(guests.clone())),
             guests,
             traffic,
+            tracing,
         })
     };
     ready(&addresses);
@@ -173,6 +191,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         sockets,
         addresses,
         admin,
+        exporter,
         watched: watched.clone(),
         begun: Instant::now(),
     });
@@ -234,6 +253,8 @@ struct Workers {
     addresses: Vec<String>,
     /// Where the operator may look.
     admin: Option<(SocketAddr, Admin)>,
+    /// Who sends spans; ends when the workers have.
+    exporter: Option<Sending>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
     begun: Instant,
@@ -253,6 +274,7 @@ impl ServiceWithDependents for Workers {
         // Pingora waits for blocking tasks, so this one is what ends the process in time. It
         // is there before anybody can know that we are: told to end, the runtime takes none.
         let (started, threads) = std::sync::mpsc::channel::<thread::JoinHandle<io::Result<()>>>();
+        let exporter = self.exporter.take();
         let joined = tokio::task::spawn_blocking(move || {
             for (index, thread) in threads.into_iter().enumerate() {
                 match thread.join() {
@@ -260,6 +282,9 @@ impl ServiceWithDependents for Workers {
                     Ok(Err(error)) => tracing::error!(worker = index, "worker failed: {error}"),
                     Err(_) => tracing::error!(worker = index, "worker panicked"),
                 }
+            }
+            if let Some(exporter) = exporter {
+                exporter.end();
             }
         });
         let hangup = signal(SignalKind::hangup());
@@ -304,7 +329,7 @@ impl ServiceWithDependents for Workers {
             }
         }
         ready.notify_ready();
-        drop(started);
+        drop((started, shared));
         let _ = joined.await;
     }
 

@@ -26,11 +26,14 @@ use cofferdam_abi::{RootId, Trap, Vm};
 use tokio::task::AbortHandle;
 
 use crate::config;
+use crate::trace::{CallSpan, Trace};
 use crate::worker::Worker;
 use redis::Redis;
 use remote::Remotes;
 
 pub(crate) use body::{CallBody, Feed};
+pub(crate) use grpc::framed;
+pub(crate) use send::Outgoing;
 
 /// All calls of one worker.
 #[derive(Debug)]
@@ -57,6 +60,10 @@ struct Caller {
     root: RootId,
     token: Token,
     account: Account,
+    /// Its span, until its answer is there.
+    span: RefCell<Option<CallSpan>>,
+    /// On whose behalf it is, if that is traced.
+    trace: Option<Rc<Trace>>,
 }
 
 /// On whose account a call goes, and since when.
@@ -125,11 +132,12 @@ impl Callouts {
             Callout::Grpc(_) => CalloutKind::Grpc,
             Callout::Redis(_) => CalloutKind::Redis,
         };
-        let caller = Caller::new(worker, vm, root, token, kind);
+        let caller = Caller::new(worker, vm, root, token, kind).traced_as(vm, &callout);
         let mut feed = None;
         let task = match callout {
             Callout::Http(call) => tokio::task::spawn_local(async move {
-                let outcome = http::perform(&caller.worker, &call).await;
+                let outcome = http::perform(&caller, &call).await;
+                caller.traced(|span| tell_http(span, &outcome));
                 let answered = matches!(outcome, HttpOutcome::Response { .. });
                 caller.account.failed.set(!answered);
                 caller.end(|vm, token| vm.http_call_response(token, outcome));
@@ -149,6 +157,7 @@ impl Callouts {
                 let (redis, vm) = (&caller.worker.plugins.callouts.redis, caller.vm());
                 let reply = redis.call(&caller.worker, vm, root, call).await;
                 caller.account.failed.set(reply.is_none());
+                caller.traced(CallSpan::answered);
                 caller.end(|vm, token| vm.redis_response(token, reply));
             }),
         };
@@ -170,7 +179,7 @@ impl Callouts {
         let Some(feed) = self.feed(vm, token) else {
             return;
         };
-        let waiting = grpc::framed(message).map(|frame| feed.push(frame));
+        let waiting = framed(message).map(|frame| feed.push(frame));
         if waiting.is_none_or(|waiting| waiting / 2 > self.settings().message) {
             // The server does not read. What waits would grow without end.
             self.cancel(vm, token);
@@ -246,6 +255,28 @@ impl Caller {
                 begun: Instant::now(),
                 failed: Cell::new(false),
             },
+            span: RefCell::new(None),
+            trace: None,
+        }
+    }
+
+    /// Begins its span, if the request on whose behalf guest code runs now is traced.
+    fn traced_as(mut self, vm: &Rc<RefCell<Vm>>, callout: &Callout) -> Self {
+        let span = self.worker.tracer.as_ref().and_then(|tracer| {
+            tracer.call(|| {
+                let filter = vm.borrow_mut().plugin_name(self.root);
+                (name(callout), filter)
+            })
+        });
+        self.trace = span.as_ref().map(|span| span.trace().clone());
+        self.span = RefCell::new(span);
+        self
+    }
+
+    /// Does something to its span, if it has one.
+    fn traced(&self, act: impl FnOnce(&mut CallSpan)) {
+        if let Some(span) = &mut *self.span.borrow_mut() {
+            act(span);
         }
     }
 
@@ -259,6 +290,8 @@ impl Caller {
         let callouts = &self.worker.plugins.callouts;
         callouts.forget(self.vm(), self.token);
         self.account.close();
+        // What the guest makes of the answer is not the call's.
+        self.span.borrow_mut().take();
         self.tell(|vm| give(vm, self.token));
     }
 
@@ -270,6 +303,8 @@ impl Caller {
     /// with it is seen to before anything else happens.
     fn tell(&self, give: impl FnOnce(&mut Vm) -> Result<(), Trap>) {
         let Some(vm) = self.vm.upgrade() else { return };
+        let traced = self.worker.tracer.as_ref().zip(self.trace.as_ref());
+        let _entered = traced.map(|(tracer, trace)| tracer.enter(trace));
         let told = give(&mut vm.borrow_mut());
         self.worker.plugins.heard(&vm);
         if let Err(trap) = told {
@@ -286,6 +321,39 @@ impl Account {
     fn close(&self) {
         let taken = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.usage.called_out(self.kind, taken, self.failed.get());
+    }
+}
+
+/// Few names for many calls: who is called.
+fn name(callout: &Callout) -> String {
+    match callout {
+        Callout::Http(call) => format!("callout {}", call.target),
+        Callout::Grpc(call) => format!(
+            "callout {} {}/{}",
+            call.target,
+            String::from_utf8_lossy(&call.service),
+            String::from_utf8_lossy(&call.method)
+        ),
+        Callout::Redis(call) => {
+            format!("callout cluster:{}", String::from_utf8_lossy(&call.cluster))
+        }
+    }
+}
+
+/// What became of an HTTP call, for its span.
+fn tell_http(span: &mut CallSpan, outcome: &HttpOutcome) {
+    match outcome {
+        HttpOutcome::Response { headers, .. } => {
+            let status = headers.get(b":status");
+            let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+            let status = status.unwrap_or(0);
+            span.ended("http.response.status_code", status, status >= 400);
+        }
+        HttpOutcome::NoEndpoint => span.failed("no_endpoint"),
+        HttpOutcome::ConnectFailed(_) => span.failed("connect_failed"),
+        HttpOutcome::Disconnected => span.failed("disconnected"),
+        HttpOutcome::Timeout => span.failed("timeout"),
+        HttpOutcome::Reset => span.failed("reset"),
     }
 }
 

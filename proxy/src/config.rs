@@ -13,6 +13,7 @@ pub mod check;
 mod native;
 pub mod reference;
 mod retry;
+mod tracing;
 pub mod yaml;
 
 use std::net::SocketAddr;
@@ -37,6 +38,7 @@ pub use balance::{
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
 pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
+pub use tracing::{Propagation, TraceProtocol, Tracing};
 
 /// A whole configuration, as one generation of the proxy runs it.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct Config {
     pub drain_time: Duration,
     /// Where one line per request goes.
     pub access_log: Option<AccessLogConfig>,
+    /// Who collects spans, and of which requests.
+    pub tracing: Option<Arc<Tracing>>,
     /// What filters of one VM id may share.
     pub shared: Bounds,
     /// Where the operator looks and acts, over HTTP.

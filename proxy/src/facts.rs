@@ -15,6 +15,7 @@ use crate::access_log::Flags;
 use crate::connection::Connection;
 use crate::setup::{ListenerState, Setup};
 use crate::tls::Session;
+use crate::trace::{Trace, Tracer};
 use crate::upstream::ConnectError;
 use crate::upstream::pool::Wire;
 
@@ -66,16 +67,24 @@ pub(crate) struct Facts {
     pub(crate) upstream_protocol: Cell<Option<http::Version>>,
     /// When the last of the exchange came; set once it is over.
     pub(crate) last_received: Cell<Option<Instant>>,
+    /// Its place in a trace, where requests are traced.
+    pub(crate) trace: Option<Rc<Trace>>,
 }
 
 // === impl Facts ===
 
 impl Facts {
-    pub(crate) fn new(connection: Rc<Connection>, head: &http::request::Parts) -> Self {
+    pub(crate) fn new(
+        connection: Rc<Connection>,
+        head: &http::request::Parts,
+        tracer: Option<&Tracer>,
+    ) -> Self {
+        let facts = Self::of_connection(connection);
         Self {
             protocol: Some(head.version),
             head: head.method == http::Method::HEAD,
-            ..Self::of_connection(connection)
+            trace: tracer.map(|tracer| tracer.begin(head, facts.wall, facts.begun)),
+            ..facts
         }
     }
 
@@ -109,6 +118,7 @@ impl Facts {
             responded: Cell::new(None),
             upstream_protocol: Cell::new(None),
             last_received: Cell::new(None),
+            trace: None,
         }
     }
 

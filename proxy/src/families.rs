@@ -114,6 +114,7 @@ families! {
     DURATION = counter("cofferdam_downstream_request_duration_seconds", &["listener", "route"], "From the complete head of a request to the end of its response.", "http.{listener}.{route}.downstream_rq_time").of(Kind::Histogram);
     FLAGS = counter("cofferdam_downstream_response_flags", &["listener", "flag"], "Response flags of requests and connections that are over, as in the access log.", "http.{listener}.response_flag.{flag}");
     LOG_LINES_LOST = counter("cofferdam_access_log_dropped_lines", &[], "Lines of the access log that could not be written.", "access_log.write_failed");
+    SPANS = counter("cofferdam_tracing_spans", &["result"], "Spans that their collector has taken (`sent`) or not (`failed`), and those for which there was no room (`dropped`).", "tracing.spans.{result}");
 
     CLUSTER_ENDPOINTS = counter("cofferdam_cluster_endpoints", &["cluster", "state"], "Endpoints: `total`, `healthy` by active checks, `ejected` by outlier detection.", "cluster.{cluster}.membership_{state}").of(Kind::Gauge);
     CLUSTER_CONNECTIONS = counter("cofferdam_cluster_connections", &["cluster"], "Connections made to endpoints.", "cluster.{cluster}.upstream_cx_total");

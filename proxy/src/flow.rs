@@ -13,6 +13,7 @@ use crate::access_log::{Flags, Record, Times};
 use crate::config::Route;
 use crate::facts::{Facts, Properties};
 use crate::headers::{self, Invalid};
+use crate::trace::Entered;
 use crate::worker::Worker;
 
 /// One exchange.
@@ -100,6 +101,7 @@ impl Flow {
     /// told, a timer to be set, the driver of the other way to be woken.
     pub(crate) fn with_chain<R>(&self, way: Way, step: impl FnOnce(&mut Chain) -> R) -> Option<R> {
         let filters = self.filters.as_ref()?;
+        let _traced = self.traced();
         let mut chain = filters.chain.borrow_mut();
         let result = step(&mut chain);
         self.tell_failure(&chain);
@@ -191,6 +193,12 @@ impl Flow {
         route.map_or(Some(UNROUTED), |route| route.idle_timeout)
     }
 
+    /// What guests ask for until it goes is on behalf of this request.
+    fn traced(&self) -> Option<Entered<'_>> {
+        let trace = self.facts.trace.as_ref()?;
+        Some(self.worker.tracer.as_ref()?.enter(trace))
+    }
+
     fn tell_failure(&self, chain: &Chain) {
         let Some(failure) = chain.failure() else {
             return;
@@ -258,6 +266,13 @@ impl Flow {
         facts.listener().traffic.finished(facts);
         self.tell_loggers();
         self.write_log();
+        if let (Some(tracer), Some(trace)) = (&self.worker.tracer, &facts.trace) {
+            let decided_by = self.decided_by.borrow();
+            let decided_by = decided_by
+                .as_ref()
+                .map(|(filter, callback)| (&filter[..], &callback[..]));
+            tracer.finish(trace, facts, decided_by);
+        }
     }
 
     /// The access log filters of the listener.

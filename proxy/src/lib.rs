@@ -41,6 +41,7 @@ pub mod telemetry;
 mod ticker;
 mod timer;
 pub mod tls;
+mod trace;
 mod traffic;
 mod trailers;
 mod upstream;

@@ -183,7 +183,11 @@ impl Plugins {
             done_before_log |= compat.done_before_log;
         }
         let exchange = exchange().share();
-        let chain = RefCell::new(Chain::begin(exchange.clone(), handles, done_before_log));
+        let mut chain = Chain::begin(exchange.clone(), handles, done_before_log);
+        if let Some(trace) = &facts.trace {
+            trace.observe(&mut chain);
+        }
+        let chain = RefCell::new(chain);
         self.opened();
         self.after_calls(worker);
         let invalid = if drop_invalid {

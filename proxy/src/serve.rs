@@ -46,12 +46,17 @@ pub(crate) async fn serve_request(
     // No context yet. What the client sent is put in order first, so that routes, filters
     // and the upstream all see the same request.
     let (mut head, body) = request.into_parts();
-    let facts = Rc::new(Facts::new(connection.clone(), &head));
+    let facts = Facts::new(connection.clone(), &head, worker.tracer.as_ref());
+    let facts = Rc::new(facts);
     let sane = headers::normalise_host(&mut head);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
     if !facts.listener().config.trust_envoy_headers {
         asked::strip(&mut head.headers);
+    }
+
+    if let Some(trace) = &facts.trace {
+        trace.see(&head);
     }
 
     // The route comes before the filters because it chooses them; if they then change what

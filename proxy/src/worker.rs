@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
+use crate::config::Tracing;
 use crate::door::{Door, Entrance};
 use crate::evictions::Evictions;
 use crate::headers::DateCache;
@@ -24,6 +25,8 @@ use crate::reload::Reloads;
 use crate::reports;
 use crate::setup::Setup;
 use crate::timer;
+use crate::trace::Tracer;
+use crate::trace::export::Outbox;
 use crate::traffic::Traffic;
 
 /// How long roots that are not done may keep a worker that has nothing else to do.
@@ -41,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) evictions: Arc<Evictions>,
     /// What clients of all workers ask for and are given.
     pub(crate) traffic: Arc<Traffic>,
+    /// Where spans go, if requests are traced.
+    pub(crate) tracing: Option<(Arc<Tracing>, Outbox)>,
 }
 
 /// One worker.
@@ -58,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) plugins: Plugins,
     pub(crate) rng: RefCell<fastrand::Rng>,
     pub(crate) date: RefCell<DateCache>,
+    pub(crate) tracer: Option<Tracer>,
     pub(crate) drain: Drain,
 }
 
@@ -166,6 +172,7 @@ impl Worker {
             plugins,
             rng: RefCell::new(fastrand::Rng::new()),
             date: RefCell::default(),
+            tracer: (shared.tracing.clone()).map(|(config, outbox)| Tracer::new(config, outbox)),
             drain: Drain::default(),
         })
     }

@@ -3,8 +3,6 @@
 mod frame;
 mod status;
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 use cofferdam_abi::Headers;
 use cofferdam_abi::callout::{GrpcCall, GrpcEvent};
@@ -20,7 +18,6 @@ use super::send::{INTERNAL as X_ENVOY_INTERNAL, Outgoing};
 use super::{CallBody, Caller, Feed};
 use crate::headers::{self, Invalid};
 use crate::upstream::{Lease, Upstream};
-use crate::worker::Worker;
 use frame::{BadFrame, Decoder};
 use status::{DEADLINE_EXCEEDED, INTERNAL, OK, RESOURCE_EXHAUSTED, Status, UNAVAILABLE, UNKNOWN};
 
@@ -29,7 +26,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TURN: usize = 16;
 
 /// A message as it is sent; `None` for one that no frame has room for.
-pub(super) fn framed(message: &[u8]) -> Option<Bytes> {
+pub(crate) fn framed(message: &[u8]) -> Option<Bytes> {
     frame::encode(message)
 }
 
@@ -48,7 +45,7 @@ fn closed(status: Status) -> GrpcEvent {
 
 /// A call: one message each way.
 pub(super) async fn call(caller: &Caller, call: GrpcCall, message: Bytes) {
-    let work = unary(&caller.worker, &call, &message);
+    let work = unary(caller, &call, &message);
     let result = match call.timeout {
         None => work.await,
         Some(limit) => match tokio::time::timeout(limit, work).await {
@@ -64,17 +61,21 @@ pub(super) async fn call(caller: &Caller, call: GrpcCall, message: Bytes) {
         Err(status) => status,
     };
     caller.account.failed.set(status.code != 0);
+    caller.traced(|span| {
+        let failed = status.code != OK;
+        span.ended("rpc.grpc.status_code", status.code.into(), failed);
+    });
     caller.end(|vm, token| vm.grpc_event(token, closed(status)));
 }
 
-async fn unary(worker: &Rc<Worker>, call: &GrpcCall, message: &[u8]) -> Result<Bytes, Status> {
+async fn unary(caller: &Caller, call: &GrpcCall, message: &[u8]) -> Result<Bytes, Status> {
     let frame = frame::encode(message)
         .ok_or_else(|| Status::new(RESOURCE_EXHAUSTED, "the message is too large"))?;
     let body = || CallBody::Whole {
         bytes: frame.clone(),
         trailers: None,
     };
-    let (head, mut answer) = open(worker, call, body).await?;
+    let (head, mut answer) = open(caller, call, body).await?;
     let status = match only_trailers(&head, &answer.body) {
         Some(status) => status,
         None if head.status != StatusCode::OK => Status::of_http(head.status),
@@ -115,13 +116,17 @@ pub(super) async fn stream(caller: &Caller, call: GrpcCall, feed: Feed) {
     });
     drop(feed);
     caller.account.failed.set(status.code != 0);
+    caller.traced(|span| {
+        let failed = status.code != OK;
+        span.ended("rpc.grpc.status_code", status.code.into(), failed);
+    });
     caller.end(|vm, token| vm.grpc_event(token, closed(status)));
 }
 
 /// Hands over what comes, one by one: what is not read is not asked for.
 async fn follow(caller: &Caller, call: &GrpcCall, feed: &Feed) -> Result<Status, Status> {
     let body = || CallBody::Fed(feed.clone());
-    let (head, mut answer) = open(&caller.worker, call, body).await?;
+    let (head, mut answer) = open(caller, call, body).await?;
     if let Some(status) = only_trailers(&head, &answer.body) {
         caller.hear(GrpcEvent::InitialMetadata(Headers::default()));
         caller.hear(GrpcEvent::TrailingMetadata(response_head(&head)));
@@ -146,17 +151,20 @@ async fn follow(caller: &Caller, call: &GrpcCall, feed: &Feed) -> Result<Status,
 }
 
 async fn open(
-    worker: &Rc<Worker>,
+    caller: &Caller,
     call: &GrpcCall,
     body: impl Fn() -> CallBody,
 ) -> Result<(Parts, Answer), Status> {
+    let worker = &caller.worker;
     let callouts = &worker.plugins.callouts;
     let upstream = callouts.remotes.find(worker, &call.target, true).await;
     let upstream = upstream.map_err(|why| {
         tracing::debug!("a filter's gRPC call: {why}");
         Status::new(UNAVAILABLE, why)
     })?;
-    let sent = outgoing(call, &upstream)?.send(&upstream, body).await;
+    let mut outgoing = outgoing(call, &upstream)?;
+    caller.traced(|span| span.inject(&mut outgoing.headers));
+    let sent = outgoing.send(&upstream, body).await;
     let (response, lease) = sent.map_err(|error| {
         tracing::debug!(cluster = %upstream.cluster.name, "a filter's gRPC call: {error}");
         Status::new(UNAVAILABLE, error.told())

@@ -3,27 +3,25 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::Display;
-use std::rc::Rc;
 
 use cofferdam_abi::callout::{HttpCall, HttpOutcome};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
-use super::CallBody;
 use super::send::{INTERNAL, Outgoing, Unanswered};
+use super::{CallBody, Caller};
 use crate::headers::{self, Dropped, Invalid, strip_hop_by_hop};
 use crate::upstream::{ConnectError, Lease};
-use crate::worker::Worker;
 
 /// How long the caller waits, in milliseconds.
 const EXPECTED: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 
 /// Makes a call and waits for its whole response, as long as the call's timeout says.
-pub(super) async fn perform(worker: &Rc<Worker>, call: &HttpCall) -> HttpOutcome {
+pub(super) async fn perform(caller: &Caller, call: &HttpCall) -> HttpOutcome {
     let answered = Cell::new(false);
     let work = async {
-        let outcome = exchange(worker, call, &answered).await;
+        let outcome = exchange(caller, call, &answered).await;
         outcome.unwrap_or_else(|failed| failed)
     };
     let Some(limit) = call.timeout else {
@@ -37,10 +35,11 @@ pub(super) async fn perform(worker: &Rc<Worker>, call: &HttpCall) -> HttpOutcome
 }
 
 async fn exchange(
-    worker: &Rc<Worker>,
+    caller: &Caller,
     call: &HttpCall,
     answered: &Cell<bool>,
 ) -> Result<HttpOutcome, HttpOutcome> {
+    let worker = &caller.worker;
     let callouts = &worker.plugins.callouts;
     let failed = |why: &dyn Display| {
         tracing::debug!(target = %call.target, "a filter's call failed: {why}");
@@ -50,10 +49,11 @@ async fn exchange(
         failed(&why);
         HttpOutcome::ConnectFailed(why)
     })?;
-    let outgoing = outgoing(call).map_err(|why| {
+    let mut outgoing = outgoing(call).map_err(|why| {
         tracing::warn!(target = %call.target, "a filter's call cannot be sent: {why}");
         HttpOutcome::Disconnected
     })?;
+    caller.traced(|span| span.inject(&mut outgoing.headers));
     let trailers = trailers(call);
     let body = || CallBody::Whole {
         bytes: call.body.clone(),

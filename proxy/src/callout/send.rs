@@ -11,17 +11,17 @@ use crate::upstream::{ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody
 
 /// A request, before it is known which protocol it will be sent in.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) method: Method,
-    pub(super) authority: String,
-    pub(super) path: PathAndQuery,
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) authority: String,
+    pub(crate) path: PathAndQuery,
     /// Without framing, `host` and anything of a connection.
-    pub(super) headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 /// Why there is no response.
 #[derive(Debug)]
-pub(super) enum Unanswered {
+pub(crate) enum Unanswered {
     NotConnected(ConnectError),
     Broken(hyper::Error),
 }
@@ -36,7 +36,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         upstream: &Upstream,
         body: impl Fn() -> CallBody,

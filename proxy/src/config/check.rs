@@ -31,6 +31,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -169,6 +170,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let admin = shared::admin(&root, &listeners, context);
     let marks = marks::of(&root, &clusters.built);
     let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
+    let tracing = tracing::read(&root, &clusters).map(Arc::new);
     Some(Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
         plugins,
@@ -183,6 +185,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         access_log: root
             .get("access_log")
             .and_then(|node| access_log::read(&node, context)),
+        tracing,
         shared: shared::bounds(&root),
         admin,
         artifacts,

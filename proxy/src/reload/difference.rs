@@ -102,7 +102,9 @@ pub(crate) fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     fixed("no_exec_memory", old.no_exec_memory == new.no_exec_memory);
     fixed("memory", old.compact_memory == new.compact_memory);
     let bounds = format!("{:?}", old.shared) == format!("{:?}", new.shared);
+    fixed("tracing", old.tracing == new.tracing);
     fixed("shared_data` or `shared_queues", bounds);
+    new.tracing.clone_from(&old.tracing);
     new.workers = old.workers;
     new.admin.clone_from(&old.admin);
     new.artifacts = old.artifacts.clone();

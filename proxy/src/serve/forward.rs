@@ -84,6 +84,9 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
         }
     }
 
+    if let (Some(tracer), Some(trace)) = (&worker.tracer, &flow.facts.trace) {
+        tracer.inject(trace, &mut head.headers);
+    }
     let asked = asked::take(&mut head.headers);
     let timeout = match asked.as_ref().and_then(|asked| asked.timeout) {
         Some(timeout) => timeout,

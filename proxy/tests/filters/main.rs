@@ -28,4 +28,5 @@ mod services;
 mod shared;
 mod stuck;
 mod support;
+mod tracing;
 mod traps;

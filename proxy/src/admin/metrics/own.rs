@@ -27,6 +27,20 @@ pub(super) fn gather(subject: &Subject) -> Vec<Gathered> {
     let lost = shared.traffic.lost_lines.load(Ordering::Relaxed);
     all.push(number(&families::LOG_LINES_LOST, lost));
     all.extend(tls(&shared.modules.blueprint().config.tls()));
+    if let Some((_, outbox)) = &shared.tracing {
+        let counts = outbox.counts();
+        let results = [
+            ("sent", &counts.sent),
+            ("failed", &counts.failed),
+            ("dropped", &counts.dropped),
+        ];
+        all.push(
+            Gathered::of(&families::SPANS).with(results.map(|(result, count)| {
+                let count = count.load(Ordering::Relaxed);
+                Sample::of(&families::SPANS, &[result], Value::Number(count))
+            })),
+        );
+    }
     all.extend(of_guests(&shared.guests));
     all
 }

@@ -13,6 +13,7 @@ mod reload;
 mod route;
 mod shared;
 mod tls;
+mod tracing;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub use reload::RELOAD;
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES, TAG};
 pub use tls::{ALLOWED_SAN, CLUSTER_TLS, LISTENER_CERTIFICATE, LISTENER_TLS};
+pub use tracing::TRACING;
 
 /// The whole file.
 pub static ROOT: Table = Table {
@@ -126,6 +128,12 @@ pub static ROOT: Table = Table {
             Kind::Other("`stdout`, or a table", &[&ACCESS_LOG]),
             Means("no access log"),
             "Where one line per request goes.",
+        ),
+        field(
+            "tracing",
+            Kind::Table(&TRACING),
+            Means("no tracing"),
+            "OpenTelemetry spans of requests.",
         ),
         field(
             "admin",

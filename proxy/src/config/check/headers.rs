@@ -72,7 +72,7 @@ pub(super) fn value(node: &Node<'_>) -> Option<HeaderValue> {
 }
 
 /// A header that a route may change.
-fn changeable(text: &str, node: &Node<'_>) -> Option<HeaderName> {
+pub(super) fn changeable(text: &str, node: &Node<'_>) -> Option<HeaderName> {
     let name = name(text, node)?;
     if OURS.contains(&name.as_str()) {
         let help = match name.as_str() {

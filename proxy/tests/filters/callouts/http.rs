@@ -18,7 +18,8 @@ impl Callees {
     async fn start() -> Self {
         let (one, two) = (Upstream::start(), Upstream::start());
         // Another proxy speaks HTTP/2 to those who call it.
-        let between = Proxy::start(&Config::new(two.address)).await;
+        let trusting = Config::new(two.address).listener("trust_envoy_headers: true");
+        let between = Proxy::start(&trusting).await;
         Self { one, two, between }
     }
 
