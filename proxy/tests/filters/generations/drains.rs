@@ -103,12 +103,12 @@ fn calling(version: &str) -> Vec<u8> {
 fn an_answer_comes_to_the_vm_that_asked_and_keeps_it_until_then() {
     run(async {
         let callee = Upstream::start();
-        let config = answering()
-            .filter(Filter::wasm("f", calling("one")))
-            .cluster(format!(
-                "{{ name: callee, endpoints: ['{}'] }}",
-                callee.address
-            ));
+        // Native code would be one more VM that takes another's place.
+        let filter = Filter::wasm("f", calling("one")).with("engine: interpreter");
+        let config = answering().filter(filter).cluster(format!(
+            "{{ name: callee, endpoints: ['{}'] }}",
+            callee.address
+        ));
         let proxy = Proxy::start(&config).await;
         let mut client = proxy.client(Http::One).await;
         assert_eq!(client.send(get("/a")).await.status, 200);

@@ -6,6 +6,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use socket2::{Domain, Socket, Type};
+
 use super::PATIENCE;
 
 /// A request as it arrived.
@@ -84,10 +86,15 @@ impl Upstream {
         upstream
     }
 
-    /// An address at which nothing listens.
+    /// An address at which nothing listens, nor will: the port is kept for as long as the tests
+    /// run, or another's server would have it.
     pub(crate) fn nowhere() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address")
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("a port");
+        let address = socket.local_addr().expect("an address").as_socket();
+        std::mem::forget(socket);
+        address.expect("an address of IPv4")
     }
 
     /// Connections it has been given so far.
