@@ -23,13 +23,14 @@ pub(super) struct Asked {
 /// What all these headers begin with.
 const PREFIX: &str = "x-envoy-";
 /// Headers that Envoy takes from its own network only.
-const INTERNAL: [&str; 16] = [
+const INTERNAL: [&str; 17] = [
     "x-envoy-decorator-operation",
     "x-envoy-downstream-service-cluster",
     "x-envoy-downstream-service-node",
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",
     "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
     "x-envoy-ip-tags",
     "x-envoy-max-retries",
     "x-envoy-original-url",

@@ -218,7 +218,10 @@ impl Sending<'_> {
                     }
                 }
             }
-            lease.note(Outcome::Failed);
+            // What the client or a filter broke off says nothing of the endpoint.
+            if self.flow.broken().is_none() && !is_closed(self.flow) {
+                lease.note(Outcome::Failed);
+            }
             let unsent = unsent.is_some();
             let error = error.into_error();
             tracing::debug!(cluster = %upstream.cluster.name, upstream = %lease.address(), "{error:?}");
@@ -236,7 +239,11 @@ impl Sending<'_> {
                 }
                 Box::pin(within(self.flow, limit, connecting, timer))
                     .await
-                    .inspect_err(|_| self.upstream.load.count(Count::PerTryTimeout))?
+                    .inspect_err(|failed| {
+                        if matches!(failed, Failed::TooSlow) {
+                            self.upstream.load.count(Count::PerTryTimeout);
+                        }
+                    })?
             }
         };
         connected.map_err(|error| {

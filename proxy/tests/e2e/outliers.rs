@@ -228,3 +228,22 @@ fn a_server_that_dies_and_comes_back_is_used_again() {
         assert!(std::time::Instant::now() < until, "never used again");
     }
 }
+
+#[test]
+fn clients_that_break_off_do_not_have_an_endpoint_ejected() {
+    let (upstream, _) = moody(200);
+    let other = Upstream::named("other");
+    let proxy = proxy(
+        &[upstream.address, other.address],
+        "consecutive_5xx: 1, consecutive_gateway_failure: 1, max_ejection_percent: 100",
+    );
+    for _ in 0..6 {
+        let mut client = proxy.client();
+        client.send(
+            "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\nnonsense\r\n",
+        );
+        let _ = client.try_response("POST");
+    }
+    assert_eq!(statuses(&proxy, 6), [200; 6]);
+    assert_eq!(proxy.log.count("endpoint is ejected"), 0);
+}

@@ -39,8 +39,9 @@ fn item(given: &Item, secret: bool) -> Json {
         Value::Null => Json::Null,
         Value::List(items) => items.iter().map(|one| item(one, secret)).collect(),
         Value::Table(pairs) => {
+            let jwk = pairs.iter().any(|pair| &*pair.key == "kty");
             let pairs = pairs.iter().map(|pair| {
-                let secret = secret || is_secret(&pair.key);
+                let secret = secret || is_secret(&pair.key) || jwk && is_private(&pair.key);
                 (pair.key.to_string(), item(&pair.value, secret))
             });
             Json::Object(pairs.collect::<Map<_, _>>())
@@ -65,6 +66,12 @@ fn is_secret(key: &str) -> bool {
     !name.ends_with("file") && SECRET.iter().any(|word| name.contains(word))
 }
 
+/// What of a JSON Web Key only its owner knows: HMAC's key, and what is private of others
+/// (RFC 7518, sections 6.2 to 6.4).
+fn is_private(member: &str) -> bool {
+    ["k", "d", "p", "q", "dp", "dq", "qi", "oth"].contains(&member)
+}
+
 /// Text, which may be JSON, a URL or a key by itself.
 fn text(given: &str) -> String {
     let begins = |prefix: &str| {
@@ -86,8 +93,9 @@ fn text(given: &str) -> String {
 fn inner(json: Json, secret: bool) -> Json {
     match json {
         Json::Object(fields) => {
+            let jwk = fields.contains_key("kty");
             let fields = fields.into_iter().map(|(key, value)| {
-                let secret = secret || is_secret(&key);
+                let secret = secret || is_secret(&key) || jwk && is_private(&key);
                 (key, inner(value, secret))
             });
             Json::Object(fields.collect())
@@ -165,6 +173,16 @@ mod tests {
                 r#"{"pem":"***"}"#,
             ),
             ("n: .nan", r#"{"n":".nan"}"#),
+            (
+                "keys: [{ kty: oct, kid: a, k: c2VjcmV0 }]",
+                r#"{"keys":[{"kty":"oct","kid":"a","k":"***"}]}"#,
+            ),
+            (
+                r#"configuration: '{"kty":"RSA","n":"b","e":"AQAB","d":"x","p":"y"}'"#,
+                r#"{"configuration":"{\"kty\":\"RSA\",\"n\":\"b\",\"e\":\"AQAB\",\"d\":\"***\",\"p\":\"***\"}"}"#,
+            ),
+            // A key of something else is none.
+            ("k: 1", r#"{"k":1}"#),
         ] {
             assert_eq!(shown(given), wanted, "{given}");
         }
