@@ -99,6 +99,8 @@ pub struct Record<'a> {
     pub upstream_local: Option<SocketAddr>,
     /// How often the request was sent.
     pub attempts: u64,
+    /// Our span of it, and the trace that it is in; `None` where requests are not traced.
+    pub span: Option<(u128, u64)>,
     /// Why there was no connection to the upstream; may be empty.
     pub transport_failure: Option<&'a str>,
     /// The TLS session with the upstream, if any.

@@ -70,6 +70,7 @@ impl Connection {
             tls: self.tls.as_ref(),
             upstream_local: None,
             attempts: 0,
+            span: None,
             transport_failure: None,
             upstream_tls: None,
             route: None,

@@ -335,6 +335,7 @@ impl Flow {
             upstream_host: facts.upstream.get(),
             upstream_local: facts.upstream_local.get(),
             attempts: facts.attempts.get(),
+            span: facts.trace.as_ref().map(|trace| trace.ids()),
             transport_failure: Some(&transport_failure),
             upstream_tls: upstream_tls.as_deref(),
             upstream_cluster: facts

@@ -160,7 +160,7 @@ impl Tracer {
             trace,
             outbox: self.outbox.clone(),
             ids,
-            name,
+            name: span::short(&name).to_owned(),
             filter,
             begun: SystemTime::now(),
             result: None,
@@ -178,6 +178,11 @@ impl Tracer {
 // === impl Trace ===
 
 impl Trace {
+    /// The trace, and the request's own span.
+    pub(crate) const fn ids(&self) -> (u128, u64) {
+        (self.ids.trace, self.ids.span)
+    }
+
     /// Remembers the request, once it is in order.
     pub(crate) fn see(&self, head: &Parts) {
         if self.sampled {

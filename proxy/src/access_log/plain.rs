@@ -394,7 +394,7 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "SPAN_ID",
         Operator::SpanId,
-        "The span that the client's `traceparent` or B3 headers name.",
+        "Our span of the request, where requests are traced; else the one that the client's `traceparent` or B3 headers name.",
     ),
     row(
         "START_TIME",
@@ -409,7 +409,7 @@ pub(super) const PLAIN: &[Row] = &[
     row(
         "TRACE_ID",
         Operator::TraceId,
-        "The trace that the client's `traceparent` or B3 headers name.",
+        "The trace that it is in; where requests are not traced, the one that the client's `traceparent` or B3 headers name.",
     ),
     row(
         "UNIQUE_ID",

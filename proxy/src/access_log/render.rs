@@ -251,7 +251,10 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         Operator::ResponseFlags => Value::Flags(record.flags),
         Operator::ResponseFlagsLong => Value::LongFlags(record.flags),
         Operator::RouteName => text(record.route),
-        Operator::SpanId => text(trace(record.request_headers).map(|(_, span)| span)),
+        Operator::SpanId => match record.span {
+            Some((_, span)) => Value::Text(format!("{span:016x}")),
+            None => text(trace(record.request_headers).map(|(_, span)| span)),
+        },
         Operator::StreamId => match (record.protocol, record.request_headers.get("x-request-id")) {
             (None, _) => Value::Number(record.connection),
             (_, Some(id)) => Value::Bytes(id.as_bytes()),
@@ -259,7 +262,10 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
         },
         Operator::TerminationDetails if record.protocol.is_none() => text(record.details),
         Operator::TerminationDetails => Value::Absent,
-        Operator::TraceId => text(trace(record.request_headers).map(|(trace, _)| trace)),
+        Operator::TraceId => match record.span {
+            Some((trace, _)) => Value::Text(format!("{trace:032x}")),
+            None => text(trace(record.request_headers).map(|(trace, _)| trace)),
+        },
         Operator::UniqueId => {
             let id = crate::headers::uuid(fastrand::u128(..));
             Value::Text(String::from_utf8_lossy(&id).into_owned())

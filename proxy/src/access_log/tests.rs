@@ -94,6 +94,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         tls: Some(&session),
         upstream_local: Some(([127, 0, 0, 2], 40_000).into()),
         attempts: 2,
+        span: None,
         transport_failure: Some("refused"),
         upstream_tls: Some(&session),
         route: Some("web.routes[2]"),

@@ -26,8 +26,8 @@ use crate::config::{Cluster, TraceProtocol, Tracing};
 use crate::upstream::Upstream;
 use crate::upstream::backends::Backends;
 
-/// Requests and calls whose spans may wait to be sent.
-const WAITING: usize = 4_096;
+/// Requests and calls whose spans may wait to be sent: some MiB, at worst some tens.
+const WAITING: usize = 2_048;
 /// Spans in one message.
 const BATCH: usize = 2_048;
 /// How long the first of a batch waits for others.

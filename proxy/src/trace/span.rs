@@ -36,12 +36,32 @@ pub(super) enum Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::Text(short(text).to_owned())
     }
+}
+
+/// Names and values come from clients and guests, and wait in the queue: 1 KiB of each, up to
+/// the end of a character.
+pub(super) fn short(text: &str) -> &str {
+    const MOST: usize = 1_024;
+    text.get(..text.floor_char_boundary(MOST)).unwrap_or(text)
 }
 
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
         Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_between_characters() {
+        let long = format!("{}ä", "x".repeat(1_023));
+        assert_eq!(short(&long).len(), 1_023);
+        assert_eq!(short("ä"), "ä");
+        assert_eq!(Value::from(&long[..]), Value::Text("x".repeat(1_023)));
     }
 }

@@ -121,6 +121,7 @@ fn a_request_is_a_span_and_its_upstream_is_told_of_it() {
             let (trace, id) = (hex(&span.trace_id), hex(&span.span_id));
             let told = format!("00-{trace}-{id}-01");
             assert_eq!(seen.header("traceparent"), Some(&told[..]));
+            proxy.access(&[path, &format!("\"span\":\"{id}\"")]).await;
             let id = said(&span.attributes, "cofferdam.request_id");
             assert_eq!(seen.header("x-request-id"), id.as_deref());
         }

@@ -166,6 +166,7 @@ fn streams_and_traces_have_numbers() {
         ),
         (vec![("traceparent", b"nonsense")], "- -"),
     ] {
+        let ours = "0000000000000000000000000000abcd 00000000000000ef";
         with_record(|record| {
             let request = headers(&fields);
             let record = Record {
@@ -173,6 +174,11 @@ fn streams_and_traces_have_numbers() {
                 ..record
             };
             assert_eq!(text("%TRACE_ID% %SPAN_ID%", &record), wanted);
+            let record = Record {
+                span: Some((0xabcd, 0xef)),
+                ..record
+            };
+            assert_eq!(text("%TRACE_ID% %SPAN_ID%", &record), ours);
         });
     }
 }

@@ -212,7 +212,7 @@ impl Config {
         yaml.push_str(&format!(
             "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\n{}workers: {}\naccess_log: {{ json: {{ \
              path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
-             details: \"%RESPONSE_CODE_DETAILS%\" }} }}\n{}",
+             details: \"%RESPONSE_CODE_DETAILS%\", span: \"%SPAN_ID%\" }} }}\n{}",
             endpoints.join(", "), self.protocol, self.clusters, self.workers, self.more
         ));
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
