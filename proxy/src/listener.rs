@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
 
 use crate::access_log::Flags;
 use crate::config::Listener;
@@ -65,9 +66,15 @@ async fn accept(worker: Rc<Worker>, socket: Socket, entrance: &Entrance) {
         tracing::error!(address = %entrance.address, "the listening socket cannot be used");
         return;
     };
+    let mut looked = false;
     loop {
         let accepted = if entrance.closing.has_happened() {
-            match poll_once(pin!(acceptor.accept())).await {
+            if !std::mem::replace(&mut looked, true) {
+                // Who came while guest code ran is not known of before the system is asked.
+                tokio::task::yield_now().await;
+            }
+            // Without the bound on what a task does in one turn: past it nobody seems to wait.
+            match poll_once(pin!(unconstrained(acceptor.accept()))).await {
                 Some(accepted) => accepted,
                 None => return,
             }
@@ -287,17 +294,21 @@ where
         .max_buf_size(config.max_header_bytes.max(MIN_BUFFER))
         .auto_date_header(false);
     let mut serving = pin!(builder.serve_connection(io, service).with_upgrades());
-    // A client may be about to send: only the end of the process closes what is idle.
-    let result = if connection.door.ending.has_happened() {
-        serving.as_mut().graceful_shutdown();
-        serving.await
-    } else {
-        tokio::select! {
-            result = serving.as_mut() => result,
-            () = connection.door.ending.wait() => {
-                serving.as_mut().graceful_shutdown();
-                serving.await
-            }
+    // A client may be about to send: only the end of the process closes what is idle. hyper
+    // takes for idle what has read nothing yet, so who comes at the end has a moment for that.
+    let late = connection.door.ending.has_happened();
+    let ending = async {
+        connection.door.ending.wait().await;
+        if late {
+            tokio::time::sleep(DRAIN_FIRST_BYTE).await;
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        result = serving.as_mut() => result,
+        () = ending => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
     };
     if let Err(error) = &result

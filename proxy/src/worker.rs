@@ -133,7 +133,8 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     // An error means that whoever would tell has gone: the same end.
     let _ = shutdown.wait_for(|down| *down).await;
     worker.drain.started.set(true);
-    for entrance in worker.entrances.take() {
+    let entrances = worker.entrances.take();
+    for entrance in &entrances {
         entrance.closing.happen();
     }
     for door in worker.doors.take().iter().filter_map(Weak::upgrade) {
@@ -141,6 +142,10 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
         door.ending.happen();
     }
     let began = Instant::now();
+    // Only then is it known who is there.
+    for entrance in &entrances {
+        entrance.closed.wait().await;
+    }
     let drain_time = worker.setup().config.drain_time;
     let all_gone = worker.drain.all_gone();
     if tokio::time::timeout(drain_time, all_gone).await.is_err() {

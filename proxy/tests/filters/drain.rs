@@ -134,3 +134,50 @@ fn a_root_that_is_never_done_does_not_keep_the_process_for_ever() {
         assert_eq!(endings(&proxy), ["log 2", "done 2", "delete 2", "done 1"]);
     });
 }
+
+/// One worker's turn takes in 128 connections at most, unless it is told otherwise.
+const WAITING: usize = 300;
+
+#[test]
+fn clients_that_were_let_in_while_the_worker_was_busy_are_served() {
+    use std::io::{Read as _, Write as _};
+
+    // The first request keeps the worker; the others find the count where it ends.
+    let count = "(loop $on (global.set $n (i32.add (global.get $n) (i32.const 1)))
+        (br_if $on (i32.lt_s (global.get $n) (i32.const 20000000))))";
+    let guest = Guest::new()
+        .define("(global $n (mut i32) (i32.const 0))")
+        .on("request_headers", count);
+    run(async {
+        let upstream = Upstream::start();
+        let filter = Filter::wasm("f", guest.build())
+            .with("engine: interpreter")
+            .with("limits: { callback: 30s, stream_cpu: 60s, log: none }");
+        let mut proxy = Proxy::start(&Config::new(upstream.address).filter(filter)).await;
+        let mut client = proxy.client(BOTH[0]).await;
+        let first = tokio::spawn(client.start(get("/a")));
+        proxy.logged(&["request_headers"]).await;
+        let address = proxy.address;
+        let waiting: Vec<_> = (0..WAITING)
+            .map(|_| {
+                let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+                let request = b"GET /b HTTP/1.1\r\nhost: a\r\n\r\n";
+                stream.write_all(request).expect("it is taken");
+                stream
+            })
+            .collect();
+        proxy.terminate();
+        let served = tokio::task::spawn_blocking(move || {
+            let served = waiting.into_iter().filter(|mut stream| {
+                let mut start = [0; 12];
+                let read = stream.read_exact(&mut start);
+                read.is_ok() && &start == b"HTTP/1.1 200"
+            });
+            served.count()
+        });
+        assert_eq!(served.await.expect("a thread"), WAITING);
+        let first = first.await.expect("a task").expect("a response");
+        assert_eq!(first.status(), 200);
+        assert!(proxy.ended().await.success());
+    });
+}
