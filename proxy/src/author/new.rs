@@ -50,7 +50,7 @@ pub enum Language {
     Rust,
     /// Rust with the crate proxy-wasm
     ProxyWasm,
-    /// Go with proxy-wasm-go-sdk
+    /// Go, with the hostcalls declared in the folder
     Go,
     /// AssemblyScript
     Assemblyscript,
@@ -66,8 +66,7 @@ pub fn run(options: &Options) -> Result<String, Failure> {
     if matches!(options.lang, Language::Rust | Language::ProxyWasm) {
         names::check(name)?;
     }
-    let files = template::files(options.template, options.lang)
-        .ok_or_else(|| Failure::Unusable(template::missing(options.template, options.lang)))?;
+    let files = template::files(options.template, options.lang);
     let folder = Path::new(name);
     if folder
         .read_dir()

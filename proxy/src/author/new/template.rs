@@ -6,65 +6,42 @@ use super::{Language, Template};
 /// Files by name.
 type Files = &'static [(&'static str, &'static str)];
 
+/// Those of one template: what all of its language share, its source, and its cases.
 macro_rules! files {
-    ($language:literal, $template:literal, $($shared:literal),*) => {
-        Some(&[
+    ($folder:literal, $source:literal, $ending:literal, $cases:literal, [$($shared:literal),*], $template:literal) => {
+        &[
             $((
                 $shared,
-                include_str!(concat!("templates/", $language, "/", $shared, ".in")),
+                include_str!(concat!("templates/", $folder, "/", $shared, ".in")),
             ),)*
             (".gitignore", include_str!("templates/gitignore.in")),
-            ("src/lib.rs", include_str!(concat!("templates/", $language, "/", $template, ".rs.in"))),
-            ("tests.yaml", include_str!(concat!("templates/", $language, "/", $template, ".yaml.in"))),
-        ])
+            ($source, include_str!(concat!("templates/", $folder, "/", $template, $ending, ".in"))),
+            ("tests.yaml", include_str!(concat!($cases, $template, ".yaml.in"))),
+        ]
     };
 }
 
-/// Those of a filter; `None`: there is no such template in that language.
-pub(super) const fn files(template: Template, language: Language) -> Option<Files> {
-    match (language, template) {
-        (Language::Rust, Template::Headers) => files!("rust", "headers", "Cargo.toml"),
-        (Language::Rust, Template::Body) => files!("rust", "body", "Cargo.toml"),
-        (Language::Rust, Template::Auth) => files!("rust", "auth", "Cargo.toml"),
-        (Language::Rust, Template::Tcp) => files!("rust", "tcp", "Cargo.toml"),
-        (Language::ProxyWasm, Template::Headers) => files!("proxy-wasm", "headers", "Cargo.toml"),
-        (Language::ProxyWasm, Template::Body) => files!("proxy-wasm", "body", "Cargo.toml"),
-        (Language::ProxyWasm, Template::Auth) => files!("proxy-wasm", "auth", "Cargo.toml"),
-        (Language::ProxyWasm, Template::Tcp) => files!("proxy-wasm", "tcp", "Cargo.toml"),
-        (Language::Go, Template::Headers) => Some(&[
-            ("go.mod", include_str!("templates/go/go.mod.in")),
-            ("host.go", include_str!("templates/go/host.go.in")),
-            ("main.go", include_str!("templates/go/headers.go.in")),
-            (".gitignore", include_str!("templates/gitignore.in")),
-            ("tests.yaml", include_str!("templates/go/headers.yaml.in")),
-        ]),
-        (Language::Assemblyscript, Template::Headers) => Some(&[
-            (
-                "package.json",
-                include_str!("templates/assemblyscript/package.json.in"),
-            ),
-            (
-                "assembly/index.ts",
-                include_str!("templates/assemblyscript/headers.ts.in"),
-            ),
-            (".gitignore", include_str!("templates/gitignore.in")),
-            (
-                "tests.yaml",
-                include_str!("templates/assemblyscript/headers.yaml.in"),
-            ),
-        ]),
-        (Language::Go | Language::Assemblyscript, _) => None,
-    }
+macro_rules! any {
+    ($which:expr, $($rest:tt)*) => {
+        match $which {
+            Template::Headers => files!($($rest)*, "headers"),
+            Template::Body => files!($($rest)*, "body"),
+            Template::Auth => files!($($rest)*, "auth"),
+            Template::Tcp => files!($($rest)*, "tcp"),
+        }
+    };
 }
 
-/// What is said where there is none.
-pub(super) fn missing(template: Template, language: Language) -> String {
-    format!(
-        "there is no template {} in {}; it has headers",
-        format!("{template:?}").to_lowercase(),
-        match language {
-            Language::Go => "Go",
-            _ => "AssemblyScript",
+/// Those of a filter. The cases are the same in all languages but ours, where configurations
+/// are not plain text.
+#[rustfmt::skip]
+pub(super) const fn files(which: Template, language: Language) -> Files {
+    match language {
+        Language::Rust => any!(which, "rust", "src/lib.rs", ".rs", "templates/rust/", ["Cargo.toml"]),
+        Language::ProxyWasm => any!(which, "proxy-wasm", "src/lib.rs", ".rs", "templates/", ["Cargo.toml"]),
+        Language::Go => any!(which, "go", "main.go", ".go", "templates/", ["go.mod", "host.go"]),
+        Language::Assemblyscript => {
+            any!(which, "assemblyscript", "assembly/index.ts", ".ts", "templates/", ["package.json"])
         }
-    )
+    }
 }
