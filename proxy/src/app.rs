@@ -3,6 +3,7 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -155,7 +156,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         let readiness = Arc::new(Readiness::new(&config));
         let traffic = Arc::default();
         let start = modules::Start {
-            loader,
+            loader: RefCell::new(loader),
             compilers: compiling,
             source,
             reloads: reloads.clone(),

@@ -12,7 +12,7 @@ pub(crate) struct Endpoint {
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     /// What may stand behind `?`.
-    pub(crate) parameters: &'static str,
+    parameters: &'static str,
     pub(crate) doc: &'static str,
     answer: fn(&State, &Query<'_>) -> Answer,
 }
@@ -169,18 +169,21 @@ fn dispatch<B>(state: &State, request: &Request<B>) -> Answer {
 
 fn index() -> String {
     let line = |endpoint: &Endpoint| {
-        let Endpoint {
-            path,
-            access,
-            parameters,
-            doc,
-            ..
-        } = endpoint;
+        let Endpoint { access, doc, .. } = endpoint;
         let method = access.method();
-        let query = if parameters.is_empty() { "" } else { "?" };
-        format!("{method:4} {path}{query}{parameters}\n     {doc}\n")
+        format!("{method:4} {}\n     {doc}\n", endpoint.called())
     };
     ENDPOINTS.iter().map(line).collect()
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Its path, and what may stand behind that.
+    pub(crate) fn called(&self) -> String {
+        let query = if self.parameters.is_empty() { "" } else { "?" };
+        format!("{}{query}{}", self.path, self.parameters)
+    }
 }
 
 // === impl Access ===

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use cofferdam_abi::Compat;
 
 pub use super::yaml::Diagnostic;
-use super::yaml::{MAX_FILE_BYTES, Node, Position, Problems, did_you_mean, parse, quote};
+use super::yaml::{MAX_FILE_BYTES, Node, Object, Position, Problems, did_you_mean, parse, quote};
 use super::{Cluster, Config, PluginConfig};
 use files::Files;
 use host::Resolver;
@@ -280,6 +280,21 @@ impl Names {
         node.wrong(format!("there is no {} {}", self.what, quote(name)), help);
         None
     }
+}
+
+/// The one condition of a table that must have one of `names`; none is a mistake.
+fn one_condition<'t, const N: usize>(
+    table: &Object<'t>,
+    names: [&'static str; N],
+) -> Option<(&'static str, Node<'t>)> {
+    let written = names.map(|name| (name, table.get(name)));
+    let found = only_one_of(&written).map(|(name, node)| (name, node.clone()));
+    // A slip of the finger is told as one already.
+    if found.is_none() && !table.slipped(&names) {
+        let help = format!("add one of {}", names.join(", "));
+        table.node().wrong("there is no condition here", help);
+    }
+    found
 }
 
 /// A table in which exactly one of several keys is allowed, or at most one: notes every

@@ -110,14 +110,7 @@ fn cell(text: &str) -> String {
 fn endpoints(out: &mut String) {
     out.push_str(ENDPOINTS);
     for endpoint in endpoint::ENDPOINTS {
-        let Endpoint {
-            path,
-            access,
-            parameters,
-            doc,
-            ..
-        } = endpoint;
-        let query = if parameters.is_empty() { "" } else { "?" };
+        let Endpoint { access, doc, .. } = endpoint;
         let token = match access {
             Access::Open => "no",
             Access::Private => "off loopback",
@@ -125,8 +118,9 @@ fn endpoints(out: &mut String) {
         };
         let _ = writeln!(
             out,
-            "| `{} {path}{query}{parameters}` | {token} | {} |",
+            "| `{} {}` | {token} | {} |",
             access.method(),
+            endpoint.called(),
             cell(doc)
         );
     }

@@ -57,8 +57,8 @@ impl Worker {
             tracing::error!("reload: nothing is changed");
         }
         // Whatever became of the rest: files of TLS are good or bad by themselves.
-        self.certificates.renew();
-        self.reloads.ended(problems.clone(), warnings);
+        self.with.certificates.renew();
+        self.with.reloads.ended(problems.clone(), warnings);
         match problems.is_empty() {
             true => Ok(board.blueprint().generation),
             false => Err(problems),
@@ -67,7 +67,7 @@ impl Worker {
 
     /// Everything that can go wrong.
     fn make_ready(&self, board: &Board) -> Result<Ready, Vec<String>> {
-        if *self.shutdown.borrow() {
+        if *self.with.shutdown.borrow() {
             return Err(vec!["the proxy drains".to_owned()]);
         }
         if !board.is_complete(PATIENCE) {
@@ -100,11 +100,11 @@ impl Worker {
             }
             loaded.push(same);
         }
-        let loader = self.loader.borrow().for_config(&config);
+        let loader = self.with.loader.borrow().for_config(&config);
         let new = loader
             .load(&to_load, &running)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        self.compilers.reloaded();
+        self.with.compilers.reloaded();
         let mut new = self.compile_ahead(new).into_iter();
         let mut changed = Vec::new();
         for (index, loaded) in loaded.iter_mut().enumerate() {
@@ -134,7 +134,7 @@ impl Worker {
         }
         let blueprint = Arc::new(self.blueprint(&old, config, kept, loaded)?);
         board.prepare(&blueprint)?;
-        *self.loader.borrow_mut() = loader;
+        *self.with.loader.borrow_mut() = loader;
         Ok(Ready {
             blueprint: Some(blueprint),
             changed,
@@ -144,7 +144,7 @@ impl Worker {
 
     /// The configuration as it is now.
     fn read(&self, old: &Config, running: &[Arc<Loaded>]) -> Result<Config, Vec<String>> {
-        if let Some((path, _)) = &self.source {
+        if let Some((path, _)) = &self.with.source {
             return app::read(path)
                 .map_err(|problems| problems.iter().map(ToString::to_string).collect());
         }
@@ -224,13 +224,13 @@ impl Worker {
         let names: Vec<String> = changed.iter().map(name).collect();
         let before = board.blueprint();
         if let Some(blueprint) = &blueprint {
-            self.readiness.need(&blueprint.config.ready_needs);
+            self.with.readiness.need(&blueprint.config.ready_needs);
             for served in &blueprint.clusters {
-                served.check(&self.runtime, &self.shutdown);
+                served.check(&self.with.runtime, &self.with.shutdown);
             }
             board.adopt(blueprint.clone());
-            self.certificates.follow(blueprint.config.tls());
-            self.reloads.runs(blueprint.generation);
+            self.with.certificates.follow(blueprint.config.tls());
+            self.with.reloads.runs(blueprint.generation);
             tell(&before, blueprint);
             if blueprint.config.watch.is_some() && before.config.watch.is_none() {
                 self.watch();

@@ -34,61 +34,37 @@ pub(super) enum Work {
 
 /// The thread's own.
 pub(super) struct Worker {
-    pub(super) loader: RefCell<Loader>,
-    pub(super) compilers: Arc<Compilers>,
-    pub(super) source: Source,
-    pub(super) reloads: Arc<Reloads>,
-    pub(super) readiness: Arc<Readiness>,
-    pub(super) certificates: Arc<Renewal>,
-    /// Where the health of backends is checked,
-    pub(super) runtime: Handle,
-    /// until this says that the proxy drains.
-    pub(super) shutdown: ShutdownWatch,
+    pub(super) with: Start,
     modules: Weak<Modules>,
 }
 
 /// What it is started with.
 pub(crate) struct Start {
-    pub(crate) loader: Loader,
+    pub(crate) loader: RefCell<Loader>,
     pub(crate) compilers: Arc<Compilers>,
     pub(crate) source: Source,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) certificates: Arc<Renewal>,
+    /// Where the health of backends is checked,
     pub(crate) runtime: Handle,
+    /// until this says that the proxy drains.
     pub(crate) shutdown: ShutdownWatch,
 }
 
-pub(super) fn start(start: Start, mut blueprint: Blueprint) -> io::Result<Arc<Modules>> {
-    let Start {
-        loader,
-        compilers,
-        source,
-        reloads,
-        readiness,
-        certificates,
-        runtime,
-        shutdown,
-    } = start;
+pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Modules>> {
     let (work, receiver) = channel();
     let mut worker = Worker {
-        loader: RefCell::new(loader),
-        compilers,
-        source,
-        reloads,
-        readiness,
-        certificates,
-        runtime,
-        shutdown,
+        with,
         modules: Weak::new(),
     };
     let loaded = std::mem::take(&mut blueprint.loaded);
     // Another thread, with a stack that guests can do with.
     let maker = &mut worker;
     blueprint.loaded = stack::with(move || maker.compile_ahead(loaded))?;
-    worker.reloads.runs(blueprint.generation);
+    worker.with.reloads.runs(blueprint.generation);
     for served in &blueprint.clusters {
-        served.check(&worker.runtime, &worker.shutdown);
+        served.check(&worker.with.runtime, &worker.with.shutdown);
     }
     let board = Board::new(blueprint);
     let modules = Arc::new(Modules { board, work });
@@ -128,7 +104,7 @@ impl Worker {
 
     /// Has the configuration's file watched from now on, where there is one.
     pub(super) fn watch(&self) {
-        let Some((path, read)) = &self.source else {
+        let Some((path, read)) = &self.with.source else {
             return;
         };
         if let Err(error) = watch::start(self.modules.clone(), path.clone(), *read) {
@@ -138,7 +114,7 @@ impl Worker {
 
     /// Has native code made; `to` is told.
     fn compile(&self, program: Arc<Program>, to: Sender<Work>) {
-        let native = match self.loader.borrow().engines.native(program.native) {
+        let native = match self.with.loader.borrow().engines.native(program.native) {
             Ok(native) => native,
             Err(error) => {
                 tracing::warn!(filter = %program.name, "{error}");
@@ -146,7 +122,7 @@ impl Worker {
                 return;
             }
         };
-        self.compilers.submit(Job {
+        self.with.compilers.submit(Job {
             name: format!("filter {}", program.name),
             module: program.module.clone(),
             native,
@@ -182,7 +158,7 @@ impl Worker {
     }
 
     fn native(&self, program: &Program, made: Option<Box<Artifact>>) -> Option<Arc<dyn Code>> {
-        match self.loader.borrow().engines.load(program, &*made?) {
+        match self.with.loader.borrow().engines.load(program, &*made?) {
             Ok(code) => Some(code),
             Err(error) => {
                 tracing::warn!(filter = %program.name, "native code is not used: {error}");
@@ -194,7 +170,7 @@ impl Worker {
     /// A plugin on native code, if it can be started with it.
     fn tried(&self, loaded: &Loaded, code: &Arc<dyn Code>) -> Option<Loaded> {
         let native = Loaded::new(&loaded.config, &loaded.program, code.clone());
-        let problem = self.loader.borrow().try_start(&native);
+        let problem = self.with.loader.borrow().try_start(&native);
         if let Some(problem) = &problem {
             tracing::warn!(
                 filter = %loaded.config.name,

@@ -135,7 +135,8 @@ fn host_rewrite(route: &Object<'_>) -> Option<String> {
     authority(&route.get("host_rewrite")?)
 }
 
-fn authority(node: &Node<'_>) -> Option<String> {
+/// A host, with a port or without.
+pub(super) fn authority(node: &Node<'_>) -> Option<String> {
     let host = node.filled()?;
     if !is_authority(host) {
         let help = "write a host name or address, with or without a port";

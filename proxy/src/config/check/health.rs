@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::host::is_authority;
+use super::action::authority;
 use super::matching::path;
 use super::only_one_of;
 use crate::config::yaml::{Node, Object, quote};
@@ -25,7 +25,7 @@ pub(super) fn read(check: &Object<'_>, protocol: Protocol, tls: bool) -> HealthC
     });
     let written = ["path", "grpc_service"].map(|name| (name, check.get(name)));
     let _ = only_one_of(&written);
-    let host = check.get("host").map(|node| host(&node));
+    let host = check.get("host").map(|node| authority(&node));
     let expected = check.get("expected_statuses").map(|node| ranges(&node));
     for name in ["host", "expected_statuses"] {
         if let Some(node) = check.get(name).filter(|_| http.is_none()) {
@@ -57,16 +57,6 @@ fn service(node: &Node<'_>) -> Option<String> {
         node.wrong(what, format!("write one of at most {LONGEST}"));
     }
     Some(name.to_owned())
-}
-
-fn host(node: &Node<'_>) -> Option<String> {
-    let host = node.filled()?;
-    if !is_authority(host) {
-        let help = "write a host name or address, with or without a port";
-        node.wrong(format!("{} is not a host", quote(host)), help);
-        return None;
-    }
-    Some(host.to_owned())
 }
 
 /// Statuses, and ranges of them such as `200-299`.

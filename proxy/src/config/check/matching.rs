@@ -6,7 +6,7 @@ use http::Method;
 use regex::Regex;
 
 use super::host::{is_bracketed, is_host};
-use super::{fields, headers, only_one_of};
+use super::{fields, headers, one_condition, only_one_of};
 use crate::config::yaml::{Node, Object, quote};
 use crate::config::{HeaderMatch, HostMatch, Match, PathMatch, ValueMatch};
 
@@ -176,14 +176,7 @@ fn value_match(node: &Node<'_>) -> Option<ValueMatch> {
         return node.scalar().map(|text| ValueMatch::Exact(text.to_owned()));
     }
     let table = node.object(&fields::HEADER_MATCH)?;
-    let written = CONDITIONS.map(|name| (name, table.get(name)));
-    let Some((chosen, condition)) = only_one_of(&written) else {
-        if !table.slipped(&CONDITIONS) {
-            let help = format!("add one of {}", CONDITIONS.join(", "));
-            node.wrong("there is no condition here", help);
-        }
-        return None;
-    };
+    let (chosen, condition) = one_condition(&table, CONDITIONS)?;
     match chosen {
         "exact" => condition
             .scalar()
@@ -191,7 +184,7 @@ fn value_match(node: &Node<'_>) -> Option<ValueMatch> {
         "prefix" => condition
             .scalar()
             .map(|text| ValueMatch::Prefix(text.to_owned())),
-        "regex" => whole(condition).map(ValueMatch::Regex),
+        "regex" => whole(&condition).map(ValueMatch::Regex),
         _ => condition.boolean().map(ValueMatch::Present),
     }
 }

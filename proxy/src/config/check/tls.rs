@@ -3,7 +3,7 @@
 pub(super) mod downstream;
 pub(super) mod upstream;
 
-use super::{Context, fields, matching, only_one_of};
+use super::{Context, fields, matching, one_condition};
 use crate::config::yaml::{Node, Object, quote};
 use crate::tls::identity::{Allowed, Matcher, NameKind, TextMatch};
 use crate::tls::{MinVersion, PairFiles, TlsError};
@@ -127,20 +127,13 @@ fn matcher(node: &Node<'_>) -> Option<Matcher> {
         "ip" => NameKind::Ip,
         _ => NameKind::Uri,
     };
-    let written = CONDITIONS.map(|name| (name, table.get(name)));
-    let Some((chosen, condition)) = only_one_of(&written) else {
-        if !table.slipped(&CONDITIONS) {
-            let help = format!("add one of {}", CONDITIONS.join(", "));
-            node.wrong("there is no condition here", help);
-        }
-        return None;
-    };
+    let (chosen, condition) = one_condition(&table, CONDITIONS)?;
     let text = condition.filled()?.to_owned();
     let text = match chosen {
         "exact" => TextMatch::Exact(text),
         "prefix" => TextMatch::Prefix(text),
         "suffix" => TextMatch::Suffix(text),
-        _ => TextMatch::Regex(matching::whole(condition)?),
+        _ => TextMatch::Regex(matching::whole(&condition)?),
     };
     Some(Matcher { kind, text })
 }

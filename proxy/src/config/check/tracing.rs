@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
+use super::action::authority;
 use super::clusters::Clusters;
 use super::headers;
 use super::matching::path;
@@ -51,19 +52,12 @@ pub(super) fn read(root: &Object<'_>, clusters: &Clusters) -> Option<Tracing> {
             .unwrap_or_else(|| PathAndQuery::from_static("/v1/traces")),
     };
     let name = named.map_or("", |(_, name)| name);
-    let authority = object.get("host").and_then(|node| {
-        let text = node.filled()?;
-        if text.parse::<http::uri::Authority>().is_err() {
-            let what = format!("{} is not a host", quote(text));
-            node.wrong(what, "write one such as collector.example.com:4318");
-        }
-        Some(text.to_owned())
-    });
+    let host = object.get("host").and_then(|node| authority(&node));
     Some(Tracing {
         cluster: name.to_owned(),
         protocol,
         path,
-        authority: authority.unwrap_or_else(|| host_of(name)),
+        authority: host.unwrap_or_else(|| host_of(name)),
         headers: extra(object.get("headers").as_ref()),
         service_name: object
             .text("service_name")
