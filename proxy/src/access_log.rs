@@ -89,7 +89,9 @@ pub struct Record<'a> {
     pub upstream_cluster: Option<&'a str>,
     /// The client; `None` on a unix socket.
     pub downstream_remote: Option<SocketAddr>,
-    /// Where it connected to; `None` on a unix socket.
+    /// Who connected to this proxy: the client, or a proxy that speaks for it.
+    pub downstream_direct: Option<SocketAddr>,
+    /// Where the client connected to; `None` on a unix socket.
     pub downstream_local: Option<SocketAddr>,
     /// The number of the client's connection.
     pub connection: u64,

@@ -11,6 +11,7 @@ mod alike;
 mod balance;
 pub mod check;
 mod native;
+mod network;
 pub mod reference;
 mod retry;
 mod tracing;
@@ -37,6 +38,7 @@ pub use balance::{
 };
 pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
+pub use network::{Network, ProxyProtocol};
 pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
 pub use tracing::{Propagation, TraceProtocol, Tracing};
 
@@ -114,6 +116,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub address: Address,
+    /// Whether connections say where they come from, and who may say it.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS on this listener, if any.
     pub tls: Option<Arc<ServerTls>>,
     /// What becomes of `x-forwarded-client-cert`. Default: it is taken away.
@@ -131,8 +135,8 @@ pub struct Listener {
     /// How long a connection may sit without a request. Default 60 s. With
     /// [`Listener::tcp`]: how long nothing may move on it either way. Default 1 h.
     pub idle_timeout: Duration,
-    /// How long a TLS handshake, and the first bytes of a connection without TLS, may take.
-    /// Default 10 s. The rest of an HTTP/1 head has [`Listener::idle_timeout`]: the codec
+    /// How long the first bytes of a connection may take: a header of the PROXY protocol, a TLS
+    /// handshake, or what tells HTTP/2 from HTTP/1. Default 10 s. The rest of an HTTP/1 head has [`Listener::idle_timeout`]: the codec
     /// has one clock for both.
     pub header_timeout: Duration,
     /// What happens to the `server` response header. Default overwrite.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::access_log::{Flags, Record, Times};
 use crate::door::Door;
+use crate::headers;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
 
@@ -21,11 +22,14 @@ pub(crate) struct Connection {
     pub(crate) id: u64,
     /// Where it came in.
     pub(crate) door: Rc<Door>,
-    /// Who connected; unix sockets have no address.
+    /// The client: who connected, or who did so to a proxy before this one that says so. Unix
+    /// sockets have no address.
     pub(crate) peer: Option<SocketAddr>,
-    /// Who connected, as `x-forwarded-for` names it.
+    /// Who connected to this proxy.
+    pub(crate) direct: Option<SocketAddr>,
+    /// The client, as `x-forwarded-for` names it.
     pub(crate) forwarded_for: Option<HeaderValue>,
-    /// The address it came in on.
+    /// The address the client had connected to.
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Session>,
@@ -38,6 +42,13 @@ pub(crate) struct Connection {
 // === impl Connection ===
 
 impl Connection {
+    /// The client, and the address that it had connected to, are others than they seemed.
+    pub(crate) fn comes_from(&mut self, peer: Option<SocketAddr>, local: Option<SocketAddr>) {
+        self.peer = peer;
+        self.forwarded_for = peer.map(|peer| headers::forwarded_for(peer.ip()));
+        self.local = local;
+    }
+
     /// `https` or `http`.
     pub(crate) const fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
@@ -65,6 +76,7 @@ impl Connection {
             upstream_host: None,
             upstream_cluster: None,
             downstream_remote: self.peer,
+            downstream_direct: self.direct,
             downstream_local: self.local,
             connection: self.id,
             tls: self.tls.as_ref(),

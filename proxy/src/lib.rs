@@ -27,6 +27,7 @@ mod listener;
 mod modules;
 mod news;
 mod plugins;
+mod proxy_protocol;
 mod pump;
 mod readiness;
 mod refusals;

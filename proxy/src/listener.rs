@@ -3,6 +3,8 @@
 
 mod bind;
 mod detect;
+mod peeked;
+mod proxied;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -29,10 +31,12 @@ use crate::serve::{self, ResponseBody};
 use crate::tcp;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
+use crate::traffic::Event;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
 use bind::Accepted;
 pub(crate) use bind::{Socket, addresses, bind};
+use peeked::Peeked;
 
 /// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
 /// connection's.
@@ -135,6 +139,7 @@ async fn serve_connection(
         id,
         door: door.clone(),
         peer,
+        direct: peer,
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
         tls: None,
@@ -142,8 +147,10 @@ async fn serve_connection(
         state: RefCell::default(),
     };
     let serving: Option<Serving> = match accepted {
-        Accepted::Tcp { stream, .. } => Box::pin(start(worker, connection, stream)).await,
-        Accepted::Unix { stream } => Box::pin(start(worker, connection, stream)).await,
+        Accepted::Tcp { stream, .. } => {
+            Box::pin(start(worker, connection, Peeked::new(stream))).await
+        }
+        Accepted::Unix { stream } => Box::pin(start(worker, connection, Peeked::new(stream))).await,
     };
     if let Some(serving) = serving {
         let served = tokio::select! {
@@ -158,8 +165,13 @@ async fn serve_connection(
     drop(guard);
 }
 
-/// TLS where the listener has it, and which HTTP it is. `None` when there is none.
-async fn start<S>(worker: Rc<Worker>, mut connection: Connection, stream: S) -> Option<Serving>
+/// Where it comes from, where that is told; TLS where the listener has it, and which HTTP it
+/// is. `None` when there is none.
+async fn start<S>(
+    worker: Rc<Worker>,
+    mut connection: Connection,
+    mut stream: Peeked<S>,
+) -> Option<Serving>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -167,6 +179,17 @@ where
     let config = setup.listener(listener).config.clone();
     // What is kept for as long as the connection lasts must not be a whole configuration.
     drop(setup);
+    let door = connection.door.clone();
+    let until = tokio::time::Instant::now() + config.header_timeout;
+    if let Some(wanted) = &config.proxy_protocol {
+        // Boxed: nobody else needs room for this.
+        let reading = Box::pin(proxied::read(wanted, &mut connection, &mut stream));
+        let verdict = first_bytes(&door, until, reading).await?;
+        if let Ok(Some(event)) | Err(Some(event)) = verdict {
+            happened(&door, event);
+        }
+        verdict.ok()?;
+    }
     let Some(tls) = &config.tls else {
         if config.tcp.is_some() {
             return Some(serve_tcp(worker, connection, stream));
@@ -177,12 +200,14 @@ where
             None,
             None,
         );
-        let (stream, http2) = first_bytes(&connection.door, &config, stream).await?;
+        // Without TLS the first bytes tell HTTP/2 from HTTP/1.
+        let detecting = detect::detect(&mut stream);
+        let http2 = first_bytes(&door, until, detecting).await?.ok()?;
         return Some(serve_http(worker, config, connection, stream, http2));
     };
     let serving = tls.now();
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.config.clone());
-    let handshake = tokio::time::timeout(config.header_timeout, acceptor.accept(stream)).await;
+    let handshake = tokio::time::timeout_at(until, acceptor.accept(stream)).await;
     let handshake = match handshake {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(error.to_string()),
@@ -224,31 +249,33 @@ where
     })
 }
 
-/// Without TLS the first bytes tell HTTP/2 from HTTP/1.
-async fn first_bytes<S>(
+/// What `reading` the first bytes gives, unless they do not come in time.
+async fn first_bytes<T>(
     door: &Door,
-    config: &Listener,
-    stream: S,
-) -> Option<(detect::Peeked<S>, bool)>
-where
-    S: AsyncRead + Unpin,
-{
-    let mut detecting = pin!(tokio::time::timeout(
-        config.header_timeout,
-        detect::detect(stream)
-    ));
+    until: tokio::time::Instant,
+    reading: impl Future<Output = T>,
+) -> Option<T> {
+    let mut reading = pin!(tokio::time::timeout_at(until, reading));
     // While draining, a connection that has sent nothing is not worth waiting for; but one
     // whose request is on its way has been told that it is connected.
     let draining = async {
         door.ending.wait().await;
         tokio::time::sleep(DRAIN_FIRST_BYTE).await;
     };
-    let detected = tokio::select! {
+    let read = tokio::select! {
         biased;
-        detected = detecting.as_mut() => detected,
+        read = reading.as_mut() => read,
         () = draining => return None,
     };
-    detected.ok()?.ok()
+    if read.is_err() {
+        happened(door, Event::Timeout);
+    }
+    read.ok()
+}
+
+fn happened(door: &Door, event: Event) {
+    let (setup, listener) = door.setup();
+    setup.listener(listener).traffic.happened(event);
 }
 
 fn serve_http<S>(

@@ -6,6 +6,8 @@
 //! [`LISTENERS`] and [`ROUTES`] all others of a kind share the words of one name,
 //! [`OVERFLOW`].
 
+mod event;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,8 @@ use cofferdam_abi::usage::{ANSWERS, Counted, Times, raise};
 
 use crate::access_log::Flags;
 use crate::facts::Facts;
+
+pub(crate) use event::Event;
 
 /// Most listeners, and most routes of all listeners together, that are told apart over the
 /// life of the process.
@@ -53,6 +57,7 @@ pub(crate) struct ListenerWords {
     protocol_errors: AtomicU64,
     /// By the bit of the flag.
     flags: [AtomicU64; 64],
+    events: [AtomicU64; Event::ALL.len()],
 }
 
 /// One route on one worker.
@@ -87,6 +92,8 @@ pub(crate) struct Seen {
     pub(crate) protocol_errors: u64,
     /// Flags that were set, by their letters.
     pub(crate) flags: Vec<(&'static str, u64)>,
+    /// What has happened to connections, where it has.
+    pub(crate) events: Vec<(&'static str, u64)>,
     pub(crate) routes: Vec<SeenRoute>,
 }
 
@@ -168,6 +175,11 @@ fn seen(name: &str, entry: &Entry) -> Seen {
         let count: u64 = words.map(|words| load(&words.flags[bit as usize])).sum();
         Some((Flags::letters(bit)?, count)).filter(|(_, count)| *count > 0)
     });
+    let events = Event::ALL.into_iter().filter_map(|event| {
+        let words = entry.words.values();
+        let count: u64 = words.map(|words| load(&words.events[event as usize])).sum();
+        Some((event.name(), count)).filter(|(_, count)| *count > 0)
+    });
     let routes = entry.routes.iter().map(|(route, workers)| {
         let mut classes = [0; 6];
         let mut times = Times::new(&ANSWERS).read();
@@ -198,6 +210,7 @@ fn seen(name: &str, entry: &Entry) -> Seen {
         sent: sum(|words| &words.sent),
         protocol_errors: sum(|words| &words.protocol_errors),
         flags: flags.collect(),
+        events: events.collect(),
         routes: routes.collect(),
     }
 }
@@ -249,6 +262,11 @@ impl OnListener {
         self.flagged(Flags::DOWNSTREAM_PROTOCOL_ERROR);
     }
 
+    /// Something has happened to a connection.
+    pub(crate) fn happened(&self, event: Event) {
+        raise(&self.words.events[event as usize], 1);
+    }
+
     fn flagged(&self, flags: Flags) {
         let mut bits = flags.bits();
         while bits != 0 {
@@ -277,6 +295,7 @@ impl Default for ListenerWords {
             sent: word(),
             protocol_errors: word(),
             flags: std::array::from_fn(|_| word()),
+            events: std::array::from_fn(|_| word()),
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) enum Operator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     Downstream,
+    /// Who connected to this proxy.
+    Direct,
     Listener,
     Upstream,
     UpstreamLocal,
@@ -142,17 +144,17 @@ pub(super) const PLAIN: &[Row] = &[
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-        Operator::Address(Whose::Downstream, Form::Whole),
-        "Who connected.",
+        Operator::Address(Whose::Direct, Form::Whole),
+        "Who connected: the client, or a proxy that speaks for it (`proxy_protocol`).",
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
-        Operator::Address(Whose::Downstream, Form::Ip),
+        Operator::Address(Whose::Direct, Form::Ip),
         "Likewise, without its port.",
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_PORT",
-        Operator::Address(Whose::Downstream, Form::Port),
+        Operator::Address(Whose::Direct, Form::Port),
         "Its port.",
     ),
     row(

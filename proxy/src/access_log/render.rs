@@ -284,6 +284,7 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
 fn address<'a>(whose: Whose, form: Form, record: &Record<'a>) -> Value<'a> {
     let address = match whose {
         Whose::Downstream => record.downstream_remote,
+        Whose::Direct => record.downstream_direct,
         Whose::Listener => record.downstream_local,
         Whose::Upstream => record.upstream_host,
         Whose::UpstreamLocal => record.upstream_local,

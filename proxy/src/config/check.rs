@@ -24,6 +24,7 @@ mod marks;
 mod matching;
 mod native;
 mod node;
+mod proxied;
 mod retry;
 mod routes;
 mod shared;

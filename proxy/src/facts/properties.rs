@@ -110,8 +110,11 @@ impl Facts {
 
     fn destination(&self, name: &[u8]) -> Option<Value> {
         match self.setup.socket(self.listener) {
-            Some(path) => (name == b"address").then(|| Value::text(path)),
-            None => address(self.connection.local, name),
+            // A proxy before this one may have named an address.
+            Some(path) if self.connection.local.is_none() => {
+                (name == b"address").then(|| Value::text(path))
+            }
+            _ => address(self.connection.local, name),
         }
     }
 

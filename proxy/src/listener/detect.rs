@@ -3,26 +3,19 @@
 //! for bytes that never come.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Buf as _, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::peeked::Peeked;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A stream and the bytes that were read from it to look at.
-#[derive(Debug)]
-pub(crate) struct Peeked<S> {
-    prefix: Bytes,
-    stream: S,
-}
-
-/// Reads until it is clear whether `stream` speaks HTTP/2.
+/// Reads until it is clear whether `stream` speaks HTTP/2; nothing is lost to whoever reads
+/// next.
 ///
 /// # Errors
 /// When the stream fails or ends before that.
-pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Peeked<S>, bool)> {
+pub(super) async fn detect<S: AsyncRead + Unpin>(stream: &mut Peeked<S>) -> io::Result<bool> {
     let mut buffer = [0; PREFACE.len()];
     let mut length = 0;
     loop {
@@ -34,69 +27,9 @@ pub(crate) async fn detect<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(P
         let so_far = &buffer[..length];
         let http2 = PREFACE.starts_with(so_far);
         if !http2 || length == PREFACE.len() {
-            return Ok((
-                Peeked {
-                    prefix: Bytes::copy_from_slice(so_far),
-                    stream,
-                },
-                http2,
-            ));
+            stream.unread(so_far);
+            return Ok(http2);
         }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Peeked<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let length = self.prefix.len().min(buffer.remaining());
-        buffer.put_slice(&self.prefix[..length]);
-        self.prefix.advance(length);
-        if self.prefix.is_empty() {
-            // An idle connection keeps nothing it does not need.
-            self.prefix = Bytes::new();
-            // What is there already comes along: a head that arrives in two reads makes
-            // the codec double its buffer, for as long as the connection lives.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, buffer) {
-                return Poll::Ready(Err(error));
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Peeked<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
@@ -114,9 +47,10 @@ mod tests {
             }
             ours
         };
-        let (ours, found) = tokio::join!(feed, detect(theirs));
+        let mut stream = Peeked::new(theirs);
+        let (ours, found) = tokio::join!(feed, detect(&mut stream));
         drop(ours);
-        let (mut stream, http2) = found.expect("decided");
+        let http2 = found.expect("decided");
         let mut all = Vec::new();
         stream.read_to_end(&mut all).await.expect("rest");
         (all, http2)

@@ -26,6 +26,7 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         tcp: None,
         name: "web".to_owned(),
         address: Address::Tcp(([127, 0, 0, 1], 0).into()),
+        proxy_protocol: None,
         tls: None,
         forward_client_cert: Default::default(),
         client_cert_details: Default::default(),

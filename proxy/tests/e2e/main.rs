@@ -31,6 +31,7 @@ mod outliers;
 mod peers;
 #[cfg(feature = "compiler")]
 mod process;
+mod proxied;
 mod reload;
 mod retries;
 mod retries_asked;

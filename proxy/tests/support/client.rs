@@ -65,9 +65,21 @@ impl Client<UnixStream> {
 
 impl Client<StreamOwned<ClientConnection, TcpStream>> {
     pub(crate) fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> Self {
+        Self::connect_tls_behind(&[], address, config, name)
+    }
+
+    /// TLS behind these bytes in the clear.
+    pub(crate) fn connect_tls_behind(
+        bytes: &[u8],
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> Self {
         let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
         let tls = ClientConnection::new(config, name).unwrap();
-        Self::of(StreamOwned::new(tls, connect(address)))
+        let mut stream = connect(address);
+        stream.write_all(bytes).unwrap();
+        Self::of(StreamOwned::new(tls, stream))
     }
 
     pub(crate) fn tls(&self) -> &ClientConnection {

@@ -108,7 +108,7 @@ pub(crate) async fn connect_with(
     client
 }
 
-async fn over<S>(stream: S) -> Client
+pub(crate) async fn over<S>(stream: S) -> Client
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {

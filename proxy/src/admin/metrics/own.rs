@@ -130,6 +130,13 @@ fn traffic(seen: &[Seen]) -> Vec<Gathered> {
             Sample::of(&families::FLAGS, &labels, Value::Number(*count))
         })
     });
+    let events = seen.iter().flat_map(|one| {
+        let events = one.events.iter();
+        events.map(move |(event, count)| {
+            let labels = [&one.listener[..], event];
+            Sample::of(&families::LISTENER_EVENTS, &labels, Value::Number(*count))
+        })
+    });
     vec![
         by_listener(&families::CONNECTIONS, |one| one.connections),
         by_listener(&families::CONNECTIONS_ACTIVE, |one| one.connections_active),
@@ -140,6 +147,7 @@ fn traffic(seen: &[Seen]) -> Vec<Gathered> {
         by_listener(&families::REQUESTS_ACTIVE, |one| one.requests_active),
         Gathered::of(&families::DURATION).with(times),
         Gathered::of(&families::FLAGS).with(flags),
+        Gathered::of(&families::LISTENER_EVENTS).with(events),
     ]
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::chain::Chains;
 use super::tls::downstream;
-use super::{Context, Names, routes, tcp};
+use super::{Context, Names, proxied, routes, tcp};
 use crate::config::yaml::{Node, Object, Position, quote};
 use crate::config::{Address, Listener, ServerHeader};
 
@@ -44,6 +44,10 @@ pub(super) fn read(
             Some(name)
         });
         let address = address(&object, context, name.unwrap_or(""), &mut taken);
+        let on_unix = matches!(address, Some(Address::Unix(_)));
+        let proxy_protocol = object
+            .table("proxy_protocol")
+            .map(|table| proxied::read(&table, on_unix));
         let is_http = object.get("tcp").is_none();
         let tls = object.table("tls").and_then(|tls| {
             let owner = format!("listener {}", name.unwrap_or(""));
@@ -63,6 +67,7 @@ pub(super) fn read(
             name: name.unwrap_or_default().to_owned(),
             // Without an address the file is refused; this one stands in until then.
             address: address.unwrap_or_else(|| Address::Unix(PathBuf::new())),
+            proxy_protocol,
             tls: tls.map(Arc::new),
             forward_client_cert,
             client_cert_details,

@@ -22,6 +22,12 @@ pub static LISTENER: Table = Table {
             "Where it listens: `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`. A unix path may be at most 107 bytes long.",
         ),
         field(
+            "proxy_protocol",
+            Kind::Table(&PROXY_PROTOCOL),
+            Means("connections come from who has connected"),
+            "A load balancer before this listener says where connections come from.",
+        ),
+        field(
             "tls",
             Kind::Table(&LISTENER_TLS),
             Means("clear text"),
@@ -61,7 +67,7 @@ pub static LISTENER: Table = Table {
             "tcp",
             Kind::Table(&LISTENER_TCP),
             Means("there are `routes`"),
-            "What is done with connections that are not HTTP: their bytes go to a cluster and back, through filters that look at them. Beside it stand `name`, `address`, `tls` (without ALPN, unless it is written), `idle_timeout` and `header_timeout` only.",
+            "What is done with connections that are not HTTP: their bytes go to a cluster and back, through filters that look at them. Beside it stand `name`, `address`, `proxy_protocol`, `tls` (without ALPN, unless it is written), `idle_timeout` and `header_timeout` only.",
         ),
         field(
             "max_header_bytes",
@@ -82,7 +88,7 @@ pub static LISTENER: Table = Table {
             "header_timeout",
             duration(MILLI, HOUR),
             Default("10s"),
-            "How long a TLS handshake, and the first bytes of a connection without TLS, may take.",
+            "How long the first bytes of a connection may take, all together: the header of the PROXY protocol, a TLS handshake, what tells HTTP/2 from HTTP/1.",
         ),
         field(
             "access_log_filters",
@@ -101,6 +107,26 @@ pub static LISTENER: Table = Table {
             Kind::Boolean,
             Default("false"),
             "Whether clients may say how long a request may take and when it is sent again: `x-envoy-upstream-rq-timeout-ms`, `x-envoy-upstream-rq-per-try-timeout-ms`, `x-envoy-max-retries`, `x-envoy-retry-on`, `x-envoy-retry-grpc-on`, `x-envoy-retriable-status-codes`, `x-envoy-retriable-header-names`. Without it these headers, and the others that Envoy takes from its own network only, are removed from requests. Filters may set them in any case.",
+        ),
+    ],
+};
+
+/// `listeners[].proxy_protocol`.
+pub static PROXY_PROTOCOL: Table = Table {
+    name: "listeners[].proxy_protocol",
+    doc: "The PROXY protocol, version 1 or 2, by which of them comes. Its header stands before everything else, TLS too. The client is then who it says, and the address it came in on the one it says: for `x-forwarded-for`, the access log, `source_ip` of `hash_policy` and filters. `LOCAL` and `UNKNOWN` leave what is known. Who sends something else as a header is cut off.",
+    fields: &[
+        field(
+            "from",
+            Kind::Other("list of addresses, and networks such as `10.0.0.0/8`", &[]),
+            Means("whoever can connect, on a unix socket; required elsewhere"),
+            "Who may say it: the load balancers, and nobody else who could say what they like.",
+        ),
+        field(
+            "required",
+            Kind::Boolean,
+            Default("true"),
+            "Whether a connection without a header is closed, and with it everyone's who is not in `from`. Without this such connections are served as they are; then a client in `from` must speak first.",
         ),
     ],
 };

@@ -373,7 +373,7 @@ fn filters_mean_what_they_say() {
     assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
-    assert_eq!(add.position, "test.yaml:90:5");
+    assert_eq!(add.position, "test.yaml:91:5");
     assert_eq!(
         plugin("audit").configuration,
         r#"[1,2.5,-3,null,{"b":"x","a":true}]"#

@@ -104,14 +104,14 @@ fn a_configuration_of_its_own_is_where_it_is_written() {
     };
     let chain = &config.listeners[0].routes[0].filters;
     let path = "listeners[0].routes[0].filters[0].configuration";
-    assert_eq!(place(chain[0]), ("greet", "test.yaml:45:43", path));
+    assert_eq!(place(chain[0]), ("greet", "test.yaml:46:43", path));
     let other = &config.listeners[0].routes[1].filters;
     assert_eq!(
         place(other[0]),
-        ("add-header", "test.yaml:90:5", "filters[0]")
+        ("add-header", "test.yaml:91:5", "filters[0]")
     );
     let path = "listeners[0].filters[1].configuration";
-    assert_eq!(place(other[1]), ("greet", "test.yaml:26:39", path));
+    assert_eq!(place(other[1]), ("greet", "test.yaml:27:39", path));
     // The filter itself, used only with other configurations, is not started without one.
     let greets = config
         .plugins
