@@ -97,6 +97,8 @@ pub struct Record<'a> {
     pub connection: u64,
     /// Its TLS session, if any.
     pub tls: Option<&'a Session>,
+    /// The name it has asked for (SNI), here or of an upstream that its TLS is passed to.
+    pub server_name: Option<&'a str>,
     /// This end of the connection to the upstream.
     pub upstream_local: Option<SocketAddr>,
     /// How often the request was sent.

@@ -14,6 +14,7 @@ mod native;
 mod network;
 pub mod reference;
 mod retry;
+mod server_names;
 mod tracing;
 pub mod yaml;
 
@@ -40,6 +41,7 @@ pub use check::{Diagnostic, load};
 pub use native::{Artifacts, Compiler, Precompiled};
 pub use network::{Network, ProxyProtocol};
 pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
+pub use server_names::ServerNames;
 pub use tracing::{Propagation, TraceProtocol, Tracing};
 
 /// A whole configuration, as one generation of the proxy runs it.
@@ -151,8 +153,11 @@ pub struct Listener {
 /// What becomes of connections that are not HTTP.
 #[derive(Debug, Clone)]
 pub struct TcpForward {
-    /// Where they go: index into [`Config::clusters`].
-    pub cluster: usize,
+    /// Where they go by the server name that the client asks for, as indexes into
+    /// [`Config::clusters`]. Without TLS here it is looked for in what is passed through.
+    pub names: ServerNames,
+    /// Where all others go. `None`: they are closed.
+    pub cluster: Option<usize>,
     /// Their filters, as [`Route::filters`].
     pub filters: Vec<usize>,
 }

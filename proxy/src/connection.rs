@@ -33,6 +33,8 @@ pub(crate) struct Connection {
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Session>,
+    /// The name that it asks for in TLS that is passed through.
+    pub(crate) passed_name: Option<Box<str>>,
     /// What the next hop is told of its certificate.
     pub(crate) forwarded_cert: Forwarded,
     /// What filters keep for as long as it lasts.
@@ -52,6 +54,14 @@ impl Connection {
     /// `https` or `http`.
     pub(crate) const fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The name that it asks for (SNI), in lower case.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        match &self.tls {
+            Some(tls) => tls.server_name.as_deref(),
+            None => self.passed_name.as_deref(),
+        }
     }
 
     /// What the access log can say of it without a request.
@@ -80,6 +90,7 @@ impl Connection {
             downstream_local: self.local,
             connection: self.id,
             tls: self.tls.as_ref(),
+            server_name: self.server_name(),
             upstream_local: None,
             attempts: 0,
             span: None,

@@ -113,7 +113,7 @@ families! {
     REQUESTS_ACTIVE = counter("cofferdam_downstream_requests_active", &["listener"], "Requests now.", "http.{listener}.downstream_rq_active").of(Kind::Gauge);
     DURATION = counter("cofferdam_downstream_request_duration_seconds", &["listener", "route"], "From the complete head of a request to the end of its response.", "http.{listener}.{route}.downstream_rq_time").of(Kind::Histogram);
     FLAGS = counter("cofferdam_downstream_response_flags", &["listener", "flag"], "Response flags of requests and connections that are over, as in the access log.", "http.{listener}.response_flag.{flag}");
-    LISTENER_EVENTS = counter("cofferdam_downstream_connection_events", &["listener", "event"], "What has happened to connections before they were served, by Envoy's names: headers of the PROXY protocol, time-outs.", "listener.{listener}.{event}");
+    LISTENER_EVENTS = counter("cofferdam_downstream_connection_events", &["listener", "event"], "What has happened to connections before they were served, by Envoy's names: headers of the PROXY protocol, ClientHellos that are passed through, time-outs.", "listener.{listener}.{event}");
     LOG_LINES_LOST = counter("cofferdam_access_log_dropped_lines", &[], "Lines of the access log that could not be written.", "access_log.write_failed");
     SPANS = counter("cofferdam_tracing_spans", &["result"], "Spans that their collector has taken (`sent`) or not (`failed`), and those for which there was no room (`dropped`).", "tracing.spans.{result}");
 

@@ -3,6 +3,7 @@
 
 mod bind;
 mod detect;
+mod passed;
 mod peeked;
 mod proxied;
 
@@ -31,6 +32,7 @@ use crate::serve::{self, ResponseBody};
 use crate::tcp;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
+use crate::tls::hello::Look;
 use crate::traffic::Event;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
@@ -143,6 +145,7 @@ async fn serve_connection(
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
         tls: None,
+        passed_name: None,
         forwarded_cert: Forwarded::default(),
         state: RefCell::default(),
     };
@@ -191,7 +194,12 @@ where
         verdict.ok()?;
     }
     let Some(tls) = &config.tls else {
-        if config.tcp.is_some() {
+        if let Some(forward) = &config.tcp {
+            if !forward.names.is_empty() {
+                let looking = Box::pin(passed::hello(&mut stream));
+                let hello = first_bytes(&door, until, looking).await?.ok()?;
+                connection.passed_name = passed_name(&door, hello)?;
+            }
             return Some(serve_tcp(worker, connection, stream));
         }
         connection.forwarded_cert = Forwarded::new(
@@ -271,6 +279,30 @@ async fn first_bytes<T>(
         happened(door, Event::Timeout);
     }
     read.ok()
+}
+
+/// The name that a client asks for, if it does; `None` where it is not served at all.
+fn passed_name(door: &Door, hello: Look) -> Option<Option<Box<str>>> {
+    let name = match hello {
+        Look::Hello(name) => name,
+        Look::TooLong => {
+            happened(door, Event::HelloTooLong);
+            return None;
+        }
+        Look::Other | Look::Partial => {
+            happened(door, Event::TlsNotFound);
+            return Some(None);
+        }
+    };
+    happened(door, Event::TlsFound);
+    happened(
+        door,
+        match name {
+            Some(_) => Event::SniFound,
+            None => Event::SniNotFound,
+        },
+    );
+    Some(name)
 }
 
 fn happened(door: &Door, event: Event) {

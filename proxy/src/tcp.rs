@@ -22,6 +22,7 @@ use crate::config::TcpForward;
 use crate::connection::Connection;
 use crate::facts::Facts;
 use crate::plugins::Refused;
+use crate::traffic::Event;
 use crate::upstream::{ConnectError, Io, Raw};
 use crate::worker::Worker;
 
@@ -57,11 +58,19 @@ where
 {
     let facts = Rc::new(Facts::of_connection(Rc::new(connection)));
     let config = facts.listener().config.clone();
-    let Some(TcpForward { cluster, filters }) = &config.tcp else {
+    let Some(forward) = &config.tcp else {
         return;
     };
-    facts.cluster.set(Some(*cluster));
-    let (filters, refused) = match worker.plugins.connect(&worker, filters, &facts) {
+    let Some(cluster) = route(forward, facts.connection.server_name()) else {
+        facts.listener().traffic.happened(Event::NoRoute);
+        let relay = Relay::new(worker, facts, None);
+        relay.explain(Flags::NO_ROUTE, "filter_chain_not_found");
+        drop(relay);
+        linger(client).await;
+        return;
+    };
+    facts.cluster.set(Some(cluster));
+    let (filters, refused) = match worker.plugins.connect(&worker, &forward.filters, &facts) {
         Ok(filters) => (filters, None),
         Err(refused) => (None, Some(refused)),
     };
@@ -75,7 +84,7 @@ where
     }
     let over = tokio::select! {
         biased;
-        over = run(&relay, &mut client, *cluster) => over,
+        over = run(&relay, &mut client, cluster) => over,
         () = relay.idle(config.idle_timeout) => Over::Idle,
         () = async { relay.closing().await; tokio::time::sleep(FLUSH).await } => Over::Closed,
     };
@@ -86,6 +95,12 @@ where
     if ended_here {
         linger(client).await;
     }
+}
+
+/// The cluster for a connection that asks for `name`.
+fn route(forward: &TcpForward, name: Option<&str>) -> Option<usize> {
+    let named = name.and_then(|name| forward.names.find(name));
+    named.or(forward.cluster)
 }
 
 /// From the first filter to the end of both ways.

@@ -18,6 +18,7 @@ pub mod certificate;
 mod client;
 mod counts;
 pub mod forwarded;
+pub(crate) mod hello;
 pub mod identity;
 mod listing;
 mod names;

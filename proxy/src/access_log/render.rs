@@ -240,6 +240,7 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             Some(id) => Value::Bytes(id.as_bytes()),
             None => Value::Absent,
         },
+        Operator::ServerName(Side::Downstream) => text(record.server_name),
         Operator::ServerName(side) => {
             text(session(side, record).and_then(|tls| tls.server_name.as_deref()))
         }

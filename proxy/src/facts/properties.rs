@@ -100,10 +100,7 @@ impl Facts {
         Some(match name {
             b"id" => Value::Uint(connection.id),
             b"mtls" => Value::Bool(tls.is_some_and(|tls| tls.peer_certificate.is_some())),
-            b"requested_server_name" => {
-                let name = tls.and_then(|tls| tls.server_name.as_deref());
-                Value::text(name.unwrap_or_default())
-            }
+            b"requested_server_name" => Value::text(connection.server_name().unwrap_or_default()),
             _ => return session(tls?, name),
         })
     }

@@ -16,13 +16,25 @@ pub(crate) enum Event {
     ProxyMissing,
     /// It came from somebody whose word is not taken.
     ProxyUntrusted,
+    /// A ClientHello that is passed through,
+    TlsFound,
+    /// or something else.
+    TlsNotFound,
+    /// The hello asks for a name,
+    SniFound,
+    /// or for none.
+    SniNotFound,
+    /// It is longer than what is looked at.
+    HelloTooLong,
+    /// No route is for it.
+    NoRoute,
 }
 
 // === impl Event ===
 
 impl Event {
     /// All there are, by number.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Timeout,
         Self::ProxyV1Found,
         Self::ProxyV2Found,
@@ -31,6 +43,12 @@ impl Event {
         Self::ProxyNone,
         Self::ProxyMissing,
         Self::ProxyUntrusted,
+        Self::TlsFound,
+        Self::TlsNotFound,
+        Self::SniFound,
+        Self::SniNotFound,
+        Self::HelloTooLong,
+        Self::NoRoute,
     ];
 
     /// Its name on the pages.
@@ -44,6 +62,12 @@ impl Event {
             Self::ProxyNone => "proxy_proto.not_found_allowed",
             Self::ProxyMissing => "proxy_proto.not_found_disallowed",
             Self::ProxyUntrusted => "proxy_proto.untrusted",
+            Self::TlsFound => "tls_inspector.tls_found",
+            Self::TlsNotFound => "tls_inspector.tls_not_found",
+            Self::SniFound => "tls_inspector.sni_found",
+            Self::SniNotFound => "tls_inspector.sni_not_found",
+            Self::HelloTooLong => "tls_inspector.client_hello_too_large",
+            Self::NoRoute => "no_filter_chain_match",
         }
     }
 }

@@ -16,7 +16,7 @@ fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 /// 192.0.2.1:40000 to 198.51.100.2:443.
-const V1: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 443\r\n";
+pub(crate) const V1: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 443\r\n";
 
 /// The same.
 fn binary() -> Vec<u8> {
@@ -25,13 +25,13 @@ fn binary() -> Vec<u8> {
 }
 
 /// The operator's page.
-fn admin(proxy: &Proxy) -> SocketAddr {
+pub(crate) fn admin(proxy: &Proxy) -> SocketAddr {
     let line = proxy.log.wait_for("listening: admin ");
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// Waits until an event has happened so often.
-fn happened(admin: SocketAddr, event: &str, times: f64) {
+pub(crate) fn happened(admin: SocketAddr, event: &str, times: f64) {
     let series = format!(
         "cofferdam_downstream_connection_events_total{{listener=\"web\",event=\"{event}\"}}"
     );

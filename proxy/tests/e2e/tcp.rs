@@ -3,6 +3,7 @@
 mod endings;
 mod filters;
 mod guests;
+mod names;
 mod plain;
 mod tls;
 

@@ -25,7 +25,7 @@ pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, ENDPOINT, HEALTH};
 pub use filter::{CAPABILITIES, FILTER, MODULE};
 pub use limits::LIMITS;
-pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, PROXY_PROTOCOL};
+pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, PROXY_PROTOCOL, TCP_ROUTE};
 pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
 pub use reload::RELOAD;

@@ -1,11 +1,14 @@
 //! `listeners[].tcp`: connections that are not HTTP.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Names;
 use super::chain::Chains;
-use crate::config::TcpForward;
-use crate::config::yaml::Object;
+use super::host::is_host;
+use super::{Names, fields};
+use crate::config::yaml::{Node, Object, quote};
+use crate::config::{ServerNames, TcpForward};
 
 /// How long nothing may move where the file does not say, as in Envoy.
 pub(super) const IDLE: Duration = Duration::from_secs(3_600);
@@ -43,7 +46,70 @@ pub(super) fn read(
     let tcp = listener.table("tcp")?;
     let base = chains.base(&tcp.list("filters"));
     let filters = chains.route(&base, &[]);
-    let node = tcp.get("cluster")?;
-    let cluster = clusters.find(node.filled()?, &node)?;
-    Some(TcpForward { cluster, filters })
+    let cluster = tcp.get("cluster").map(|node| find(&node, clusters));
+    let names = tcp.get("routes").map(|node| routes(&node, clusters));
+    if cluster.is_none() && names.is_none() && !tcp.slipped(&["cluster", "routes"]) {
+        let help = "add `cluster: …`, or `routes: …` by the name that clients ask for";
+        tcp.node().wrong("connections go nowhere", help);
+    }
+    Some(TcpForward {
+        names: names.unwrap_or_default(),
+        cluster: cluster.flatten(),
+        filters,
+    })
+}
+
+fn find(node: &Node<'_>, clusters: &Names) -> Option<usize> {
+    clusters.find(node.filled()?, node)
+}
+
+fn routes(node: &Node<'_>, clusters: &Names) -> ServerNames {
+    let mut names = ServerNames::default();
+    let mut known = HashMap::new();
+    let nodes = node.list().unwrap_or_default();
+    if nodes.is_empty() && node.is_list() {
+        node.wrong("there are no routes", "add one, or remove the key");
+    }
+    for node in nodes {
+        let Some(route) = node.object(&fields::TCP_ROUTE) else {
+            continue;
+        };
+        let cluster = route.get("cluster").and_then(|node| find(&node, clusters));
+        let Some(sni) = route.get("sni") else {
+            continue;
+        };
+        for (name, node) in asked_names(&sni) {
+            match known.insert(name.clone(), node.position().line) {
+                None => names.insert(&name, cluster.unwrap_or_default()),
+                Some(line) => {
+                    let what = format!("the name {name} is already on line {line}");
+                    node.wrong(what, "remove one of the two");
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Names as clients ask for them, in lower case.
+fn asked_names<'t>(node: &Node<'t>) -> Vec<(String, Node<'t>)> {
+    let nodes = node.list().unwrap_or_default();
+    if nodes.is_empty() && node.is_list() {
+        node.wrong("there are no names here", "write the names that lead here");
+    }
+    let name = |node: Node<'t>| {
+        let text = node.filled()?;
+        let name = text.to_ascii_lowercase();
+        let rest = name.strip_prefix("*.").unwrap_or(&name);
+        if !is_host(rest) || rest.ends_with('.') || rest.parse::<IpAddr>().is_ok() {
+            let help = match text {
+                "*" => "for every other connection write `cluster: …` beside `routes`",
+                _ => "write a DNS name, or `*.` and one; clients do not ask for addresses",
+            };
+            node.wrong(format!("{} is not a name to ask for", quote(text)), help);
+            return None;
+        }
+        Some((name, node))
+    };
+    nodes.into_iter().filter_map(name).collect()
 }

@@ -139,14 +139,40 @@ pub static LISTENER_TCP: Table = Table {
         field(
             "cluster",
             Kind::Text("name of a cluster"),
-            Required,
-            "Where they go, each over a connection of its own.",
+            Means("there are `routes`, and connections that match none are closed"),
+            "Where they go, each over a connection of its own; with `routes`, those that match none.",
+        ),
+        field(
+            "routes",
+            Kind::Tables(&TCP_ROUTE),
+            Means("all go to `cluster`"),
+            "Where they go by the name that the client asks for (SNI). With `tls` that is what was asked for in the handshake. Without it the first bytes of the client are looked at, within `header_timeout` and up to 16 KiB, and sent on as they came: its TLS is the upstream's. The client must speak first then. What is not TLS, or asks for no name, matches no route.",
         ),
         field(
             "filters",
             CHAIN_KIND,
             Means("no filters"),
             "Their filters: what the client sends passes them in this order, what the upstream sends in reverse.",
+        ),
+    ],
+};
+
+/// `listeners[].tcp.routes[]`.
+pub static TCP_ROUTE: Table = Table {
+    name: "listeners[].tcp.routes[]",
+    doc: "Names and where they lead. The name itself goes before a wildcard, the longer wildcard before the shorter, whatever their order.",
+    fields: &[
+        field(
+            "sni",
+            Kind::Other("list of names, `*.` before one for all names below it", &[]),
+            Required,
+            "The names; each may be there once.",
+        ),
+        field(
+            "cluster",
+            Kind::Text("name of a cluster"),
+            Required,
+            "Where connections go.",
         ),
     ],
 };

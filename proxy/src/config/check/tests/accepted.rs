@@ -60,7 +60,8 @@ fn a_listener_may_forward_what_is_not_http() {
     );
     let listener = &config.listeners[0];
     let tcp = listener.tcp.as_ref().expect("not HTTP");
-    assert_eq!((tcp.cluster, &tcp.filters[..]), (1, &[0][..]));
+    assert_eq!((tcp.cluster, &tcp.filters[..]), (Some(1), &[0][..]));
+    assert!(tcp.names.is_empty());
     assert_eq!(config.plugins[0].name, "f");
     assert!(listener.routes.is_empty());
     assert_eq!(listener.idle_timeout, 3_600 * SECOND);
@@ -74,6 +75,10 @@ fn a_listener_may_forward_what_is_not_http() {
     let shorter = "listeners: [{ name: l, address: '127.0.0.1:80', tcp: { cluster: c }, idle_timeout: 5s }]\n\
          clusters: [{ name: c, endpoints: [] }]\n";
     assert_eq!(accept(shorter).listeners[0].idle_timeout, 5 * SECOND);
+    let full = accept(FULL);
+    let tcp = full.listeners[2].tcp.as_ref().expect("not HTTP");
+    let found = ["a.test", "x.b.test", "c.test"].map(|name| tcp.names.find(name));
+    assert_eq!((found, tcp.cluster), ([Some(1), Some(1), None], Some(0)));
     let http = accept(&with("")).listeners[0].clone();
     assert_eq!((http.idle_timeout, http.tcp.is_none()), (60 * SECOND, true));
 }
@@ -373,7 +378,7 @@ fn filters_mean_what_they_say() {
     assert_eq!(*plugin("audit").capabilities, Capabilities::default());
     assert_eq!(add.trailers, ["x-checksum"]);
     assert_eq!(add.yaml_path, "filters[0]");
-    assert_eq!(add.position, "test.yaml:91:5");
+    assert_eq!(add.position, "test.yaml:92:5");
     assert_eq!(
         plugin("audit").configuration,
         r#"[1,2.5,-3,null,{"b":"x","a":true}]"#

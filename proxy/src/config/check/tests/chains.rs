@@ -108,7 +108,7 @@ fn a_configuration_of_its_own_is_where_it_is_written() {
     let other = &config.listeners[0].routes[1].filters;
     assert_eq!(
         place(other[0]),
-        ("add-header", "test.yaml:91:5", "filters[0]")
+        ("add-header", "test.yaml:92:5", "filters[0]")
     );
     let path = "listeners[0].filters[1].configuration";
     assert_eq!(place(other[1]), ("greet", "test.yaml:27:39", path));
