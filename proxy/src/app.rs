@@ -95,11 +95,13 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         loader,
     } = prepared;
     let served = |cluster: &Arc<Cluster>| {
-        Served::new(cluster)
+        Served::new(cluster, &config.dns)
             .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))
     };
     let clusters = config.clusters.iter().map(served);
     let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
+    Served::look_up(&clusters)
+        .map_err(|error| Unavailable(vec![format!("names cannot be looked up: {error}")]))?;
     // All sockets before anything runs: a taken port must keep the whole proxy from starting.
     let sockets = listener::bind(&config, |_| true)
         .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;

@@ -10,6 +10,7 @@ mod admin;
 mod alike;
 mod balance;
 pub mod check;
+mod endpoint;
 mod native;
 mod network;
 pub mod reference;
@@ -38,6 +39,7 @@ pub use balance::{
     Balance, CircuitBreakers, HealthCheck, LbPolicy, OutlierDetection, Probe, RetryBudget,
 };
 pub use check::{Diagnostic, load};
+pub use endpoint::{Dns, Endpoint, EndpointAddress, Family};
 pub use native::{Artifacts, Compiler, Precompiled};
 pub use network::{Network, ProxyProtocol};
 pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
@@ -56,6 +58,8 @@ pub struct Config {
     pub clusters: Vec<Arc<Cluster>>,
     /// How filters call other services.
     pub callouts: Arc<Callouts>,
+    /// How names of endpoints, and of servers that filters call, are looked up.
+    pub dns: Arc<Dns>,
     /// Who this proxy is: the property `xds.node`.
     pub node: Arc<Node>,
     /// Worker threads, 1..=256. Default: the number of usable cores.
@@ -443,6 +447,8 @@ pub struct Cluster {
     pub name: String,
     /// Where it is. May be empty (every request is answered 503).
     pub endpoints: Vec<Endpoint>,
+    /// Which addresses of endpoints that are named are used.
+    pub dns_family: Family,
     /// What is spoken to it.
     pub protocol: Protocol,
     /// TLS to it, if any.
@@ -469,6 +475,8 @@ pub struct Callouts {
     /// Verifies servers that are named by `https://` URL, with both versions of HTTP on
     /// offer. `None` where no filter may call one.
     pub tls: Option<Arc<ClientTls>>,
+    /// How names of servers named by URL are looked up: [`Config::dns`].
+    pub dns: Arc<Dns>,
     /// For servers named by URL, name resolution apart. Default 5 s.
     pub connect_timeout: Duration,
     /// How long a pooled connection to a server named by URL may sit unused. Default 55 s.
@@ -484,21 +492,13 @@ impl Default for Callouts {
     fn default() -> Self {
         Self {
             tls: None,
+            dns: Arc::default(),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(55),
             body: 1 << 20,
             message: 4 << 20,
         }
     }
-}
-
-/// One server of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Resolved address.
-    pub address: SocketAddr,
-    /// 1..=1000. Default 1.
-    pub weight: u32,
 }
 
 /// What is spoken to an upstream.

@@ -15,6 +15,7 @@ pub mod compile;
 pub mod config;
 mod connection;
 pub mod demo;
+mod dns;
 mod door;
 mod evictions;
 mod facts;

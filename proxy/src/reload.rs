@@ -8,21 +8,20 @@
 pub(crate) mod difference;
 pub(crate) mod watch;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use pingora_core::server::ShutdownWatch;
-use pingora_load_balancing::LoadBalancer;
-use pingora_load_balancing::prelude::RoundRobin;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::access_log::LogFile;
-use crate::config::{Cluster, Config};
+use crate::config::{Cluster, Config, Dns};
 use crate::listener::Socket;
 use crate::modules::Loaded;
-use crate::upstream::backends::{Backends, Checks};
+use crate::upstream::backends::Backends;
 
 /// A configuration with all that workers share of it.
 #[derive(Debug)]
@@ -56,11 +55,12 @@ pub(crate) struct Kept {
     pub(crate) callouts: bool,
 }
 
-/// A cluster's backends, and whoever checks their health for as long as anybody has them.
+/// A cluster's backends, and whoever looks them up and checks their health for as long as
+/// anybody has them.
 pub(crate) struct Served {
     pub(crate) backends: Arc<Backends>,
-    balancer: Option<Arc<LoadBalancer<RoundRobin>>>,
-    checking: Mutex<Option<AbortHandle>>,
+    is_checked: bool,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 /// Where a configuration comes from, and what becomes of reloads: for operators.
@@ -103,23 +103,62 @@ pub(crate) type Source = Option<(PathBuf, SystemTime)>;
 impl Served {
     /// # Errors
     /// What was said of its endpoints.
-    pub(crate) fn new(cluster: &Cluster) -> Result<Arc<Self>, String> {
-        let (backends, checks) = Backends::new(cluster)?;
+    pub(crate) fn new(cluster: &Cluster, dns: &Arc<Dns>) -> Result<Arc<Self>, String> {
         Ok(Arc::new(Self {
-            backends,
-            balancer: checks.as_ref().map(Checks::task),
-            checking: Mutex::default(),
+            backends: Backends::new(cluster, dns)?,
+            is_checked: cluster.health_check.is_some(),
+            tasks: Mutex::default(),
         }))
     }
 
-    /// Begins to check their health, where the configuration wants that.
-    pub(crate) fn check(&self, on: &Handle, shutdown: &ShutdownWatch) {
+    /// Looks up the names in `clusters` that nobody has looked up yet. Blocks until that is
+    /// done, or has failed: who serves from then on has endpoints if there are any.
+    ///
+    /// # Errors
+    /// The system's, where it has no room for a runtime.
+    pub(crate) fn look_up(clusters: &[Arc<Self>]) -> io::Result<()> {
+        let now = Instant::now();
+        let is_due = |it: &&Arc<Self>| it.backends.due().is_some_and(|due| due <= now);
+        let due: Vec<_> = clusters.iter().filter(is_due).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut asking = JoinSet::new();
+            for served in due {
+                let backends = served.backends.clone();
+                asking.spawn(async move { backends.look_up().await });
+            }
+            asking.join_all().await;
+        });
+        Ok(())
+    }
+
+    /// Begins to follow their names, and to check their health where the configuration wants
+    /// that; once.
+    pub(crate) fn keep(&self, on: &Handle, shutdown: &ShutdownWatch) {
         use pingora_core::services::background::BackgroundService as _;
-        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(balancer), None) = (&self.balancer, &*checking) {
-            let (balancer, shutdown) = (balancer.clone(), shutdown.clone());
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !tasks.is_empty() {
+            return;
+        }
+        if self.is_checked {
+            let (balancer, shutdown) = (self.backends.balancer().clone(), shutdown.clone());
             let task = on.spawn(async move { balancer.start(shutdown).await });
-            *checking = Some(task.abort_handle());
+            tasks.push(task.abort_handle());
+        }
+        if self.backends.due().is_some() {
+            let backends = self.backends.clone();
+            let task = on.spawn(async move {
+                while let Some(due) = backends.due() {
+                    tokio::time::sleep_until(due.into()).await;
+                    backends.look_up().await;
+                }
+            });
+            tasks.push(task.abort_handle());
         }
     }
 }
@@ -134,12 +173,9 @@ impl std::fmt::Debug for Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let checking = self
-            .checking
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(checking) = checking.take() {
-            checking.abort();
+        let tasks = self.tasks.get_mut();
+        for task in tasks.unwrap_or_else(PoisonError::into_inner) {
+            task.abort();
         }
     }
 }

@@ -156,18 +156,13 @@ impl Setup {
     }
 
     pub(crate) fn endpoints(&self, index: usize) -> Option<u64> {
-        let cluster = self.config.clusters.get(index)?;
-        Some(cluster.endpoints.len() as u64)
+        Some(self.upstreams.get(index)?.hosts().len() as u64)
     }
 
     /// Where the endpoints of a cluster are.
     pub(crate) fn addresses(&self, index: usize) -> Option<Vec<String>> {
-        let endpoints = self.config.clusters.get(index)?.endpoints.iter();
-        Some(
-            endpoints
-                .map(|endpoint| endpoint.address.to_string())
-                .collect(),
-        )
+        let hosts = self.upstreams.get(index)?.hosts().into_iter();
+        Some(hosts.map(|host| host.address.to_string()).collect())
     }
 
     /// The cluster a route forwards to, where there is but one.

@@ -13,6 +13,7 @@ pub(crate) mod connect;
 pub(crate) mod hash;
 pub(crate) mod host;
 pub(crate) mod load;
+mod names;
 pub(crate) mod outlier;
 pub(crate) mod pool;
 mod probe;
@@ -73,6 +74,14 @@ impl Upstream {
     pub(crate) fn resolve(&self, addresses: &[SocketAddr]) {
         let usable: Vec<_> = addresses.iter().map(|it| Host::new(*it, 1)).collect();
         self.renew(&mut self.snapshot.borrow_mut(), &usable);
+    }
+
+    /// All endpoints, usable or not.
+    pub(crate) fn hosts(&self) -> Vec<Arc<Host>> {
+        let backends = self.backends.as_ref();
+        backends
+            .map(|backends| backends.hosts())
+            .unwrap_or_default()
     }
 
     /// The wanted endpoint, if it is here and usable, else whatever the cluster's policy says.

@@ -38,6 +38,7 @@ fn endpoint(status: &EndpointStatus) -> Value {
         .collect();
     json!({
         "address": status.address.to_string(),
+        "hostname": status.name,
         "weight": status.weight,
         "healthy": status.healthy,
         "ejected": status.ejected,

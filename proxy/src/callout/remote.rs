@@ -3,20 +3,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cofferdam_abi::callout::Target;
 
-use crate::config::{Balance, Callouts, CircuitBreakers, Cluster, Protocol, UpstreamTls};
-use crate::tls;
+use crate::config::{
+    Balance, Callouts, CircuitBreakers, Cluster, Dns, Family, Protocol, UpstreamTls,
+};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
-
-/// How long a name's addresses are good for: the system's resolver does not tell.
-const FRESH: Duration = Duration::from_secs(30);
+use crate::{dns, tls};
 
 /// All of one worker.
 #[derive(Debug)]
@@ -43,7 +42,8 @@ enum Place {
 #[derive(Debug)]
 struct Remote {
     upstream: Rc<Upstream>,
-    resolved: Cell<Option<Instant>>,
+    /// Until when its addresses are good, once there are any.
+    good_until: Cell<Option<Instant>>,
     /// One at a time asks the resolver.
     resolving: tokio::sync::Mutex<()>,
 }
@@ -90,7 +90,8 @@ impl Remotes {
                 };
                 let make = || self.by_url(*tls, host, *port, http2);
                 let remote = self.known(Key { place, http2 }, make)?;
-                remote.resolve(host, *port).await?;
+                let dns = self.settings.borrow().dns.clone();
+                remote.resolve(&dns, host, *port).await?;
                 Ok(remote.upstream.clone())
             }
         }
@@ -126,7 +127,7 @@ impl Remotes {
         }
         let remote = Rc::new(Remote {
             upstream: Rc::new(make()?),
-            resolved: Cell::new(None),
+            good_until: Cell::new(None),
             resolving: tokio::sync::Mutex::new(()),
         });
         self.known.borrow_mut().insert(key, remote.clone());
@@ -155,6 +156,7 @@ impl Remotes {
                 format!("{host}:{port}")
             },
             endpoints: Vec::new(),
+            dns_family: Family::default(),
             protocol,
             tls,
             connect_timeout: settings.connect_timeout,
@@ -179,8 +181,8 @@ impl Remotes {
 impl Remote {
     /// Sees to it that its addresses are known. Addresses that were good once stay in use
     /// while the resolver has nothing better to say.
-    async fn resolve(&self, host: &str, port: u16) -> Result<(), String> {
-        let is_fresh = || (self.resolved.get()).is_some_and(|at| at.elapsed() < FRESH);
+    async fn resolve(&self, dns: &Dns, host: &str, port: u16) -> Result<(), String> {
+        let is_fresh = || (self.good_until.get()).is_some_and(|until| Instant::now() < until);
         if is_fresh() {
             return Ok(());
         }
@@ -188,32 +190,24 @@ impl Remote {
         if is_fresh() {
             return Ok(());
         }
-        // On a thread for such things: the system's resolver blocks.
-        let found = tokio::time::timeout(
-            self.upstream.cluster.connect_timeout,
-            tokio::net::lookup_host((host, port)),
-        )
-        .await;
-        let addresses = match found {
-            Ok(Ok(addresses)) => of_one_family(addresses.collect()),
-            _ if self.resolved.get().is_some() => return Ok(()),
-            Ok(Err(error)) => return Err(format!("{host} cannot be resolved: {error}")),
-            Err(_) => return Err(format!("{host} was not resolved in time")),
+        let (addresses, ttl) = match host.parse::<IpAddr>() {
+            Ok(address) => (vec![address], dns.max_ttl),
+            Err(_) => match dns::look_up(dns, self.upstream.cluster.dns_family, host).await {
+                Ok(found) => (found.addresses, found.ttl),
+                Err(_) if self.good_until.get().is_some() => return Ok(()),
+                Err(why) => return Err(format!("{host} cannot be resolved: {why}")),
+            },
         };
+        if addresses.is_empty() {
+            return Err(format!("{host} cannot be resolved: it has no address"));
+        }
+        let addresses: Vec<_> = (addresses.into_iter())
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect();
         self.upstream.resolve(&addresses);
-        self.resolved.set(Some(Instant::now()));
+        self.good_until.set(Some(Instant::now() + ttl));
         Ok(())
     }
-}
-
-/// As for the endpoints of clusters: IPv4, and IPv6 where there is nothing else.
-fn of_one_family(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    if addresses.iter().any(SocketAddr::is_ipv4) {
-        addresses.retain(SocketAddr::is_ipv4);
-    }
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
 }
 
 /// The same servers where only HTTP/2 will do.

@@ -2,8 +2,8 @@
 //!
 //! The walk never stops at a mistake: every step notes what it finds and goes on with a
 //! stand-in value, so that one run shows all there is to mend. Only when nothing was noted
-//! is what it built handed out. Files named by the configuration are read here, once each,
-//! and host names looked up; modules are only read: running them is a later step's work.
+//! is what it built handed out. Files named by the configuration are read here, once each;
+//! modules are only read: running them is a later step's work, and so is looking up names.
 
 mod access_log;
 mod action;
@@ -13,6 +13,7 @@ mod capabilities;
 mod chain;
 mod clusters;
 mod compat;
+mod dns;
 pub mod fields;
 mod files;
 pub(crate) mod filters;
@@ -46,7 +47,6 @@ pub use super::yaml::Diagnostic;
 use super::yaml::{MAX_FILE_BYTES, Node, Object, Position, Problems, did_you_mean, parse, quote};
 use super::{Cluster, Config, PluginConfig};
 use files::Files;
-use host::Resolver;
 
 /// Reads and checks the configuration in `path`.
 ///
@@ -76,7 +76,7 @@ pub fn load_parts(path: &Path) -> Result<Config, Unusable> {
     let file = path.display().to_string();
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     match read(path) {
-        Ok(text) => check(&text, &file, folder, host::system),
+        Ok(text) => check(&text, &file, folder),
         Err((position, what, help)) => {
             let problems = Problems::new(&file);
             problems.add(position, "$", &what, help);
@@ -95,7 +95,7 @@ pub fn load_parts(path: &Path) -> Result<Config, Unusable> {
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load_str(text: &str, file_name: &str, folder: &Path) -> Result<Config, Vec<Diagnostic>> {
-    check(text, file_name, folder, host::system).map_err(|unusable| unusable.problems)
+    check(text, file_name, folder).map_err(|unusable| unusable.problems)
 }
 
 /// A file that a configuration has named before, as it is now.
@@ -109,7 +109,6 @@ pub(crate) fn read_again(path: &Path) -> Result<bytes::Bytes, String> {
 /// What the steps of the walk share.
 struct Context<'t> {
     files: Files<'t>,
-    resolver: Resolver,
     /// Whether anybody may sign native code; known once `artifacts` is read.
     signers: Cell<bool>,
 }
@@ -121,12 +120,7 @@ struct Names {
     at: BTreeMap<String, (usize, Position)>,
 }
 
-fn check(
-    text: &str,
-    file_name: &str,
-    folder: &Path,
-    resolve: host::Resolve,
-) -> Result<Config, Unusable> {
+fn check(text: &str, file_name: &str, folder: &Path) -> Result<Config, Unusable> {
     let problems = Problems::new(file_name);
     let config = if text.len() as u64 > MAX_FILE_BYTES {
         problems.add(Position::START, "$", TOO_LARGE, TOO_LARGE_HELP);
@@ -134,7 +128,6 @@ fn check(
     } else {
         let context = Context {
             files: Files::new(folder),
-            resolver: Resolver::new(resolve),
             signers: Cell::new(false),
         };
         parse(text, "listeners:", &problems)
@@ -167,7 +160,8 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
     chains.services(&root.list("services"));
     let plugins = chains.into_plugins();
-    let callouts = callouts::read(&root, &plugins, context);
+    let dns = Arc::new(dns::read(&root));
+    let callouts = callouts::read(&root, &plugins, &dns, context);
     let admin = shared::admin(&root, &listeners, context);
     let marks = marks::of(&root, &clusters.built);
     let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
@@ -177,6 +171,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         plugins,
         clusters: clusters.built.into_iter().map(Arc::new).collect(),
         callouts: Arc::new(callouts),
+        dns,
         node: Arc::new(node::read(&root)),
         workers: match root.get("workers") {
             Some(_) => root.count("workers"),

@@ -169,7 +169,7 @@ impl Worker {
         for (cluster, kept) in config.clusters.iter().zip(&kept.clusters) {
             match kept {
                 Some(kept) => clusters.push(old.clusters[*kept].clone()),
-                None => match Served::new(cluster) {
+                None => match Served::new(cluster, &config.dns) {
                     Ok(served) => clusters.push(served),
                     Err(error) => problems.push(format!("cluster {}: {error}", cluster.name)),
                 },
@@ -192,6 +192,9 @@ impl Worker {
             problems.extend(errors.iter().map(ToString::to_string));
             Vec::new()
         });
+        if let Err(error) = Served::look_up(&clusters) {
+            problems.push(format!("names cannot be looked up: {error}"));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -226,7 +229,7 @@ impl Worker {
         if let Some(blueprint) = &blueprint {
             self.with.readiness.need(&blueprint.config.ready_needs);
             for served in &blueprint.clusters {
-                served.check(&self.with.runtime, &self.with.shutdown);
+                served.keep(&self.with.runtime, &self.with.shutdown);
             }
             board.adopt(blueprint.clone());
             self.with.certificates.follow(blueprint.config.tls());

@@ -64,7 +64,7 @@ pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Mod
     blueprint.loaded = stack::with(move || maker.compile_ahead(loaded))?;
     worker.with.reloads.runs(blueprint.generation);
     for served in &blueprint.clusters {
-        served.check(&worker.with.runtime, &worker.with.shutdown);
+        served.keep(&worker.with.runtime, &worker.with.shutdown);
     }
     let board = Board::new(blueprint);
     let modules = Arc::new(Modules { board, work });

@@ -1,29 +1,34 @@
 //! What all workers share of a cluster: its backends and their health, kept by
 //! `pingora-load-balancing`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use pingora_core::protocols::l4::socket::SocketAddr as BackendAddress;
-use pingora_core::services::background::GenBackgroundService;
+use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::HealthObserve;
 use pingora_load_balancing::prelude::RoundRobin;
-use pingora_load_balancing::{Backend, LoadBalancer, discovery};
+use pingora_load_balancing::{Backend, LoadBalancer};
 
 use super::host::{Host, Word};
 use super::load::{Count, Load};
+use super::names::Names;
 use super::outlier::{Detector, Outcome};
 use super::probe::Prober;
-use crate::config::Cluster;
+use crate::config::{Cluster, Dns};
 
 /// Backends of one cluster.
 pub(crate) struct Backends {
-    balancer: Arc<LoadBalancer<RoundRobin>>,
+    cluster: String,
+    balancer: Arc<Balancer>,
     generation: Arc<AtomicU64>,
-    hosts: Vec<Arc<Host>>,
+    hosts: Mutex<Vec<Arc<Host>>>,
+    names: Names,
+    found: Found,
     pub(crate) load: Arc<Load>,
     detector: Option<Detector>,
     /// In percent.
@@ -34,6 +39,8 @@ pub(crate) struct Backends {
 #[derive(Debug, Clone)]
 pub(crate) struct EndpointStatus {
     pub(crate) address: SocketAddr,
+    /// By which its address was found.
+    pub(crate) name: Option<Box<str>>,
     pub(crate) weight: u32,
     /// By active checks; true without any.
     pub(crate) healthy: bool,
@@ -43,8 +50,12 @@ pub(crate) struct EndpointStatus {
     pub(crate) words: [u64; Word::ALL.len()],
 }
 
-/// Pingora's service that checks the health of one cluster's backends.
-pub(crate) type Checks = GenBackgroundService<LoadBalancer<RoundRobin>>;
+/// Pingora's, which checks the health of one cluster's backends. It selects nothing.
+pub(crate) type Balancer = LoadBalancer<RoundRobin>;
+
+/// The backends there are now, for Pingora to discover.
+#[derive(Clone, Default)]
+struct Found(Arc<Mutex<BTreeSet<Backend>>>);
 
 /// Counts changes of health, so that workers know when to look again.
 struct Observer {
@@ -55,22 +66,19 @@ struct Observer {
 // === impl Backends ===
 
 impl Backends {
-    /// Backends of `cluster`, and the service that checks their health where the
-    /// configuration wants that. Without it nothing wakes up by itself.
+    /// Backends of `cluster`: those with an address at once, those with a name once
+    /// [`Backends::look_up`] has found them. Nothing wakes up by itself.
     ///
     /// # Errors
     /// What `pingora-load-balancing` said of the endpoints.
-    pub(crate) fn new(cluster: &Cluster) -> Result<(Arc<Self>, Option<Checks>), String> {
-        let mut backends = BTreeSet::new();
-        for endpoint in &cluster.endpoints {
-            let weight = usize::try_from(endpoint.weight).unwrap_or(1);
-            let backend = Backend::new_with_weight(&endpoint.address.to_string(), weight)
-                .map_err(|error| error.to_string())?;
-            backends.insert(backend);
-        }
+    pub(crate) fn new(cluster: &Cluster, dns: &Arc<Dns>) -> Result<Arc<Self>, String> {
+        let names = Names::new(cluster, dns);
+        let hosts = names.hosts(&[]);
+        let found = Found::default();
+        found.set(&hosts)?;
         let generation = Arc::new(AtomicU64::new(0));
         let mut balancer = LoadBalancer::from_backends(pingora_load_balancing::Backends::new(
-            discovery::Static::new(backends),
+            Box::new(found.clone()),
         ));
         if let Some(check) = &cluster.health_check {
             let observer = Observer {
@@ -81,31 +89,71 @@ impl Backends {
             balancer.health_check_frequency = Some(check.interval);
             balancer.parallel_health_check = true;
         }
-        // Static discovery answers at once: there is nothing to wait for.
+        // What has been found is told at once: there is nothing to wait for.
         futures_ready(balancer.update())
             .unwrap_or(Ok(()))
             .map_err(|error| error.to_string())?;
-        let service = pingora_core::services::background::background_service(
-            &format!("health {}", cluster.name),
-            balancer,
-        );
-        let hosts: Vec<_> = (cluster.endpoints.iter())
-            .map(|endpoint| Host::new(endpoint.address, endpoint.weight))
-            .collect();
         let detector = cluster.outlier_detection.map(|settings| {
             let detector = Detector::new(settings, &cluster.name);
             detector.watch(&hosts);
             detector
         });
-        let shared = Arc::new(Self {
-            balancer: service.task(),
+        Ok(Arc::new(Self {
+            cluster: cluster.name.clone(),
+            balancer: Arc::new(balancer),
             generation,
-            hosts,
+            hosts: Mutex::new(hosts),
+            names,
+            found,
             load: Load::new(cluster.circuit_breakers),
             detector,
             panic_threshold: cluster.balance.panic_threshold,
-        });
-        Ok((shared, cluster.health_check.is_some().then_some(service)))
+        }))
+    }
+
+    /// What has to be started for health to be checked.
+    pub(crate) const fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
+    /// When names have to be looked up next; `None` where there are none.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.names.due()
+    }
+
+    /// Looks up the names that are due, and goes over to what is found.
+    pub(crate) async fn look_up(&self) {
+        self.names.renew(&self.load).await;
+        let before = self.hosts();
+        let hosts = self.names.hosts(&before);
+        let stays = |one: &Arc<Host>| before.iter().any(|other| Arc::ptr_eq(one, other));
+        if hosts.len() == before.len() && hosts.iter().all(stays) {
+            return;
+        }
+        let updated = match self.found.set(&hosts) {
+            Ok(()) => self.balancer.update().await.map_err(|it| it.to_string()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = updated {
+            tracing::error!(cluster = %self.cluster, "endpoints stay as they are: {error}");
+            return;
+        }
+        if let Some(detector) = &self.detector {
+            detector.watch(&hosts);
+        }
+        let endpoints: Vec<_> = hosts.iter().map(|host| host.address.to_string()).collect();
+        let endpoints = endpoints.join(" ");
+        *self.hosts.lock().unwrap_or_else(PoisonError::into_inner) = hosts;
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(cluster = %self.cluster, "endpoints are now: {endpoints}");
+    }
+
+    /// All there are.
+    pub(crate) fn hosts(&self) -> Vec<Arc<Host>> {
+        self.hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Moves whenever [`Backends::usable`] may answer differently.
@@ -136,8 +184,13 @@ impl Backends {
             let backend = known.find(|it| it.addr == BackendAddress::Inet(host.address));
             backend.is_some_and(|backend| backends.ready(backend))
         };
-        let hosts = self.hosts.iter();
-        hosts.map(|host| (host.clone(), healthy(host))).collect()
+        let hosts = self.hosts().into_iter();
+        hosts
+            .map(|host| {
+                let healthy = healthy(&host);
+                (host, healthy)
+            })
+            .collect()
     }
 
     /// A request to this endpoint has ended so.
@@ -159,12 +212,14 @@ impl Backends {
         }
     }
 
-    /// Every endpoint, for whoever wants to know. Takes no lock that a request's path takes.
+    /// Every endpoint, for whoever wants to know. Its locks are held for moments, and taken by
+    /// workers when health has moved, not for every request.
     pub(crate) fn status(&self) -> Vec<EndpointStatus> {
         self.tick();
         let all = self.with_health().into_iter();
         all.map(|(host, healthy)| EndpointStatus {
             address: host.address,
+            name: host.name.clone(),
             weight: host.weight,
             healthy,
             ejected: host.is_ejected(),
@@ -179,6 +234,30 @@ impl std::fmt::Debug for Backends {
         f.debug_struct("Backends")
             .field("generation", &self.generation())
             .finish_non_exhaustive()
+    }
+}
+
+impl Found {
+    /// # Errors
+    /// What `pingora-load-balancing` said of them.
+    fn set(&self, hosts: &[Arc<Host>]) -> Result<(), String> {
+        let mut backends = BTreeSet::new();
+        for host in hosts {
+            let weight = usize::try_from(host.weight).unwrap_or(1);
+            let backend = Backend::new_with_weight(&host.address.to_string(), weight)
+                .map_err(|error| error.to_string())?;
+            backends.insert(backend);
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = backends;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ServiceDiscovery for Found {
+    async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let backends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((backends.clone(), HashMap::new()))
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
+    /// What it is called, where its address is known by that.
+    pub(crate) name: Option<Box<str>>,
     pub(crate) weight: u32,
     pub(super) ejected: AtomicBool,
     /// In a row; written only where outliers are looked for.
@@ -43,8 +45,13 @@ pub(crate) enum Word {
 
 impl Host {
     pub(crate) fn new(address: SocketAddr, weight: u32) -> Arc<Self> {
+        Self::named(address, weight, None)
+    }
+
+    pub(crate) fn named(address: SocketAddr, weight: u32, name: Option<&str>) -> Arc<Self> {
         Arc::new(Self {
             address,
+            name: name.map(Into::into),
             weight,
             ejected: AtomicBool::new(false),
             server_errors: AtomicU32::new(0),

@@ -32,6 +32,8 @@ pub(crate) enum Count {
     Timeout,
     PerTryTimeout,
     Ejected,
+    DnsLookup,
+    DnsFailure,
 }
 
 /// Room for one more of something; free again when it goes.
@@ -151,7 +153,7 @@ impl Load {
 
 impl Count {
     /// All there are, by number.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::ConnectionOverflow,
         Self::PendingOverflow,
         Self::Retry,
@@ -161,6 +163,8 @@ impl Count {
         Self::Timeout,
         Self::PerTryTimeout,
         Self::Ejected,
+        Self::DnsLookup,
+        Self::DnsFailure,
     ];
 
     /// Envoy's name, below `cluster.NAME.`.
@@ -175,6 +179,8 @@ impl Count {
             Self::Timeout => "upstream_rq_timeout",
             Self::PerTryTimeout => "upstream_rq_per_try_timeout",
             Self::Ejected => "outlier_detection.ejections_enforced_total",
+            Self::DnsLookup => "update_attempt",
+            Self::DnsFailure => "update_failure",
         }
     }
 }

@@ -16,6 +16,7 @@ mod command;
 #[cfg(feature = "compiler")]
 mod compile;
 mod configuration;
+mod dns;
 mod drain;
 mod failures;
 mod headers;

@@ -5,6 +5,9 @@ mod client;
 #[path = "../support/dir.rs"]
 #[expect(dead_code, reason = "tests here use a part of it")]
 mod dir;
+#[path = "../support/dns.rs"]
+#[expect(dead_code, reason = "tests here use a part of it")]
+pub(crate) mod dns;
 mod grpc;
 mod guest;
 #[path = "../support/h2.rs"]

@@ -8,6 +8,7 @@
 
 pub(crate) mod client;
 pub(crate) mod dir;
+pub(crate) mod dns;
 pub(crate) mod guest;
 pub(crate) mod h2;
 pub(crate) mod lines;

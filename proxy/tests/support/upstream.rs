@@ -46,7 +46,15 @@ struct Recorded {
 impl Upstream {
     /// Runs `script` for every connection, each on a thread of its own.
     pub(crate) fn new(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), script)
+    }
+
+    /// The same at this address, whose port must be free.
+    pub(crate) fn at(
+        address: SocketAddr,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),

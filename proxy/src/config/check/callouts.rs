@@ -6,7 +6,7 @@ use cofferdam_abi::Target;
 
 use super::Context;
 use crate::config::yaml::{Node, Object, quote};
-use crate::config::{Callouts, PluginConfig};
+use crate::config::{Callouts, Dns, PluginConfig};
 use crate::tls::{self, ClientSettings, ClientTls};
 
 /// Where nothing is written the defaults hold. Certificate authorities are needed only by
@@ -14,6 +14,7 @@ use crate::tls::{self, ClientSettings, ClientTls};
 pub(super) fn read(
     root: &Object<'_>,
     plugins: &[Arc<PluginConfig>],
+    dns: &Arc<Dns>,
     context: &Context<'_>,
 ) -> Callouts {
     let written = root.table("callouts");
@@ -21,7 +22,10 @@ pub(super) fn read(
         let mut targets = plugin.capabilities.callouts().unwrap_or_default().iter();
         targets.any(|target| matches!(target, Target::Url { tls: true, .. }))
     });
-    let mut callouts = Callouts::default();
+    let mut callouts = Callouts {
+        dns: dns.clone(),
+        ..Callouts::default()
+    };
     if let Some(object) = &written {
         callouts.connect_timeout = object.duration("connect_timeout");
         callouts.idle_timeout = object.duration("idle_timeout");

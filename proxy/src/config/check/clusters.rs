@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::host::endpoint_address;
 use super::tls::upstream;
 use super::{Context, Names, balance, fields, health};
 use crate::config::yaml::{Node, Object};
-use crate::config::{Cluster, Endpoint, Protocol};
+use crate::config::{Cluster, Endpoint, Family, Protocol};
 
 /// Every cluster of the file.
 pub(super) struct Clusters {
@@ -41,7 +42,14 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
     };
     Cluster {
         name: name.to_owned(),
-        endpoints: endpoints(&object.list("endpoints"), context),
+        endpoints: endpoints(&object.list("endpoints")),
+        dns_family: match object.choice("dns_family") {
+            "v4_only" => Family::V4Only,
+            "v6_only" => Family::V6Only,
+            "auto" => Family::Auto,
+            "all" => Family::All,
+            _ => Family::V4Preferred,
+        },
         protocol,
         tls: object
             .table("tls")
@@ -58,7 +66,7 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
     }
 }
 
-fn endpoints(nodes: &[Node<'_>], context: &Context<'_>) -> Vec<Endpoint> {
+fn endpoints(nodes: &[Node<'_>]) -> Vec<Endpoint> {
     let mut seen = HashMap::new();
     let mut endpoints = Vec::new();
     for node in nodes {
@@ -74,20 +82,20 @@ fn endpoints(nodes: &[Node<'_>], context: &Context<'_>) -> Vec<Endpoint> {
         } else {
             (node.clone(), 1)
         };
-        for resolved in context.resolver.addresses(&address).unwrap_or_default() {
-            if let Some(line) = seen.insert(resolved, address.position().line) {
-                let what = format!("the endpoint {resolved} is already on line {line}");
-                address.wrong(
-                    what,
-                    "remove one of the two; to send it more, give it a weight",
-                );
-                continue;
-            }
-            endpoints.push(Endpoint {
-                address: resolved,
-                weight,
-            });
+        let Some(at) = endpoint_address(&address) else {
+            continue;
+        };
+        let written = at.to_string().to_ascii_lowercase();
+        if let Some(line) = seen.insert(written, address.position().line) {
+            let what = format!("the endpoint {at} is already on line {line}");
+            let help = "remove one of the two; to send it more, give it a weight";
+            address.wrong(what, help);
+            continue;
         }
+        endpoints.push(Endpoint {
+            address: at,
+            weight,
+        });
     }
     endpoints
 }

@@ -4,6 +4,7 @@
 mod balance;
 mod callouts;
 mod cluster;
+mod dns;
 mod filter;
 mod limits;
 mod listener;
@@ -23,6 +24,7 @@ use crate::config::yaml::{Absent, Field, Kind, Table};
 pub use balance::{BACK_OFF, BREAKERS, BUDGET, HASH, OUTLIER, RETRY};
 pub use callouts::CALLOUTS;
 pub use cluster::{CLUSTER, ENDPOINT, HEALTH};
+pub use dns::DNS;
 pub use filter::{CAPABILITIES, FILTER, MODULE};
 pub use limits::LIMITS;
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, PROXY_PROTOCOL, TCP_ROUTE};
@@ -68,6 +70,12 @@ pub static ROOT: Table = Table {
             Kind::Table(&CALLOUTS),
             Means("the defaults"),
             "How filters call other services.",
+        ),
+        field(
+            "dns",
+            Kind::Table(&DNS),
+            Means("the defaults"),
+            "How names are looked up.",
         ),
         field(
             "shared_data",

@@ -1,104 +1,51 @@
-//! Host names: how they may look, and what they resolve to.
+//! Host names and addresses: how they may look.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr};
 
+use crate::config::EndpointAddress;
 use crate::config::yaml::{Node, quote};
 
-/// How a host name becomes addresses.
-pub(super) type Resolve = fn(&str) -> io::Result<Vec<IpAddr>>;
-
-/// Looks every name up once, however many endpoints name it.
-#[derive(Debug)]
-pub(super) struct Resolver {
-    resolve: Resolve,
-    known: RefCell<HashMap<String, Result<Vec<IpAddr>, String>>>,
-}
-
-/// The system's resolver.
-pub(super) fn system(host: &str) -> io::Result<Vec<IpAddr>> {
-    Ok((host, 0)
-        .to_socket_addrs()?
-        .map(|address| address.ip())
-        .collect())
-}
-
-// === impl Resolver ===
-
-impl Resolver {
-    pub(super) fn new(resolve: Resolve) -> Self {
-        Self {
-            resolve,
-            known: RefCell::default(),
-        }
-    }
-
-    /// The addresses of `HOST:PORT`, at least one.
-    pub(super) fn addresses(&self, node: &Node<'_>) -> Option<Vec<SocketAddr>> {
-        let text = node.filled()?;
-        let help = "write host:port, such as 127.0.0.1:9000, [::1]:9000 or backend:9000";
-        let wrong = |what: &str| {
-            node.wrong(format!("{} {what}", quote(text)), help);
-            None
-        };
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return wrong("has no port");
-        };
-        let port = match port.parse::<u16>() {
-            Ok(port) if port > 0 && port_text(port) == text[host.len() + 1..] => port,
-            _ => return wrong("has no port from 1 to 65535"),
-        };
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Some(vec![address]);
-        }
-        if !is_host(host) {
-            return wrong("is not host:port");
-        }
-        let addresses = self.look_up(host, node)?;
-        Some(
-            addresses
-                .into_iter()
-                .map(|ip| SocketAddr::new(ip, port))
-                .collect(),
-        )
-    }
-
-    fn look_up(&self, host: &str, node: &Node<'_>) -> Option<Vec<IpAddr>> {
-        let key = host.to_ascii_lowercase();
-        let known = self.known.borrow().get(&key).cloned();
-        let found = known.unwrap_or_else(|| {
-            let found = (self.resolve)(host).map_err(|error| error.to_string());
-            self.known.borrow_mut().insert(key, found.clone());
-            found
-        });
-        let why = match found {
-            Ok(addresses) if !addresses.is_empty() => return Some(one_family(&addresses)),
-            Ok(_) => "it has no address".to_owned(),
-            Err(why) => why,
-        };
-        let what = format!("the host {} cannot be resolved: {why}", quote(host));
-        node.wrong(what, "check the name and the resolver, or write an address");
+/// `HOST:PORT`.
+pub(super) fn endpoint_address(node: &Node<'_>) -> Option<EndpointAddress> {
+    let text = node.filled()?;
+    let help = "write host:port, such as 127.0.0.1:9000, [::1]:9000 or backend:9000";
+    let wrong = |what: &str| {
+        node.wrong(format!("{} {what}", quote(text)), help);
         None
+    };
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return wrong("has no port");
+    };
+    let port = match port.parse::<u16>() {
+        Ok(number) if number > 0 && number.to_string() == port => number,
+        _ => return wrong("has no port from 1 to 65535"),
+    };
+    if let Ok(address) = text.parse() {
+        return Some(EndpointAddress::Fixed(address));
     }
+    if !is_host(host) {
+        return wrong("is not host:port");
+    }
+    // All digits and dots, and yet no address.
+    if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return wrong("is no address");
+    }
+    Some(EndpointAddress::Named {
+        host: host.to_owned(),
+        port,
+    })
 }
 
-fn port_text(port: u16) -> String {
-    port.to_string()
-}
-
-/// All IPv4 addresses, else all IPv6 ones, each once: a name that has both is usually one
-/// server, and often listens on one of the two only.
-fn one_family(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let v4 = addresses.iter().any(IpAddr::is_ipv4);
-    let mut chosen = Vec::new();
-    for address in addresses.iter().filter(|address| address.is_ipv4() == v4) {
-        if !chosen.contains(address) {
-            chosen.push(*address);
-        }
+/// A name server: an address, and a port where it is not 53.
+pub(super) fn name_server(node: &Node<'_>) -> Option<SocketAddr> {
+    let text = node.filled()?;
+    let address = text.parse::<IpAddr>().map(|ip| (ip, 53).into());
+    let address = address.or_else(|_| text.parse::<SocketAddr>());
+    if address.is_err() {
+        let help = "write an address, with a port or without, such as 10.0.0.2 or [::1]:5353";
+        node.wrong(format!("{} is no address", quote(text)), help);
     }
-    chosen
+    address.ok()
 }
 
 /// Whether this is a host name or an IPv4 address by its looks.

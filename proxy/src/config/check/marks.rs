@@ -27,8 +27,9 @@ pub(super) fn of(root: &Object<'_>, clusters: &[Cluster]) -> Marks {
     let clusters = clusters.map(|(json, cluster)| {
         let mut hasher = Sha256::new();
         hasher.update(digest(&json.unwrap_or_default(), &[]));
-        // What names were resolved to may change though nothing written does.
-        hasher.update(format!("{:?}", cluster.endpoints));
+        if cluster.endpoints.iter().any(|it| it.name().is_some()) {
+            hasher.update(mark("dns"));
+        }
         hasher.finalize().into()
     });
     let clusters: Vec<Mark> = clusters.collect();
@@ -38,7 +39,12 @@ pub(super) fn of(root: &Object<'_>, clusters: &[Cluster]) -> Marks {
     Marks {
         whole: whole.finalize().into(),
         access_log: mark("access_log"),
-        callouts: mark("callouts"),
+        callouts: {
+            let mut hasher = Sha256::new();
+            hasher.update(mark("callouts"));
+            hasher.update(mark("dns"));
+            hasher.finalize().into()
+        },
         listeners: listeners.collect(),
         clusters,
     }

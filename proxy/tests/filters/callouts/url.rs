@@ -1,7 +1,7 @@
 //! Services that a filter names by URL.
 
 use super::{World, guest};
-use crate::support::{Dir, Filter, Upstream, h2, pki, run};
+use crate::support::{Dir, Filter, Upstream, dns, h2, pki, run};
 
 fn allowed(filter: Filter, callouts: &[String]) -> Filter {
     filter.with(format!("capabilities: {{ callouts: {callouts:?} }}"))
@@ -56,6 +56,32 @@ fn a_name_that_does_not_exist_answers_503() {
             assert!(outcome.contains(":status=503"), "{outcome}");
             assert!(outcome.contains("remote connection failure |"), "{outcome}");
         }
+    });
+}
+
+#[test]
+fn a_name_is_looked_up_where_the_configuration_says() {
+    let Some(filter) = guest() else { return };
+    run(async {
+        let callee = Upstream::start();
+        let names = dns::Dns::new();
+        names.at("calls.test", &["127.0.0.1"]);
+        let url = format!("http://calls.test:{}", callee.address.port());
+        let servers = format!(
+            "dns: {{ servers: ['{}'], min_ttl: 1h, max_ttl: 1h }}",
+            names.address
+        );
+        let filter = allowed(filter, std::slice::from_ref(&url));
+        let world = World::start(filter, |config| config.with(&servers)).await;
+        for _ in 0..3 {
+            let outcome = world.outcome(&format!("http {url} GET /same")).await;
+            assert!(outcome.contains("| some bytes |"), "{outcome}");
+        }
+        assert_eq!(
+            names.asked("calls.test"),
+            1,
+            "once for as long as it is good"
+        );
     });
 }
 

@@ -19,7 +19,7 @@ pub static CALLOUTS: Table = Table {
             "connect_timeout",
             duration(MILLI, HOUR),
             Default("5s"),
-            "How long connecting may take, TLS included; and how long the look-up of its name may.",
+            "How long connecting may take, TLS included.",
         ),
         field(
             "idle_timeout",

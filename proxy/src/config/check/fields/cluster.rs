@@ -20,7 +20,13 @@ pub static CLUSTER: Table = Table {
             "endpoints",
             Kind::Other("list of `host:port`, or tables", &[&ENDPOINT]),
             Required,
-            "Its servers. May be empty: every request is then answered 503. A host name is looked up once, when the file is loaded: all its IPv4 addresses, or all its IPv6 addresses if it has no other.",
+            "Its servers. May be empty: every request is then answered 503. A host name is as many servers as it has addresses, each with the weight of the endpoint; `dns` says how it is looked up and followed.",
+        ),
+        field(
+            "dns_family",
+            Kind::Choice(&["v4_preferred", "auto", "v4_only", "v6_only", "all"]),
+            Default("v4_preferred"),
+            "Which addresses of a host name are used. `v4_preferred`: IPv4, or IPv6 if there is no other; `auto`: IPv6, or IPv4 if there is no other.",
         ),
         field(
             "protocol",

@@ -13,8 +13,8 @@ use crate::config::yaml::{
     Absent, Kind, asked, duration_text, parse_duration, parse_rate, parse_size, size_text,
 };
 use crate::config::{
-    Action, Address, HealthCheck, HostMatch, Isolation, OnFailure, PathMatch, Probe, Protocol,
-    ServerHeader, TierUp, ValueMatch, reference,
+    Action, Address, Dns, Family, HealthCheck, HostMatch, Isolation, OnFailure, PathMatch, Probe,
+    Protocol, ServerHeader, TierUp, ValueMatch, reference,
 };
 use crate::tls::forwarded::Mode;
 use crate::tls::{MinVersion, Resumption, Speaks};
@@ -400,12 +400,21 @@ fn clusters_mean_what_they_say() {
     let expected = [
         "127.0.0.1:9000 1",
         "[::1]:9001 5",
-        "127.0.0.1:9002 1",
-        "127.0.0.2:9002 1",
-        "[::1]:9003 1",
-        "[::2]:9003 1",
+        "both:9002 1",
+        "six:9003 1",
     ];
     assert_eq!(endpoints, expected);
+    assert_eq!(cluster.dns_family, Family::All);
+    let dns = Dns {
+        servers: vec![
+            ([10, 0, 0, 2], 53).into(),
+            "[::1]:5353".parse().expect("one"),
+        ],
+        timeout: Duration::from_secs(2),
+        min_ttl: Duration::from_secs(1),
+        max_ttl: Duration::from_secs(60),
+    };
+    assert_eq!((&*config.dns, &*config.callouts.dns), (&dns, &dns));
     assert_eq!(cluster.protocol, Protocol::Http2);
     let tls = cluster.tls.as_ref().expect("TLS");
     let settings = tls.tls.settings();
