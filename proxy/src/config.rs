@@ -46,6 +46,8 @@ pub use retry::{AttemptCount, HashOf, HashPolicy, RetryOn, RetryPolicy};
 pub use server_names::ServerNames;
 pub use tracing::{Propagation, TraceProtocol, Tracing};
 
+pub use crate::proxy_protocol::Version as ProxyVersion;
+
 /// A whole configuration, as one generation of the proxy runs it.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -451,6 +453,8 @@ pub struct Cluster {
     pub dns_family: Family,
     /// What is spoken to it.
     pub protocol: Protocol,
+    /// The header of the PROXY protocol that connections to it begin with, if any.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// TLS to it, if any.
     pub tls: Option<UpstreamTls>,
     /// Default 5 s.

@@ -14,6 +14,7 @@ use crate::door::Door;
 use crate::headers;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
+use crate::upstream::Own;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     pub(crate) passed_name: Option<Box<str>>,
     /// What the next hop is told of its certificate.
     pub(crate) forwarded_cert: Forwarded,
+    /// Connections to upstreams that were told of it.
+    pub(crate) own: Own,
     /// What filters keep for as long as it lasts.
     pub(crate) state: RefCell<FilterState>,
 }

@@ -34,6 +34,7 @@ use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
 use crate::tls::hello::Look;
 use crate::traffic::Event;
+use crate::upstream::Own;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
 use bind::Accepted;
@@ -147,6 +148,7 @@ async fn serve_connection(
         tls: None,
         passed_name: None,
         forwarded_cert: Forwarded::default(),
+        own: Own::default(),
         state: RefCell::default(),
     };
     let serving: Option<Serving> = match accepted {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 /// Which form a header has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// A line of text.
     V1,
     /// Binary.
@@ -72,7 +72,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
 
 /// The header that tells of a client and of where it had connected to. Where either has no
 /// address, it says that nothing is known.
-#[cfg_attr(not(test), expect(dead_code, reason = "clusters send none yet"))]
 pub(crate) fn header(
     version: Version,
     source: Option<SocketAddr>,

@@ -113,9 +113,10 @@ where
     }
     let upstream = relay.facts.setup.upstream(cluster);
     let wanted = relay.facts.wanted_endpoint.get();
+    let told = &*relay.facts.connection;
     let connected = tokio::select! {
         biased;
-        connected = upstream.connect_raw(wanted) => connected,
+        connected = upstream.connect_raw(wanted, Some(told)) => connected,
         () = relay.closed() => return Over::Closed,
     };
     let facts = &relay.facts;

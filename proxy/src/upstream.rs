@@ -15,6 +15,7 @@ pub(crate) mod host;
 pub(crate) mod load;
 mod names;
 pub(crate) mod outlier;
+pub(crate) mod own;
 pub(crate) mod pool;
 mod probe;
 mod raw;
@@ -26,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::{CircuitBreakers, Cluster};
+use crate::proxy_protocol::header;
 use backends::Backends;
 use balance::Snapshot;
 use host::Host;
@@ -36,6 +38,7 @@ pub(crate) use balance::Pick;
 pub(crate) use body::UpstreamBody;
 pub(crate) use connect::{ConnectError, Lease};
 pub(crate) use outlier::Outcome;
+pub(crate) use own::Own;
 pub(crate) use raw::{Io, Raw};
 
 /// One cluster as a worker sees it.
@@ -106,6 +109,9 @@ impl Upstream {
                 self.backends.clone(),
                 self.cluster.idle_timeout,
                 self.cluster.max_idle,
+                self.cluster
+                    .proxy_protocol
+                    .map(|version| header(version, None, None)),
             )
         });
     }

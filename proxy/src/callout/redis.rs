@@ -219,7 +219,7 @@ async fn drive(
     mut commands: mpsc::UnboundedReceiver<Command>,
     load: &Load,
 ) -> Result<(), String> {
-    let connected = upstream.connect_raw(None).await;
+    let connected = upstream.connect_raw(None, None).await;
     let stream = connected.map_err(|error| error.to_string())?.stream;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut outbox = BytesMut::new();

@@ -158,6 +158,7 @@ impl Remotes {
             endpoints: Vec::new(),
             dns_family: Family::default(),
             protocol,
+            proxy_protocol: None,
             tls,
             connect_timeout: settings.connect_timeout,
             idle_timeout: settings.idle_timeout,

@@ -43,7 +43,7 @@ impl Outgoing {
     ) -> Result<(Response<Incoming>, Lease), Unanswered> {
         let tls = upstream.cluster.tls.is_some();
         let connect = async |fresh| {
-            let connected = upstream.connect(Pick::default(), fresh).await;
+            let connected = upstream.connect(Pick::default(), None, fresh).await;
             connected.map_err(Unanswered::NotConnected)
         };
         let mut lease = connect(false).await?;

@@ -204,7 +204,8 @@ impl Sending<'_> {
             {
                 // Gone first, with its place.
                 drop(lease);
-                match upstream.connect(self.pick, true).await {
+                let client = Some(&*facts.connection);
+                match upstream.connect(self.pick, client, true).await {
                     Ok(fresh) => {
                         lease = fresh;
                         request = unsent;
@@ -230,7 +231,8 @@ impl Sending<'_> {
     }
 
     async fn connect(&self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
-        let connecting = self.upstream.connect(self.pick, false);
+        let client = Some(&*self.flow.facts.connection);
+        let connecting = self.upstream.connect(self.pick, client, false);
         let connected = match limit {
             None => connecting.await,
             Some(limit) => {

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -19,6 +19,7 @@ use super::pool::{Active, Open, Pool, Wire};
 use super::{Outcome, Pick, Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
+use crate::connection::Connection;
 use crate::tls::{Session, Speaks};
 use crate::worker::LocalExecutor;
 
@@ -66,9 +67,18 @@ pub(crate) enum ConnectError {
 // === impl Upstream ===
 
 impl Upstream {
-    /// A connection to an endpoint; `fresh` to have a new one whatever the pool holds.
-    pub(crate) async fn connect(&self, pick: Pick, fresh: bool) -> Result<Lease, ConnectError> {
-        let pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
+    /// A connection to an endpoint, for a client or for nobody in particular; `fresh` to have a
+    /// new one whatever the pool holds.
+    pub(crate) async fn connect(
+        &self,
+        pick: Pick,
+        client: Option<&Connection>,
+        fresh: bool,
+    ) -> Result<Lease, ConnectError> {
+        let mut pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
+        if let (Some(version), Some(client)) = (self.cluster.proxy_protocol, client) {
+            pool = client.own.pool(client, version, pool);
+        }
         let place = match pool.load.request() {
             Ok(place) => place,
             Err(Full) => return Err(ConnectError::Overflow(pool.address)),
@@ -208,14 +218,17 @@ async fn open(
                     return Ok((Sender::Http1(sender), wire, true));
                 }
             }
-            None => pool.freed.notified().await,
+            None => {
+                pool.make_room();
+                pool.freed.notified().await;
+            }
         }
     }
 }
 
 async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Opened, ConnectError> {
     let address = pool.address;
-    let (stream, local) = dial(address).await?;
+    let (stream, local) = dial(address, pool.header.as_deref()).await?;
     let Some(tls) = &cluster.tls else {
         let wire = Wire { local, tls: None };
         return start(
@@ -242,15 +255,18 @@ async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Open
     start(stream, spoken, pool, Wire { local, tls }, open).await
 }
 
-/// A connection to an endpoint, and its address here.
+/// A connection to an endpoint that begins with `header`, and its address here.
 pub(super) async fn dial(
     address: SocketAddr,
+    header: Option<&[u8]>,
 ) -> Result<(TcpStream, Option<SocketAddr>), ConnectError> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| ConnectError::Refused(address, error))?;
+    let refused = |error| ConnectError::Refused(address, error);
+    let mut stream = TcpStream::connect(address).await.map_err(refused)?;
     // Answers are small and wanted now.
     let _ = stream.set_nodelay(true);
+    if let Some(header) = header {
+        stream.write_all(header).await.map_err(refused)?;
+    }
     let local = stream.local_addr().ok();
     Ok((stream, local))
 }

@@ -1,4 +1,5 @@
-//! Idle connections to one endpoint, of one worker.
+//! Idle connections to one endpoint, of one worker: those that anybody may use, or those
+//! that are one client's own.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -6,7 +7,10 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::backends::Backends;
 use super::host::{Host, Tally, Word};
@@ -30,11 +34,16 @@ pub(crate) struct Pool {
     http2: RefCell<Option<Shared>>,
     /// One at a time opens an HTTP/2 connection; the others wait and share it.
     pub(crate) opening: tokio::sync::Mutex<()>,
-    sweeping: Cell<bool>,
+    /// What closes them when they have been idle for too long.
+    sweeper: RefCell<Option<AbortHandle>>,
     /// Its endpoint, or its cluster, is gone: nothing is kept any more.
     closed: Cell<bool>,
     /// Told when a connection has become free, where their number is bounded.
-    pub(super) freed: tokio::sync::Notify,
+    pub(super) freed: Rc<Notify>,
+    /// What every connection begins with, before TLS.
+    pub(super) header: Option<Bytes>,
+    /// Pools of clients' own connections to the endpoint.
+    own: Rc<RefCell<Vec<Weak<Self>>>>,
 }
 
 /// A connection from the moment it is begun; counted until it goes.
@@ -42,7 +51,7 @@ pub(crate) struct Pool {
 pub(crate) struct Open {
     tally: Arc<Tally>,
     /// Its place, and who may be waiting for that.
-    bounded: Option<(Place, Weak<Pool>)>,
+    bounded: Option<(Place, Rc<Notify>)>,
 }
 
 /// A request that is under way on this endpoint.
@@ -85,6 +94,7 @@ impl Pool {
         backends: Option<Arc<Backends>>,
         idle_timeout: Duration,
         max_idle: usize,
+        header: Option<Bytes>,
     ) -> Rc<Self> {
         Rc::new(Self {
             address: host.address,
@@ -97,10 +107,39 @@ impl Pool {
             http1: RefCell::default(),
             http2: RefCell::default(),
             opening: tokio::sync::Mutex::new(()),
-            sweeping: Cell::new(false),
+            sweeper: RefCell::default(),
             closed: Cell::new(false),
-            freed: tokio::sync::Notify::new(),
+            freed: Rc::default(),
+            header,
+            own: Rc::default(),
         })
+    }
+
+    /// Connections to the same endpoint that begin with this header and are one client's own.
+    pub(super) fn for_client(&self, header: Bytes) -> Rc<Self> {
+        let pool = Rc::new(Self {
+            address: self.address,
+            tally: self.tally.clone(),
+            host: self.host.clone(),
+            load: self.load.clone(),
+            backends: self.backends.clone(),
+            idle_timeout: self.idle_timeout,
+            max_idle: self.max_idle,
+            http1: RefCell::default(),
+            http2: RefCell::default(),
+            opening: tokio::sync::Mutex::new(()),
+            sweeper: RefCell::default(),
+            closed: Cell::new(self.closed.get()),
+            freed: self.freed.clone(),
+            header: Some(header),
+            own: self.own.clone(),
+        });
+        let mut own = self.own.borrow_mut();
+        if own.len() == own.capacity() {
+            own.retain(|pool| pool.strong_count() > 0);
+        }
+        own.push(Rc::downgrade(&pool));
+        pool
     }
 
     /// How a request to it has ended, or that there was no connection for it.
@@ -118,12 +157,12 @@ impl Pool {
     }
 
     /// Counts a connection that is begun now.
-    pub(crate) fn opened(self: &Rc<Self>, place: Option<Place>) -> Open {
+    pub(crate) fn opened(&self, place: Option<Place>) -> Open {
         self.tally.add(Word::Connections);
         self.tally.add(Word::ConnectionsActive);
         Open {
             tally: self.tally.clone(),
-            bounded: place.map(|place| (place, Rc::downgrade(self))),
+            bounded: place.map(|place| (place, self.freed.clone())),
         }
     }
 
@@ -169,8 +208,10 @@ impl Pool {
         if self.load.bounds_connections() {
             self.freed.notify_one();
         }
-        if !self.sweeping.replace(true) {
-            tokio::task::spawn_local(self.clone().sweep());
+        let mut sweeper = self.sweeper.borrow_mut();
+        if sweeper.is_none() {
+            let sweeping = tokio::task::spawn_local(self.clone().sweep());
+            *sweeper = Some(sweeping.abort_handle());
         }
     }
 
@@ -188,14 +229,48 @@ impl Pool {
     }
 
     pub(crate) fn share_http2(&self, sender: http2::SendRequest<UpstreamBody>, wire: Wire) {
+        if self.closed.get() {
+            return;
+        }
         *self.http2.borrow_mut() = Some(Shared { sender, wire });
     }
 
     /// Closes everything that is not in use, and what is as soon as it is not.
     pub(crate) fn clear(&self) {
+        self.close();
+        for own in self.own.borrow_mut().drain(..) {
+            if let Some(pool) = own.upgrade() {
+                pool.close();
+            }
+        }
+    }
+
+    /// The same of a pool that is one client's.
+    pub(super) fn close(&self) {
         self.closed.set(true);
         self.http1.borrow_mut().clear();
         self.http2.borrow_mut().take();
+        if let Some(sweeper) = self.sweeper.take() {
+            sweeper.abort();
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Closes a connection that some client has for itself and does not use, so that another
+    /// may have its place.
+    pub(super) fn make_room(&self) {
+        let own = self.own.borrow();
+        for pool in own.iter().filter_map(Weak::upgrade) {
+            // Held by its client, and here: no request is on its way.
+            if pool.take_any_http1().is_some()
+                || Rc::strong_count(&pool) == 2 && pool.http2.take().is_some()
+            {
+                return;
+            }
+        }
     }
 
     /// Closes connections that have been idle for too long, and ends with the last: an
@@ -211,7 +286,7 @@ impl Pool {
                 idle.iter().map(|idle| idle.since + self.idle_timeout).min()
             };
             let Some(next) = next else {
-                self.sweeping.set(false);
+                self.sweeper.take();
                 return;
             };
             tokio::time::sleep_until(next.into()).await;
@@ -241,11 +316,9 @@ impl Drop for Active {
 impl Drop for Open {
     fn drop(&mut self) {
         self.tally.subtract(Word::ConnectionsActive);
-        if let Some((place, pool)) = self.bounded.take() {
+        if let Some((place, freed)) = self.bounded.take() {
             drop(place);
-            if let Some(pool) = pool.upgrade() {
-                pool.freed.notify_one();
-            }
+            freed.notify_one();
         }
     }
 }

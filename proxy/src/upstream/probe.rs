@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{dial, secure};
 use crate::config::{Cluster, HealthCheck, Probe, Protocol};
+use crate::proxy_protocol::header;
 use crate::tls::Speaks;
 
 /// Longest body of an answer that is read.
@@ -59,7 +60,10 @@ impl<O> Prober<O> {
     }
 
     async fn probe(&self, address: SocketAddr) -> Result<(), String> {
-        let (stream, _) = dial(address).await.map_err(text)?;
+        // It is we who ask.
+        let header = (self.cluster.proxy_protocol).map(|version| header(version, None, None));
+        let dialled = dial(address, header.as_deref()).await;
+        let (stream, _) = dialled.map_err(text)?;
         let speaks = match self.check.probe {
             Probe::Connect => Speaks::Raw,
             Probe::Http { .. } | Probe::Grpc { .. } => Speaks::Http,

@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::connect::{ConnectError, dial, secure};
 use super::pool::Wire;
 use super::{Pick, Upstream};
+use crate::connection::Connection;
+use crate::proxy_protocol::header;
 use crate::tls::Speaks;
 
 /// What carries bytes: a socket, or TLS on one.
@@ -23,16 +25,22 @@ pub(crate) struct Raw {
 }
 
 impl Upstream {
-    /// A connection to the `wanted` endpoint or the next one.
+    /// A connection to the `wanted` endpoint or the next one, for a client or for nobody in
+    /// particular.
     pub(crate) async fn connect_raw(
         &self,
         wanted: Option<SocketAddr>,
+        client: Option<&Connection>,
     ) -> Result<Raw, ConnectError> {
         let pick = Pick { wanted, hash: None };
         let pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
         let address = pool.address;
+        let header = self.cluster.proxy_protocol.map(|version| {
+            let (source, destination) = client.map_or((None, None), |it| (it.peer, it.local));
+            header(version, source, destination)
+        });
         let opening = async {
-            let (stream, local) = dial(address).await?;
+            let (stream, local) = dial(address, header.as_deref()).await?;
             let mut wire = Wire { local, tls: None };
             let stream: Box<dyn Io> = match &self.cluster.tls {
                 Some(tls) => {

@@ -1,6 +1,7 @@
 //! The PROXY protocol: what a load balancer says of clients.
 
 mod incoming;
+mod outgoing;
 
 use std::net::SocketAddr;
 use std::time::Instant;

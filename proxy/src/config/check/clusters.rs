@@ -6,7 +6,7 @@ use super::host::endpoint_address;
 use super::tls::upstream;
 use super::{Context, Names, balance, fields, health};
 use crate::config::yaml::{Node, Object};
-use crate::config::{Cluster, Endpoint, Family, Protocol};
+use crate::config::{Cluster, Endpoint, Family, Protocol, ProxyVersion};
 
 /// Every cluster of the file.
 pub(super) struct Clusters {
@@ -51,6 +51,11 @@ fn cluster(object: &Object<'_>, name: &str, context: &Context<'_>) -> Cluster {
             _ => Family::V4Preferred,
         },
         protocol,
+        proxy_protocol: match object.choice("proxy_protocol") {
+            "v1" => Some(ProxyVersion::V1),
+            "v2" => Some(ProxyVersion::V2),
+            _ => None,
+        },
         tls: object
             .table("tls")
             .and_then(|tls| upstream::read(&tls, name, protocol, context)),

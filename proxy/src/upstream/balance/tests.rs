@@ -16,7 +16,7 @@ fn hosts(weights: &[u32]) -> Vec<Arc<Host>> {
 
 fn pool(host: &Arc<Host>) -> Rc<Pool> {
     let load = Load::new(CircuitBreakers::default());
-    Pool::new(host, load, None, Duration::from_secs(1), 1)
+    Pool::new(host, load, None, Duration::from_secs(1), 1, None)
 }
 
 fn snapshot(policy: LbPolicy, weights: &[u32]) -> Snapshot {

@@ -35,6 +35,12 @@ pub static CLUSTER: Table = Table {
             "What is spoken to it; `auto` is what ALPN says over TLS, and HTTP/1.1 without TLS.",
         ),
         field(
+            "proxy_protocol",
+            Kind::Choice(&["off", "v1", "v2"]),
+            Default("off"),
+            "Whether connections to it begin, before TLS, with a header of the PROXY protocol that names the client and the address that it had connected to. Such a connection carries the requests of one connection of a client and ends with it. Health checks and what filters ask for themselves say `UNKNOWN` (v1) or `LOCAL` (v2), as does what comes from a unix socket.",
+        ),
+        field(
             "tls",
             Kind::Table(&CLUSTER_TLS),
             Means("clear text"),

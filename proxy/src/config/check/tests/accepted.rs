@@ -14,7 +14,7 @@ use crate::config::yaml::{
 };
 use crate::config::{
     Action, Address, Dns, Family, HealthCheck, HostMatch, Isolation, OnFailure, PathMatch, Probe,
-    Protocol, ServerHeader, TierUp, ValueMatch, reference,
+    Protocol, ProxyVersion, ServerHeader, TierUp, ValueMatch, reference,
 };
 use crate::tls::forwarded::Mode;
 use crate::tls::{MinVersion, Resumption, Speaks};
@@ -76,6 +76,10 @@ fn a_listener_may_forward_what_is_not_http() {
          clusters: [{ name: c, endpoints: [] }]\n";
     assert_eq!(accept(shorter).listeners[0].idle_timeout, 5 * SECOND);
     let full = accept(FULL);
+    let believed = full.listeners[0].proxy_protocol.as_ref().expect("there");
+    let believes = |ip: [u8; 4]| believed.believes(Some((ip, 1).into()));
+    assert!(believes([10, 9, 8, 7]) && believes([192, 0, 2, 7]) && !believes([192, 0, 2, 8]));
+    assert!(!believed.believes(None) && !believed.required);
     let tcp = full.listeners[2].tcp.as_ref().expect("not HTTP");
     let found = ["a.test", "x.b.test", "c.test"].map(|name| tcp.names.find(name));
     assert_eq!((found, tcp.cluster), ([Some(1), Some(1), None], Some(0)));
@@ -416,6 +420,8 @@ fn clusters_mean_what_they_say() {
     };
     assert_eq!((&*config.dns, &*config.callouts.dns), (&dns, &dns));
     assert_eq!(cluster.protocol, Protocol::Http2);
+    assert_eq!(cluster.proxy_protocol, Some(ProxyVersion::V2));
+    assert_eq!(config.clusters[1].proxy_protocol, None);
     let tls = cluster.tls.as_ref().expect("TLS");
     let settings = tls.tls.settings();
     assert_eq!(settings.alpn, [b"h2"]);
