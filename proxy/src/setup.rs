@@ -6,7 +6,7 @@
 //! in both where the configuration is. Each exchange holds the one in which it began; the
 //! last of them to end ends the setup, and with it what no later one has.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,10 +37,13 @@ pub(crate) struct Setup {
     flushing: Cell<bool>,
     /// Per listener and route: `LISTENER/routes[N]`.
     routes: Vec<Vec<String>>,
-    /// Held until nobody uses this any more,
-    _used: oneshot::Sender<()>,
+    /// Held until nobody uses this any more, nor any before it: whoever ends with this one may
+    /// have been in those too,
+    used: Rc<oneshot::Sender<()>>,
     /// which is heard here.
     unused: RefCell<Option<oneshot::Receiver<()>>>,
+    /// That of the one which came after it.
+    later: OnceCell<Rc<oneshot::Sender<()>>>,
 }
 
 /// A listener with its routes made ready.
@@ -85,7 +88,8 @@ impl Setup {
             sink,
             flushing: Cell::new(false),
             routes,
-            _used: used,
+            used: Rc::new(used),
+            later: OnceCell::new(),
             unused: RefCell::new(Some(unused)),
             config,
         })
@@ -131,7 +135,13 @@ impl Setup {
         }
     }
 
-    /// Resolves once nobody uses it any more; for the first who asks.
+    /// `next` comes after it.
+    pub(crate) fn precedes(&self, next: &Self) {
+        // Nothing comes after it twice.
+        let _ = self.later.set(next.used.clone());
+    }
+
+    /// Resolves once nobody uses it any more, nor any before it; for the first who asks.
     pub(crate) fn unused(&self) -> Option<oneshot::Receiver<()>> {
         self.unused.take()
     }

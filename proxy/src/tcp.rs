@@ -126,6 +126,7 @@ where
             stream,
             address,
             wire,
+            open: _open,
         }) => {
             facts.upstream.set(Some(address));
             facts.set_wire(&wire);

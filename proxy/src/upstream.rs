@@ -36,7 +36,7 @@ use pool::Pool;
 
 pub(crate) use balance::Pick;
 pub(crate) use body::UpstreamBody;
-pub(crate) use connect::{ConnectError, Lease};
+pub(crate) use connect::{Attempted, ConnectError, Lease, Tunnel};
 pub(crate) use outlier::Outcome;
 pub(crate) use own::Own;
 pub(crate) use raw::{Io, Raw};

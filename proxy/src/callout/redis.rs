@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::upstream::Upstream;
+use crate::upstream::{Raw, Upstream};
 use crate::worker::Worker;
 
 /// Most bytes of commands taken up before earlier ones have left.
@@ -220,7 +220,11 @@ async fn drive(
     load: &Load,
 ) -> Result<(), String> {
     let connected = upstream.connect_raw(None, None).await;
-    let stream = connected.map_err(|error| error.to_string())?.stream;
+    let Raw {
+        stream,
+        open: _open,
+        ..
+    } = connected.map_err(|error| error.to_string())?;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut outbox = BytesMut::new();
     // Replies to the greeting come first, and are ours.

@@ -40,7 +40,8 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
         // From here on only silence ends it.
         let timer = Timer::new(None, flow.stream_idle_timeout());
-        return upgrade::switch(end, upgrade, &mut response, timer).await;
+        let upstream = lease.into_tunnel();
+        return upgrade::switch(end, upgrade, &mut response, timer, upstream).await;
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it.

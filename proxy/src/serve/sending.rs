@@ -21,7 +21,7 @@ use crate::flow::Flow;
 use crate::timer::Timer;
 use crate::upstream::load::Count;
 use crate::upstream::replay::Replay;
-use crate::upstream::{ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody};
+use crate::upstream::{Attempted, ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody};
 
 /// Which attempt a request is.
 pub(super) const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
@@ -100,10 +100,7 @@ impl Sending<'_> {
             };
             let slept = wait(self.flow, tokio::time::sleep(pause), timer).await;
             if let Err(stop) = slept {
-                return Err(match stop {
-                    Stop::Answer(answer, _) => Stop::Answer(answer, self.unread()),
-                    stop => stop,
-                });
+                self.after_loss(Failed::Stop(stop))?;
             }
         }
     }
@@ -148,6 +145,7 @@ impl Sending<'_> {
             }
         }
         Err(match failure {
+            Failed::Stop(Stop::Answer(answer, None)) => Stop::Answer(answer, self.unread()),
             Failed::Stop(stop) => stop,
             Failed::NotConnected(error) => {
                 self.flow.facts.not_connected(&error);
@@ -231,21 +229,32 @@ impl Sending<'_> {
     }
 
     async fn connect(&self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
+        let attempted = Attempted::default();
         let client = Some(&*self.flow.facts.connection);
-        let connecting = self.upstream.connect(self.pick, client, false);
-        let connected = match limit {
-            None => connecting.await,
-            Some(limit) => {
+        let upstream = self.upstream;
+        let mut connecting = pin!(upstream.attempt(self.pick, client, false, &attempted));
+        // What the pool has costs no timer.
+        let at_once = poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx))).await;
+        let connected = match at_once {
+            Poll::Ready(connected) => connected,
+            Poll::Pending => {
                 if !self.payload.is_awaited() {
                     self.flow.complete_request();
                 }
-                Box::pin(within(self.flow, limit, connecting, timer))
-                    .await
-                    .inspect_err(|failed| {
-                        if matches!(failed, Failed::TooSlow) {
-                            self.upstream.load.count(Count::PerTryTimeout);
-                        }
-                    })?
+                let connecting = connecting.as_mut();
+                let waited = match limit {
+                    None => {
+                        let waited = Box::pin(wait(self.flow, connecting, timer)).await;
+                        waited.map_err(Failed::Stop)
+                    }
+                    Some(limit) => Box::pin(within(self.flow, limit, connecting, timer)).await,
+                };
+                waited.inspect_err(|failed| {
+                    if let Some(count) = failed.timed_out() {
+                        self.upstream.load.count(count);
+                        attempted.timed_out();
+                    }
+                })?
             }
         };
         connected.map_err(|error| {
@@ -300,15 +309,10 @@ impl Sending<'_> {
     }
 
     fn note_timeout(&self, failed: &Failed, lease: &Lease) {
-        let count = match failed {
-            Failed::TooSlow => Count::PerTryTimeout,
-            Failed::Stop(Stop::Answer(answer, _)) if answer.flags == Flags::UPSTREAM_TIMEOUT => {
-                Count::Timeout
-            }
-            _ => return,
-        };
-        lease.note(Outcome::TimedOut);
-        self.upstream.load.count(count);
+        if let Some(count) = failed.timed_out() {
+            lease.note(Outcome::TimedOut);
+            self.upstream.load.count(count);
+        }
     }
 
     /// A body that nobody will read.
@@ -317,6 +321,21 @@ impl Sending<'_> {
             Payload::Unsent(body) => body.unread(),
             Payload::Kept(replay) => replay.take_source(),
             Payload::Nothing | Payload::Gone => None,
+        }
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// What is counted, if it is that the upstream has taken too long.
+    fn timed_out(&self) -> Option<Count> {
+        match self {
+            Self::TooSlow => Some(Count::PerTryTimeout),
+            Self::Stop(Stop::Answer(answer, _)) if answer.flags == Flags::UPSTREAM_TIMEOUT => {
+                Some(Count::Timeout)
+            }
+            _ => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::headers;
 use crate::pump::{Pump, Source};
 use crate::tcp::copy;
 use crate::timer::Timer;
+use crate::upstream::Tunnel;
 use crate::worker::ConnectionGuard;
 
 /// A client's wish to leave HTTP.
@@ -87,6 +88,7 @@ pub(crate) async fn switch(
     upgrade: Upgrade,
     response: &mut Response<Incoming>,
     mut timer: Timer,
+    held: Tunnel,
 ) -> Result<Response<ResponseBody>, Cut> {
     let flow = end.0.clone();
     let upstream = hyper::upgrade::on(&mut *response);
@@ -153,7 +155,7 @@ pub(crate) async fn switch(
             () = tunnel(end, upgrade.on, upstream, timer) => {}
             () = connection.door.cut.wait() => {}
         }
-        drop(guard);
+        drop((guard, held));
     });
     Ok(response)
 }

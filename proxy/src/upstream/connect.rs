@@ -1,6 +1,6 @@
 //! A connection for one request: from the pool, or opened now.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -42,6 +42,21 @@ pub(crate) struct Lease {
     pub(crate) reused: bool,
 }
 
+/// What is left of a lease whose connection has stopped being HTTP; counted as before.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    _active: Active,
+    _open: Open,
+}
+
+/// What a connection that is being made waits for, for whoever gives it up.
+#[derive(Debug, Default)]
+pub(crate) struct Attempted {
+    pool: RefCell<Option<Rc<Pool>>>,
+    /// Not for the endpoint, but for others to be done with theirs.
+    waiting: Cell<bool>,
+}
+
 enum Sender {
     Http1(http1::SendRequest<UpstreamBody>),
     Http2(http2::SendRequest<UpstreamBody>),
@@ -75,6 +90,18 @@ impl Upstream {
         client: Option<&Connection>,
         fresh: bool,
     ) -> Result<Lease, ConnectError> {
+        let attempted = Attempted::default();
+        self.attempt(pick, client, fresh, &attempted).await
+    }
+
+    /// The same, for somebody who may give it up.
+    pub(crate) async fn attempt(
+        &self,
+        pick: Pick,
+        client: Option<&Connection>,
+        fresh: bool,
+        attempted: &Attempted,
+    ) -> Result<Lease, ConnectError> {
         let mut pool = self.select(pick).ok_or(ConnectError::NoEndpoint)?;
         if let (Some(version), Some(client)) = (self.cluster.proxy_protocol, client) {
             pool = client.own.pool(client, version, pool);
@@ -93,16 +120,17 @@ impl Upstream {
         }
         let address = pool.address;
         let _pending = (pool.load.pending()).map_err(|Full| ConnectError::Overflow(address))?;
-        let waiting = Cell::new(false);
+        attempted.pool.replace(Some(pool.clone()));
+        let waiting = &attempted.waiting;
         let opening = async {
             if self.cluster.protocol == Protocol::Http2 {
                 let _one_at_a_time = pool.opening.lock().await;
                 match pooled(&pool) {
                     Some((sender, wire)) => Ok((sender, wire, true)),
-                    None => open(&self.cluster, &pool, &waiting).await,
+                    None => open(&self.cluster, &pool, waiting).await,
                 }
             } else {
-                open(&self.cluster, &pool, &waiting).await
+                open(&self.cluster, &pool, waiting).await
             }
         };
         // Whoever waits for another's connection waits no longer than for one of its own.
@@ -176,6 +204,17 @@ impl Lease {
         }
     }
 
+    /// It stops being HTTP: the codec lets go of it, and it is open all the same.
+    pub(crate) fn into_tunnel(self) -> Tunnel {
+        let pool = &self.active.pool;
+        // There is room: it has a place until the codec's task has seen that it is over.
+        let place = pool.load.connection(true).ok().flatten();
+        Tunnel {
+            _open: pool.stays_open(place),
+            _active: self.active,
+        }
+    }
+
     /// The response has been read to its end: others may have the connection. Without
     /// this call it is closed with the lease.
     pub(crate) fn give_back(self) {
@@ -191,6 +230,20 @@ impl fmt::Debug for Lease {
             .field("address", &self.address())
             .field("reused", &self.reused)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Attempted ===
+
+impl Attempted {
+    /// Its time was over. An endpoint that does not let anybody in has failed.
+    pub(crate) fn timed_out(&self) {
+        if let Some(pool) = self.pool.take()
+            && !self.waiting.get()
+        {
+            pool.tally.add(Word::ConnectFailed);
+            pool.note(Outcome::TimedOut);
+        }
     }
 }
 

@@ -159,6 +159,11 @@ impl Pool {
     /// Counts a connection that is begun now.
     pub(crate) fn opened(&self, place: Option<Place>) -> Open {
         self.tally.add(Word::Connections);
+        self.stays_open(place)
+    }
+
+    /// Counts one that has been counted, from here on by somebody else.
+    pub(super) fn stays_open(&self, place: Option<Place>) -> Open {
         self.tally.add(Word::ConnectionsActive);
         Open {
             tally: self.tally.clone(),

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{ConnectError, dial, secure};
-use super::pool::Wire;
-use super::{Pick, Upstream};
+use super::host::Word;
+use super::load::Full;
+use super::pool::{Open, Wire};
+use super::{Outcome, Pick, Upstream};
 use crate::connection::Connection;
 use crate::proxy_protocol::header;
 use crate::tls::Speaks;
@@ -22,11 +24,14 @@ pub(crate) struct Raw {
     pub(crate) stream: Box<dyn Io>,
     pub(crate) address: SocketAddr,
     pub(crate) wire: Wire,
+    /// Held for as long as it is open, so that it counts.
+    pub(crate) open: Open,
 }
 
 impl Upstream {
     /// A connection to the `wanted` endpoint or the next one, for a client or for nobody in
-    /// particular.
+    /// particular. Where there may be no more of them nobody waits: they are not given back
+    /// after a request.
     pub(crate) async fn connect_raw(
         &self,
         wanted: Option<SocketAddr>,
@@ -39,6 +44,9 @@ impl Upstream {
             let (source, destination) = client.map_or((None, None), |it| (it.peer, it.local));
             header(version, source, destination)
         });
+        let first = pool.tally.get(Word::ConnectionsActive) == 0;
+        let place = pool.load.connection(first);
+        let open = pool.opened(place.map_err(|Full| ConnectError::Overflow(address))?);
         let opening = async {
             let (stream, local) = dial(address, header.as_deref()).await?;
             let mut wire = Wire { local, tls: None };
@@ -54,11 +62,19 @@ impl Upstream {
                 stream,
                 address,
                 wire,
+                open,
             })
         };
-        match tokio::time::timeout(self.cluster.connect_timeout, opening).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectError::Timeout(address)),
+        let opened = tokio::time::timeout(self.cluster.connect_timeout, opening).await;
+        let opened = opened.unwrap_or(Err(ConnectError::Timeout(address)));
+        match &opened {
+            // All that can be said of it: what it carries has no status.
+            Ok(_) => pool.note(Outcome::Answered(200)),
+            Err(_) => {
+                pool.tally.add(Word::ConnectFailed);
+                pool.note(Outcome::Failed);
+            }
         }
+        opened
     }
 }

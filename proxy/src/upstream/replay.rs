@@ -43,6 +43,9 @@ struct State {
     hint: SizeHint,
 }
 
+/// What a piece takes at least: many small ones must not take more than is allowed.
+const PIECE: usize = 128;
+
 #[derive(Debug, Clone)]
 enum Kept {
     Data(Bytes),
@@ -52,7 +55,7 @@ enum Kept {
 // === impl Replay ===
 
 impl Replay {
-    /// `limit` in bytes.
+    /// `limit` in bytes, of which no piece takes less than [`PIECE`].
     pub(crate) fn new(source: UpstreamBody, limit: usize) -> Self {
         Self(Rc::new(RefCell::new(State {
             hint: source.size_hint(),
@@ -91,10 +94,15 @@ impl Replay {
         self.0.borrow_mut().room = 0;
     }
 
-    /// Takes back the client's body.
+    /// Takes back the client's body. To an attempt that still sends it, it breaks off: the
+    /// upstream must not take what it has for all of it.
     pub(crate) fn take_source(&self) -> Option<Incoming> {
         let mut state = self.0.borrow_mut();
         state.lost = true;
+        state.attempt += 1;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
         std::mem::replace(&mut state.source, UpstreamBody::Empty).take_source()
     }
 }
@@ -108,8 +116,9 @@ impl Attempt {
 
     pub(super) fn is_end_stream(&self) -> bool {
         let state = self.state.borrow();
+        // One whose place another has taken never ends: it breaks off.
         let had_all = state.lost || self.had == state.kept.len();
-        had_all && (state.ended || state.source.is_end_stream())
+        state.attempt == self.number && had_all && (state.ended || state.source.is_end_stream())
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
@@ -155,7 +164,7 @@ impl State {
         if let Some(trailers) = frame.trailers_ref() {
             self.kept.push(Kept::Trailers(trailers.clone()));
         } else if let Some(data) = frame.data_ref() {
-            match self.room.checked_sub(data.len()) {
+            match self.room.checked_sub(data.len().max(PIECE)) {
                 Some(room) => {
                     self.room = room;
                     self.kept.push(Kept::Data(data.clone()));

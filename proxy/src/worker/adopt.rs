@@ -77,6 +77,7 @@ impl Worker {
             return Vec::new();
         };
         let old = self.setup.replace(setup.clone());
+        old.precedes(&setup);
         self.plugins.adopt(self, &old, &setup, fresh);
         if !blueprint.kept.callouts {
             self.plugins.callouts.renew(&setup.config.callouts);

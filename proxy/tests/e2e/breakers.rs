@@ -106,3 +106,52 @@ fn bounds_are_over_all_workers() {
     }
     drop(held);
 }
+
+#[test]
+fn what_is_no_longer_http_counts_until_it_ends() {
+    let upstream = Upstream::new(|conn| {
+        while let Some(request) = conn.request() {
+            if request.line.contains("/chat") {
+                conn.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n");
+                conn.rest();
+                return;
+            }
+            conn.respond("free");
+        }
+    });
+    for breakers in ["max_requests: 1", "max_connections: 1"] {
+        let proxy = proxy(breakers, "connect_timeout: 300ms,", &upstream);
+        let mut chat = proxy.client();
+        chat.send(
+            "GET /chat HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n",
+        );
+        assert_eq!(chat.head().status(), 101);
+        assert_eq!(proxy.get("/").status(), 503, "{breakers}");
+        proxy.stdout.wait_for("503 UO");
+        drop(chat);
+        proxy.stdout.wait_for("101 ");
+        assert_eq!(proxy.get("/").text(), "free", "{breakers}");
+    }
+}
+
+#[test]
+fn connections_that_are_not_http_are_bounded_too() {
+    let upstream = Upstream::new(|conn| {
+        conn.send("hello");
+        conn.rest();
+    });
+    let proxy = Proxy::start(&format!(
+        "listeners: [{{ name: web, address: 127.0.0.1:0, tcp: {{ cluster: c }} }}]\n\
+         clusters: [{{ name: c, endpoints: ['{}'], circuit_breakers: {{ max_connections: 1 }} }}]\n\
+         workers: 1\naccess_log: {{ format: 'ended %RESPONSE_FLAGS%' }}\n",
+        upstream.address
+    ));
+    let mut first = proxy.client();
+    assert_eq!(first.bytes(5), b"hello");
+    let (bytes, _) = proxy.client().rest();
+    assert_eq!(bytes, b"");
+    proxy.stdout.wait_for("ended UO");
+    drop(first);
+    proxy.stdout.wait_for("ended -");
+    assert_eq!(proxy.client().bytes(5), b"hello");
+}

@@ -93,6 +93,36 @@ fn an_upstream_that_does_not_answer_is_504_ut() {
 }
 
 #[test]
+fn the_times_of_a_route_and_of_an_attempt_cover_connecting() {
+    // Takes connections, and nothing of TLS.
+    let mute = Upstream::new(|conn| {
+        conn.rest();
+    });
+    for (route, answer) in [
+        ("timeout: 200ms", "504 UT response_timeout"),
+        (
+            "timeout: 1h, retry_policy: { retry_on: 5xx, num_retries: 0, per_try_timeout: 200ms }",
+            "504 UT,URX upstream_per_try_timeout",
+        ),
+    ] {
+        let proxy = Proxy::start(
+            &proxy::plain(mute.address)
+                .replace("cluster: backend }", &format!("cluster: backend, {route} }}"))
+                .replace(
+                    "name: backend,",
+                    "name: backend, connect_timeout: 1h, tls: { server_name: a.test }, outlier_detection: \
+                     { consecutive_5xx: 1, max_ejection_percent: 100, base_ejection_time: 1h, max_ejection_time: 1h },",
+                ),
+        );
+        assert_eq!(proxy.get("/").status(), 504, "{route}");
+        let line = proxy.stdout.wait_for("504 UT");
+        assert!(line.contains(answer), "{line}");
+        // Who lets nobody in has failed.
+        proxy.log.wait_for("endpoint is ejected");
+    }
+}
+
+#[test]
 fn a_response_that_outlasts_the_route_is_cut() {
     let upstream = Upstream::new(|conn| {
         conn.request();

@@ -231,6 +231,24 @@ fn a_body_past_the_bound_is_sent_once() {
 }
 
 #[test]
+fn small_pieces_count_for_what_they_take() {
+    let policy = format!("retry_policy: {{ retry_on: 5xx, buffer_limit: 1KiB, {SOON} }}");
+    for (pieces, attempts) in [(8, 2), (9, 1)] {
+        let upstream = ailing(&[503]);
+        let proxy = proxy(&policy, "", &[upstream.address]);
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.send("1\r\nx\r\n".repeat(pieces) + "0\r\n\r\n");
+        let answer = client.response();
+        assert_eq!(
+            upstream.requests().len(),
+            attempts,
+            "{pieces} pieces: {answer:?}"
+        );
+    }
+}
+
+#[test]
 fn a_body_that_is_still_coming_goes_on_in_the_next_attempt() {
     // The first attempt is answered before all of the request is here.
     let upstream = Upstream::new(|conn| {

@@ -134,6 +134,40 @@ fn streams_finish_in_the_filter_they_began_in_and_it_ends_after_them() {
 }
 
 #[test]
+fn a_filter_ends_after_streams_of_every_configuration_that_had_it() {
+    run(async {
+        let upstream = Upstream::start();
+        let with =
+            |n: u32| Config::new(upstream.address).filter(configured("f", Guest::new().build(), n));
+        let proxy = Proxy::start(&with(1)).await;
+        let mut client = proxy.client(Http::Two).await;
+        let held = tokio::spawn(client.start(get("/held")));
+        while upstream.seen_at("/held").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // The filter stays, and nobody is left of this configuration when it goes.
+        let between = "drain_time: 7s";
+        proxy.reconfigure(&with(1).with(between)).await;
+        assert_eq!(client.send(get("/")).await.status, 200);
+        proxy.reconfigure(&with(2).with(between)).await;
+        assert_eq!(client.send(get("/")).await.status, 200);
+        // Once more around, so that whatever could end has had its turn.
+        proxy.reconfigure(&with(3).with(between)).await;
+        assert_eq!(client.send(get("/")).await.status, 200);
+        assert_eq!(
+            proxy.lines(&[" done 1."]).len(),
+            0,
+            "a stream of it is under way"
+        );
+        upstream.gate.open();
+        let response = within("what was held", held).await.expect("a task");
+        assert_eq!(response.expect("a response").status(), 200);
+        proxy.logged(&[" done 1."]).await;
+        proxy.logged(&[" delete 1."]).await;
+    });
+}
+
+#[test]
 fn settings_of_the_vm_make_another_vm() {
     run(async {
         let with =

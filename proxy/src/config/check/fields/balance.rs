@@ -25,7 +25,7 @@ pub static BREAKERS: Table = Table {
             "max_connections",
             BOUND,
             Default("none"),
-            "Most connections; requests wait for one, at most for `connect_timeout`. Each worker may have one to each endpoint whatever the bound.",
+            "Most connections; requests wait for one, at most for `connect_timeout`, TCP connections do not. Each worker may have one to each endpoint whatever the bound.",
         ),
         field(
             "max_pending_requests",
@@ -238,7 +238,7 @@ pub static RETRY: Table = Table {
                 max: 64 << 20,
             },
             Default("64KiB"),
-            "Largest request body that is kept to be sent again; a request of which more has been sent is not repeated.",
+            "Largest request body that is kept to be sent again, each piece that comes counting as 128 bytes at least; a request of which more has been sent is not repeated.",
         ),
     ],
 };
