@@ -23,6 +23,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
@@ -41,6 +42,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
 use crate::config;
+use crate::handover::{Inheritance, Key, Offered};
 use crate::worker::Shared;
 use change::Then;
 
@@ -84,8 +86,12 @@ type Answer = Response<Full<Bytes>>;
 // === impl Admin ===
 
 impl Admin {
-    pub(crate) fn bind(config: &config::Admin) -> io::Result<Self> {
-        let socket = StdTcpListener::bind(config.address)?;
+    /// Listens, or goes on to where another process has.
+    pub(crate) fn bind(config: &config::Admin, inherited: &mut Inheritance) -> io::Result<Self> {
+        let socket = match inherited.take(&Key::of_admin(config.address)).pop() {
+            Some(socket) => StdTcpListener::from(socket),
+            None => StdTcpListener::bind(config.address)?,
+        };
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
@@ -97,7 +103,15 @@ impl Admin {
         self.socket.local_addr()
     }
 
-    /// Serves until the process ends, which does not wait for it.
+    /// The socket, for another process.
+    pub(crate) fn offered(&self) -> io::Result<Offered> {
+        Ok(Offered {
+            key: Key::of_admin(self.config.address),
+            socket: self.socket.as_fd().try_clone_to_owned()?,
+        })
+    }
+
+    /// Serves until the process ends, which does not wait for it, or another takes over.
     pub(crate) fn spawn(self, subject: Subject) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -124,7 +138,11 @@ async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
         let Ok(place) = places.clone().acquire_owned().await else {
             return Ok(());
         };
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = state.subject.shared.stage.handed_over() => break,
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let state = state.clone();
                 tokio::task::spawn_local(async move {
@@ -142,6 +160,9 @@ async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
             }
         }
     }
+    drop(listener);
+    // Whoever is there already is answered.
+    std::future::pending().await
 }
 
 /// One connection; what is to happen once its last answer has left.

@@ -3,39 +3,44 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+mod signals;
+
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::server::configuration::ServerConf;
-use pingora_core::server::{
-    ListenFds, RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch,
-};
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::access_log::LogFile;
 use crate::admin::{Admin, Subject};
 use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
 use crate::config::check::{self, Unusable};
-use crate::config::{Cluster, Config, Diagnostic};
+use crate::config::{Cluster, Config, Diagnostic, Upgrade};
 use crate::evictions::Evictions;
+use crate::handover::{self, Giver, Inheritance, Key, Own, Plan, Stage, Taker};
 use crate::listener::{self, Socket};
 use crate::modules::{self, Loaded, Loader, Modules};
+use crate::notify;
 use crate::readiness::Readiness;
 use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
 use crate::trace::export::{Outbox, Sending};
 use crate::worker::{self, Shared};
+use signals::{Signals, on_signal, reopen};
 
 /// A configuration whose filters are loaded: ready to run.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub struct Prepared {
     artifacts: Arc<Artifacts>,
     loaded: Vec<Arc<Loaded>>,
     loader: Loader,
+    /// Whether it takes the place of the process that serves, if there is one.
+    take_over: bool,
 }
 
 /// Something the machine did not give; one message each.
@@ -93,7 +100,9 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         artifacts,
         loaded,
         loader,
+        take_over,
     } = prepared;
+    handover::remember();
     let served = |cluster: &Arc<Cluster>| {
         Served::new(cluster, &config.dns)
             .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))
@@ -102,8 +111,25 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
     Served::look_up(&clusters)
         .map_err(|error| Unavailable(vec![format!("names cannot be looked up: {error}")]))?;
+    let unavailable = |why: String| Unavailable(vec![why]);
+    let asked = match &config.upgrade {
+        Some(upgrade) if take_over => handover::ask(upgrade).map_err(unavailable)?,
+        _ => None,
+    };
+    let (taker, mut inherited) = match asked {
+        Some((taker, inherited)) => (Some(taker), inherited),
+        None => (None, Inheritance::default()),
+    };
     // All sockets before anything runs: a taken port must keep the whole proxy from starting.
-    let sockets = listener::bind(&config, |_| true)
+    let place = config
+        .upgrade
+        .as_ref()
+        .map(|upgrade| {
+            handover::listen(&upgrade.socket, &mut inherited)
+                .map_err(|why| unavailable(format!("upgrade: {why}")))
+        })
+        .transpose()?;
+    let sockets = listener::bind(&config, |_| true, &mut inherited)
         .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;
     let first = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
     let real = listener::addresses(&config, first);
@@ -116,11 +142,22 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         .admin
         .as_ref()
         .map(|config| {
-            Admin::bind(config)
+            Admin::bind(config, &mut inherited)
                 .and_then(|admin| Ok((admin.address()?, admin)))
                 .map_err(|error| Unavailable(vec![format!("admin: {}: {error}", config.address)]))
         })
         .transpose()?;
+
+    let own = place
+        .map(|place| {
+            let admin = admin.as_ref().map(|(_, admin)| admin.offered());
+            let admin = admin.transpose()?;
+            Ok(Own { admin, place })
+        })
+        .transpose()
+        .map_err(|error: io::Error| unavailable(format!("upgrade: {error}")))?;
+    // What it has no use for is the other process's alone.
+    let inherited = inherited.taken();
 
     let file = config.access_log.as_ref().and_then(|log| log.file.as_ref());
     let log = file
@@ -154,6 +191,10 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     let guests = Arc::new(cofferdam_abi::Shared::new(config.shared.clone()));
     let compiling = compilers.clone();
     let reloads = Arc::new(Reloads::default());
+    let stage = Arc::new(Stage::new());
+    let (ask, asked) = unbounded_channel();
+    let upgrade = (config.upgrade.clone().zip(own)).map(|(config, own)| (config, own, asked));
+    let sharing = stage.clone();
     let start = move |runtime: Handle, shutdown: ShutdownWatch| {
         let readiness = Arc::new(Readiness::new(&config));
         let traffic = Arc::default();
@@ -180,6 +221,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         Ok(Shared {
             modules: Modules::start(start, blueprint)?,
             readiness,
+            stage: sharing,
             reloads,
             evictions: Arc::new(Evictions::new(guests.clone())),
             guests,
@@ -189,19 +231,36 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     };
     ready(&addresses);
     let watched = Arc::new(Notify::new());
+    let giver = Thread::default();
     server.add_service(Workers {
         start: Some(Box::new(start)),
         sockets,
         addresses,
         admin,
         exporter,
+        ask: upgrade.is_some().then_some(ask),
+        upgrade,
+        giver: giver.clone(),
+        taker: taker.map(|taker| (taker, inherited)),
         watched: watched.clone(),
         begun: Instant::now(),
     });
     server.run(RunArgs {
-        shutdown_signal: Box::new(Signals { watched, compilers }),
+        shutdown_signal: Box::new(Signals {
+            watched,
+            compilers,
+            stage: stage.clone(),
+        }),
     });
-    Ok(())
+    stage.end();
+    let giver = giver.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if giver.is_some_and(|giver| giver.join().is_err()) {
+        tracing::error!("upgrade: its thread panicked");
+    }
+    match stage.failure() {
+        Some(why) => Err(unavailable(format!("upgrade: {why}"))),
+        None => Ok(()),
+    }
 }
 
 // === impl Prepared ===
@@ -231,7 +290,29 @@ impl Prepared {
             artifacts,
             loaded,
             loader,
+            take_over: false,
         })
+    }
+
+    /// It takes the place of the process that serves, if there is one.
+    ///
+    /// # Errors
+    /// The configuration does not say where that process is asked.
+    pub fn taking_over(mut self) -> Result<Self, Vec<Diagnostic>> {
+        if self.config.upgrade.is_none() {
+            let file = self.source.as_ref().map(|(path, _)| path.display());
+            return Err(vec![Diagnostic {
+                file: file.map(|file| file.to_string()).unwrap_or_default(),
+                line: 1,
+                column: 1,
+                path: "upgrade".to_owned(),
+                what: "--take-over, and nothing says where the process that serves is asked"
+                    .to_owned(),
+                help: "write `upgrade: { socket: FILE }`, the same as that process has".to_owned(),
+            }]);
+        }
+        self.take_over = true;
+        Ok(self)
     }
 }
 
@@ -248,6 +329,9 @@ fn server_conf(drain_time: Duration) -> ServerConf {
 /// Makes what workers share; waits for compilers, where filters must not be interpreted.
 type Start = Box<dyn FnOnce(Handle, ShutdownWatch) -> io::Result<Shared> + Send + Sync>;
 
+/// A thread that is waited for at the end.
+type Thread = Arc<Mutex<Option<thread::JoinHandle<()>>>>;
+
 /// Our service: all workers.
 struct Workers {
     start: Option<Start>,
@@ -258,6 +342,14 @@ struct Workers {
     admin: Option<(SocketAddr, Admin)>,
     /// Who sends spans; ends when the workers have.
     exporter: Option<Sending>,
+    /// How another process takes over, where one may,
+    upgrade: Option<(Upgrade, Own, UnboundedReceiver<()>)>,
+    /// and who has one started.
+    ask: Option<UnboundedSender<()>>,
+    /// Who hands over; ends when this process does.
+    giver: Thread,
+    /// From whom this one takes over, if from anybody, and what.
+    taker: Option<(Taker, BTreeSet<Key>)>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
     begun: Instant,
@@ -292,6 +384,7 @@ impl ServiceWithDependents for Workers {
         });
         let hangup = signal(SignalKind::hangup());
         let rotated = signal(SignalKind::user_defined1());
+        let renewed = signal(SignalKind::user_defined2());
         let Some(shared) = self.shared(shutdown.clone()).await else {
             return;
         };
@@ -301,18 +394,32 @@ impl ServiceWithDependents for Workers {
         on_signal("SIGUSR1", rotated, move || {
             reopen(modules.blueprint().log.as_deref());
         });
-        for address in &self.addresses {
-            tracing::info!("listening: {address}");
-        }
-        if let Some((address, admin)) = self.admin.take() {
-            let subject = Subject {
-                shared: shared.clone(),
-                shutdown: shutdown.clone(),
-                begun: self.begun,
-            };
-            match admin.spawn(subject) {
-                Ok(()) => tracing::info!("listening: admin {address}"),
-                Err(error) => tracing::error!("admin could not be started: {error}"),
+        let ask = self.ask.take();
+        on_signal("SIGUSR2", renewed, move || match &ask {
+            // A thread that has ended has handed over, or ends.
+            Some(ask) => drop(ask.send(())),
+            None => tracing::warn!(
+                "SIGUSR2: the configuration does not say how another process takes over (`upgrade`)"
+            ),
+        });
+        let (open, settled) = self.opening(&shared, &shutdown);
+        match self.taker.take() {
+            None => {
+                open();
+                settled();
+            }
+            Some((taker, keys)) => {
+                let plan = Plan {
+                    stage: shared.stage.clone(),
+                    workers: self.sockets.len(),
+                    readiness: shared.readiness.clone(),
+                    keys,
+                    open,
+                    settled,
+                };
+                if let Err(error) = taker.spawn(plan) {
+                    tracing::error!("no thread to take over by, nothing is served: {error}");
+                }
             }
         }
         for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
@@ -347,7 +454,60 @@ impl ServiceWithDependents for Workers {
 
 // === impl Workers ===
 
+/// Done once, when it is time.
+type Once = Box<dyn FnOnce() + Send>;
+
 impl Workers {
+    /// What is to be done when connections may be taken in, and once no other process has a
+    /// say in that.
+    fn opening(&mut self, shared: &Arc<Shared>, shutdown: &ShutdownWatch) -> (Once, Once) {
+        let addresses = std::mem::take(&mut self.addresses);
+        let admin = self.admin.take();
+        let (subject, stage) = (
+            Subject {
+                shared: shared.clone(),
+                shutdown: shutdown.clone(),
+                begun: self.begun,
+            },
+            shared.stage.clone(),
+        );
+        let open = move || {
+            for address in &addresses {
+                tracing::info!("listening: {address}");
+            }
+            if let Some((address, admin)) = admin {
+                match admin.spawn(subject) {
+                    Ok(()) => tracing::info!("listening: admin {address}"),
+                    Err(error) => tracing::error!("admin could not be started: {error}"),
+                }
+            }
+            stage.open();
+            notify::tell("READY=1");
+        };
+        let (upgrade, thread) = (self.upgrade.take(), self.giver.clone());
+        let (modules, stage) = (shared.modules.clone(), shared.stage.clone());
+        let settled = move || {
+            let Some((config, own, asked)) = upgrade else {
+                return;
+            };
+            let giver = Giver {
+                config,
+                own,
+                modules,
+                stage,
+                asked,
+            };
+            match giver.spawn() {
+                Ok(giver) => {
+                    let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+                    *thread = Some(giver);
+                }
+                Err(error) => tracing::error!("upgrade: nothing can be handed over: {error}"),
+            }
+        };
+        (Box::new(open), Box::new(settled))
+    }
+
     /// What all of them share. It may take as long as compilers may, so signals are watched.
     async fn shared(&mut self, shutdown: ShutdownWatch) -> Option<Arc<Shared>> {
         let (start, runtime) = (self.start.take()?, Handle::current());
@@ -361,98 +521,5 @@ impl Workers {
             // It panicked, and has said so.
             Err(_) => None,
         }
-    }
-}
-
-/// SIGHUP reads the configuration again and the files it names, SIGUSR1 opens the access log's
-/// anew.
-fn on_signal(name: &'static str, signal: io::Result<Signal>, act: impl Fn() + Send + 'static) {
-    let mut signal = match signal {
-        Ok(signal) => signal,
-        Err(error) => {
-            tracing::error!("{name} cannot be watched, it ends the process: {error}");
-            return;
-        }
-    };
-    tokio::spawn(async move {
-        while signal.recv().await.is_some() {
-            act();
-        }
-    });
-}
-
-fn reopen(log: Option<&LogFile>) {
-    let Some(log) = log else {
-        tracing::info!("SIGUSR1: the access log goes to no file, nothing to open anew");
-        return;
-    };
-    let path = log.path().display();
-    match log.reopen() {
-        Ok(()) => tracing::info!("the access log was opened anew: {path}"),
-        Err(error) => tracing::error!(
-            "the access log cannot be opened anew, the open file is written on: {path}: {error}"
-        ),
-    }
-}
-
-/// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once
-/// only, so the second is ours to watch.)
-struct Signals {
-    watched: Arc<Notify>,
-    compilers: Arc<Compilers>,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for Signals {
-    async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            tracing::error!("signals cannot be watched: ending");
-            return ShutdownSignal::FastShutdown;
-        };
-        self.watched.notify_one();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        let (watching, watched) = std::sync::mpsc::channel();
-        let again = thread::Builder::new()
-            .name("second-signal".to_owned())
-            .spawn(move || {
-                let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                else {
-                    return;
-                };
-                runtime.block_on(async {
-                    let (Ok(mut terminate), Ok(mut interrupt)) = (
-                        signal(SignalKind::terminate()),
-                        signal(SignalKind::interrupt()),
-                    ) else {
-                        return;
-                    };
-                    let _ = watching.send(());
-                    tokio::select! {
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                    }
-                    tracing::warn!("second signal: ending at once");
-                    std::process::exit(1);
-                });
-            });
-        // A moment only, on a thread that has nothing else to do.
-        if again.is_err() || watched.recv().is_err() {
-            tracing::warn!("a second signal will not be seen");
-        }
-        tracing::info!(
-            "draining: no new connections, requests under way may finish; a second signal ends at once"
-        );
-        // Nothing that is compiled from now on would serve anybody; and a start that waits
-        // for it must not wait on. (Tasks may never run again: Pingora ends their runtime.)
-        self.compilers.close();
-        ShutdownSignal::GracefulTerminate
     }
 }

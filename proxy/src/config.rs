@@ -76,6 +76,8 @@ pub struct Config {
     pub shared: Bounds,
     /// Where the operator looks and acts, over HTTP.
     pub admin: Option<Admin>,
+    /// Where another process may take over what this one listens on.
+    pub upgrade: Option<Upgrade>,
     /// Where native code is kept, and whose is trusted.
     pub artifacts: Artifacts,
     /// What making it may cost.
@@ -115,6 +117,15 @@ impl Config {
                 .collect(),
         }
     }
+}
+
+/// `upgrade`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The unix socket at which the process that serves is asked.
+    pub socket: PathBuf,
+    /// How long the one that takes over may take until it serves. Default 2 min.
+    pub timeout: Duration,
 }
 
 /// One listening address.

@@ -8,11 +8,12 @@
 //! way goes on, and nothing new is taken.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use tokio::sync::Notify;
 
 use crate::config::Address;
+use crate::listener::Acceptor;
 use crate::setup::Setup;
 
 /// An event that happens once, to whoever waits for it.
@@ -41,6 +42,10 @@ pub(crate) struct Door {
 pub(crate) struct Entrance {
     pub(crate) address: Address,
     door: RefCell<Rc<Door>>,
+    /// As long as it is listened on.
+    acceptor: Weak<Acceptor>,
+    /// Another process listens there too, and goes on.
+    handed_over: Cell<bool>,
     /// It is not to be listened on any more,
     pub(crate) closing: Once,
     /// and is not: who was in its queue has been taken, and the address is free.
@@ -96,10 +101,12 @@ impl Door {
 // === impl Entrance ===
 
 impl Entrance {
-    pub(crate) fn new(address: Address, door: Rc<Door>) -> Rc<Self> {
+    pub(crate) fn new(address: Address, door: Rc<Door>, acceptor: Weak<Acceptor>) -> Rc<Self> {
         Rc::new(Self {
             address,
             door: RefCell::new(door),
+            acceptor,
+            handed_over: Cell::new(false),
             closing: Once::default(),
             closed: Once::default(),
         })
@@ -108,6 +115,20 @@ impl Entrance {
     /// What a connection that comes now comes through.
     pub(crate) fn door(&self) -> Rc<Door> {
         self.door.borrow().clone()
+    }
+
+    /// What is listened by.
+    pub(crate) fn acceptor(&self) -> Option<Rc<Acceptor>> {
+        self.acceptor.upgrade()
+    }
+
+    /// Whoever waits to be let in is let in by another process.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.set(true);
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.get()
     }
 
     /// Puts in another; what it was.

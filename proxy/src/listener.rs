@@ -38,7 +38,7 @@ use crate::upstream::Own;
 use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
 
 use bind::Accepted;
-pub(crate) use bind::{Socket, addresses, bind};
+pub(crate) use bind::{Acceptor, Socket, addresses, bind, bind_unix};
 use peeked::Peeked;
 
 /// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
@@ -62,20 +62,24 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// Accepts until the worker drains, and then what is in the queue already: those clients
 /// have been told that they are connected.
-pub(crate) async fn accept_loop(worker: Rc<Worker>, socket: Socket, entrance: Rc<Entrance>) {
-    accept(worker, socket, &entrance).await;
+pub(crate) async fn accept_loop(
+    worker: Rc<Worker>,
+    acceptor: Rc<Acceptor>,
+    entrance: Rc<Entrance>,
+) {
+    accept(worker, acceptor, &entrance).await;
     // Its socket has gone with it.
     entrance.closed.happen();
 }
 
-async fn accept(worker: Rc<Worker>, socket: Socket, entrance: &Entrance) {
-    let Ok(mut acceptor) = socket.into_acceptor() else {
-        tracing::error!(address = %entrance.address, "the listening socket cannot be used");
-        return;
-    };
+async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance) {
     let mut looked = false;
     loop {
         let accepted = if entrance.closing.has_happened() {
+            if entrance.is_handed_over() {
+                // Whoever waits there is the other process's: it closes none of them.
+                return;
+            }
             if !std::mem::replace(&mut looked, true) {
                 // Who came while guest code ran is not known of before the system is asked.
                 tokio::task::yield_now().await;

@@ -58,6 +58,10 @@ enum Command {
         /// The configuration
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+        /// Take the place of the process that answers at `upgrade.socket`, if one does, without
+        /// losing a connection
+        #[arg(long)]
+        take_over: bool,
     },
     /// Check a configuration, its files and its filters, and run nothing
     Check {
@@ -135,7 +139,7 @@ fn main() -> ExitCode {
         return USAGE.into();
     }
     match cli.command {
-        Command::Run { config } => run(&config),
+        Command::Run { config, take_over } => run(&config, take_over),
         Command::Check { config } => check(&config),
         Command::Inspect { file, json } => inspect_module(&file, json),
         Command::New(options) => match author::new::run(&options) {
@@ -161,7 +165,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "compiler")]
         Command::CompileChild(task) => compile::child::run(&task),
         Command::Demo { config, upstream } => match demo::start(upstream) {
-            Ok(()) => run(&config),
+            Ok(()) => run(&config, false),
             Err(error) => {
                 eprintln!(
                     "the demo's upstream cannot listen on {upstream}: {error}; free the address or give --upstream"
@@ -178,8 +182,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(path: &std::path::Path) -> ExitCode {
-    let prepared = match app::prepare(path) {
+fn run(path: &std::path::Path, take_over: bool) -> ExitCode {
+    let prepared = app::prepare(path);
+    let prepared = match take_over {
+        true => prepared.and_then(app::Prepared::taking_over),
+        false => prepared,
+    };
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(problems) => return refuse(&problems),
     };

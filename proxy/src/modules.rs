@@ -25,6 +25,7 @@ use cofferdam_abi::{Module, Plugin, VmSettings};
 
 use crate::artifacts::Artifacts;
 use crate::config::{Cluster, Config, Diagnostic, PluginConfig};
+use crate::handover::Offered;
 use crate::host::ClusterNames;
 use crate::reload::{Blueprint, Reply};
 use trial::{configuration_problems, diagnostic};
@@ -102,6 +103,14 @@ impl Modules {
     /// What is served now.
     pub(crate) fn blueprint(&self) -> Arc<Blueprint> {
         self.board.blueprint()
+    }
+
+    /// Asks every worker what it listens on; `told` hears from each.
+    pub(crate) fn sockets(
+        &self,
+        told: tokio::sync::mpsc::UnboundedSender<std::io::Result<Vec<Offered>>>,
+    ) {
+        self.board.sockets(told);
     }
 
     fn send(&self, work: work::Work) {

@@ -97,6 +97,9 @@ async fn publish(worker: Weak<Worker>, mut receiver: UnboundedReceiver<Message>)
                 let _ = told.send(());
             }
             Message::Abandon => worker.abandon(),
+            Message::Sockets(told) => {
+                let _ = told.send(worker.sockets());
+            }
         }
     }
 }

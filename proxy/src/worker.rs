@@ -4,6 +4,7 @@
 //! threads it only reads: the configuration, compiled code, health of backends.
 
 mod adopt;
+mod offer;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -16,6 +17,7 @@ use tokio::task::LocalSet;
 use crate::config::Tracing;
 use crate::door::{Door, Entrance};
 use crate::evictions::Evictions;
+use crate::handover::Stage;
 use crate::headers::DateCache;
 use crate::listener::{self, Socket};
 use crate::modules::Modules;
@@ -37,6 +39,8 @@ const ROOTS_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Shared {
     pub(crate) modules: Arc<Modules>,
     pub(crate) readiness: Arc<Readiness>,
+    /// Whether connections are taken in, and by whom.
+    pub(crate) stage: Arc<Stage>,
     /// How reloads have gone.
     pub(crate) reloads: Arc<Reloads>,
     /// What guests of all workers share.
@@ -107,7 +111,10 @@ pub(crate) fn run(
         .build()?;
     let worker = Worker::new(shared, index);
     let local = LocalSet::new();
-    local.block_on(&runtime, serve(worker.clone(), sockets, shutdown));
+    local.block_on(
+        &runtime,
+        serve(worker.clone(), sockets, shutdown, &shared.stage),
+    );
     // Streams that are still there end now; what they ran on ends after them.
     drop(local);
     worker.plugins.callouts.tell_left();
@@ -125,28 +132,56 @@ pub(crate) fn run(
     Ok(())
 }
 
-async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Receiver<bool>) {
+async fn serve(
+    worker: Rc<Worker>,
+    sockets: Vec<Socket>,
+    mut shutdown: watch::Receiver<bool>,
+    stage: &Arc<Stage>,
+) {
     worker.plugins.start_all(&worker);
-    for socket in sockets {
-        worker.listen(socket);
+    stage.started();
+    let open = tokio::select! {
+        biased;
+        () = stage.opened() => true,
+        _ = shutdown.wait_for(|down| *down) => false,
+    };
+    if open {
+        for socket in sockets {
+            worker.listen(socket);
+        }
+        stage.listens();
     }
     // An error means that whoever would tell has gone: the same end.
     let _ = shutdown.wait_for(|down| *down).await;
     worker.drain.started.set(true);
     let entrances = worker.entrances.take();
     for entrance in &entrances {
+        if stage.is_taken(&offer::key(entrance)) {
+            entrance.hand_over();
+        }
         entrance.closing.happen();
     }
-    for door in worker.doors.take().iter().filter_map(Weak::upgrade) {
+    let doors = worker.doors.take();
+    for door in doors.iter().filter_map(Weak::upgrade) {
         door.closing.happen();
-        door.ending.happen();
+    }
+    let drain_time = worker.setup().config.drain_time;
+    if stage.is_handed_over() {
+        // Nobody has been told that anything ends: a request may be on its way on a connection
+        // that is kept, and there is a process that takes the next one.
+        let stage = stage.clone();
+        tokio::task::spawn_local(async move {
+            let _ = tokio::time::timeout(drain_time / 2, stage.ending()).await;
+            end(&doors);
+        });
+    } else {
+        end(&doors);
     }
     let began = Instant::now();
     // Only then is it known who is there.
     for entrance in &entrances {
         entrance.closed.wait().await;
     }
-    let drain_time = worker.setup().config.drain_time;
     let all_gone = worker.drain.all_gone();
     if tokio::time::timeout(drain_time, all_gone).await.is_err() {
         // Roots are told once the streams that are left have ended.
@@ -160,6 +195,13 @@ async fn serve(worker: Rc<Worker>, sockets: Vec<Socket>, mut shutdown: watch::Re
     tokio::task::yield_now().await;
     let left = drain_time.saturating_sub(began.elapsed());
     worker.plugins.end(&worker, left.min(ROOTS_LIMIT)).await;
+}
+
+/// Connections without a request are not waited for.
+fn end(doors: &[Weak<Door>]) {
+    for door in doors.iter().filter_map(Weak::upgrade) {
+        door.ending.happen();
+    }
 }
 
 // === impl Worker ===
@@ -197,10 +239,17 @@ impl Worker {
         let setup = self.setup();
         let address = setup.config.listeners[socket.listener].address.clone();
         let door = Door::new(setup, socket.listener);
+        let acceptor = match socket.into_acceptor() {
+            Ok(acceptor) => Rc::new(acceptor),
+            Err(error) => {
+                tracing::error!(%address, "the listening socket cannot be used: {error}");
+                return;
+            }
+        };
         self.watch(&door);
-        let entrance = Entrance::new(address, door);
+        let entrance = Entrance::new(address, door, Rc::downgrade(&acceptor));
         self.entrances.borrow_mut().push(entrance.clone());
-        tokio::task::spawn_local(listener::accept_loop(self.clone(), socket, entrance));
+        tokio::task::spawn_local(listener::accept_loop(self.clone(), acceptor, entrance));
     }
 
     /// Has a door closed when the worker ends.

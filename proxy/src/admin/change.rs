@@ -36,6 +36,21 @@ pub(super) fn reload() -> Answer {
     }
 }
 
+pub(super) fn upgrade(state: &State) -> Answer {
+    let config = state.subject.shared.modules.blueprint().config.clone();
+    if config.upgrade.is_none() {
+        let what = "the configuration says nowhere how: `upgrade: { socket: FILE }`\n";
+        return text(StatusCode::CONFLICT, what);
+    }
+    match kill_process(getpid(), Signal::USR2) {
+        Ok(()) => text(
+            StatusCode::ACCEPTED,
+            "starting the binary; the log says what becomes of it\n",
+        ),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
 pub(super) fn drain() -> Answer {
     last(text(StatusCode::ACCEPTED, "draining\n"), Then::Drain)
 }

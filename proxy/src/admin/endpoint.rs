@@ -121,6 +121,13 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         answer: |_, _| change::reload(),
     },
     Endpoint {
+        path: "/upgrade",
+        access: Access::Change,
+        parameters: "",
+        doc: "As SIGUSR2: the binary is started anew from its path, and takes over (`upgrade`).",
+        answer: |state, _| change::upgrade(state),
+    },
+    Endpoint {
         path: "/drain",
         access: Access::Change,
         parameters: "",

@@ -184,6 +184,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
         tracing,
         shared: shared::bounds(&root),
         admin,
+        upgrade: shared::upgrade(&root, context),
         artifacts,
         compiler: native::compiler(&root),
         ready_needs,

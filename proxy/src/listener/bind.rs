@@ -1,9 +1,11 @@
 //! Listening sockets: one per worker for TCP, so that the kernel spreads connections; one
-//! in all for a unix socket, shared.
+//! in all for a unix socket, shared. Those that another process hands over come first: whoever
+//! waits in one is lost when it is closed, so none of them is, however many workers there are.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{Address, Config};
+use crate::handover::{Inheritance, Key};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -30,6 +33,7 @@ enum Kind {
 }
 
 /// The same, in the worker's runtime.
+#[derive(Debug)]
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -52,26 +56,33 @@ pub(crate) struct BindError {
 }
 
 /// Opens the sockets of every listener that is `wanted`, by its position, for every worker; the
-/// outer list is by worker.
+/// outer list is by worker. What is inherited is used first, all of it.
 ///
 /// # Errors
 /// Every listener that cannot listen.
 pub(crate) fn bind(
     config: &Config,
     wanted: impl Fn(usize) -> bool,
+    inherited: &mut Inheritance,
 ) -> Result<Vec<Vec<Socket>>, Vec<BindError>> {
     let mut workers: Vec<Vec<Socket>> = (0..config.workers).map(|_| Vec::new()).collect();
     let mut errors = Vec::new();
     let listeners = config.listeners.iter().enumerate();
     for (index, listener) in listeners.filter(|(index, _)| wanted(*index)) {
         let opened = match &listener.address {
-            Address::Tcp(address) => tcp(*address, config.workers),
-            Address::Unix(path) => unix(path, config.workers),
+            Address::Tcp(address) => {
+                let sockets = inherited.take(&Key::of_listener(listener));
+                tcp(*address, config.workers, sockets)
+            }
+            Address::Unix(path) => {
+                let sockets = inherited.take(&Key::of_listener(listener));
+                unix(path, config.workers, sockets)
+            }
         };
         match opened {
             Ok(sockets) => {
-                for (worker, kind) in workers.iter_mut().zip(sockets) {
-                    worker.push(Socket {
+                for (position, kind) in sockets.into_iter().enumerate() {
+                    workers[position % config.workers].push(Socket {
                         listener: index,
                         kind,
                     });
@@ -92,32 +103,43 @@ pub(crate) fn bind(
     }
 }
 
-/// Where these sockets, one for each listener, really listen.
+/// Where the listeners of these sockets, those of one worker, really listen.
 pub(crate) fn addresses(config: &Config, sockets: &[Socket]) -> Vec<String> {
     let real = |socket: &Socket| {
         let written = &config.listeners[socket.listener].address;
         let real = socket.local_addr();
         real.map_or_else(|| written.to_string(), |address| address.to_string())
     };
-    sockets.iter().map(real).collect()
+    // A worker has several of one listener where another process had more workers.
+    let alike = sockets.chunk_by(|one, other| one.listener == other.listener);
+    alike.filter_map(|alike| alike.first()).map(real).collect()
 }
 
-fn tcp(address: SocketAddr, count: usize) -> io::Result<Vec<Kind>> {
-    // With port sharing on, the kernel would let a second proxy of the same user join in
-    // silence: whether the port is free is asked without it first.
-    let first = if address.port() == 0 {
-        address
-    } else {
-        probe(address)?
+fn tcp(address: SocketAddr, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Kind>> {
+    let mut sockets = Vec::with_capacity(count.max(inherited.len()));
+    for socket in inherited {
+        let socket = std::net::TcpListener::from(socket);
+        let real = socket.local_addr()?;
+        if real.ip() != address.ip() || address.port() != 0 && real.port() != address.port() {
+            return Err(io::Error::other(format!(
+                "the socket that was handed over listens on {real}"
+            )));
+        }
+        sockets.push(socket);
+    }
+    let mut actual = match sockets.first() {
+        Some(socket) => socket.local_addr()?,
+        None if address.port() == 0 => address,
+        // With port sharing on, the kernel would let a second proxy of the same user join in
+        // silence: whether the port is free is asked without it first.
+        None => probe(address)?,
     };
-    let mut sockets = Vec::with_capacity(count);
-    let mut actual = first;
-    for _ in 0..count {
+    while sockets.len() < count {
         let socket = open(actual, true)?;
         actual = socket.local_addr()?;
-        sockets.push(Kind::Tcp(socket));
+        sockets.push(socket);
     }
-    Ok(sockets)
+    Ok(sockets.into_iter().map(Kind::Tcp).collect())
 }
 
 fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
@@ -138,7 +160,19 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> 
     Ok(socket.into())
 }
 
-fn unix(path: &Path, count: usize) -> io::Result<Vec<Kind>> {
+fn unix(path: &Path, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Kind>> {
+    let mut inherited = inherited.into_iter();
+    let socket = match inherited.next() {
+        Some(socket) => StdUnixListener::from(socket),
+        None => bind_unix(path)?,
+    };
+    (0..count)
+        .map(|_| Ok(Kind::Unix(socket.try_clone()?)))
+        .collect()
+}
+
+/// A unix socket at `path`, where nobody answers.
+pub(crate) fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
     // A socket file that nobody answers on was left by a process that is gone.
     if path.exists()
         && let Err(error) = std::os::unix::net::UnixStream::connect(path)
@@ -148,9 +182,7 @@ fn unix(path: &Path, count: usize) -> io::Result<Vec<Kind>> {
     }
     let socket = StdUnixListener::bind(path)?;
     socket.set_nonblocking(true)?;
-    (0..count)
-        .map(|_| Ok(Kind::Unix(socket.try_clone()?)))
-        .collect()
+    Ok(socket)
 }
 
 // === impl Socket ===
@@ -175,7 +207,7 @@ impl Socket {
 // === impl Acceptor ===
 
 impl Acceptor {
-    pub(crate) async fn accept(&mut self) -> io::Result<Accepted> {
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
@@ -186,6 +218,15 @@ impl Acceptor {
             Self::Unix(socket) => Ok(Accepted::Unix {
                 stream: socket.accept().await?.0,
             }),
+        }
+    }
+}
+
+impl AsFd for Acceptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Loaded;
 use crate::config::TierUp;
+use crate::handover::Offered;
 use crate::plugins::Why;
 use crate::reload::Blueprint;
 
@@ -29,6 +30,8 @@ pub(crate) enum Message {
     Adopt(Arc<Blueprint>, mpsc::Sender<()>),
     /// It will not be.
     Abandon,
+    /// What a worker listens on, for another process.
+    Sockets(UnboundedSender<std::io::Result<Vec<Offered>>>),
 }
 
 /// A worker's end: it is sent every message from its subscription on.
@@ -155,6 +158,11 @@ impl Board {
         drop(state);
         // It ends when the last has gone over, or is gone.
         answers.iter().for_each(drop);
+    }
+
+    /// Asks every worker what it listens on.
+    pub(super) fn sockets(&self, told: UnboundedSender<std::io::Result<Vec<Offered>>>) {
+        self.state().send(&Message::Sockets(told));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

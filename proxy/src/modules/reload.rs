@@ -20,6 +20,7 @@ use crate::app;
 use crate::config::check::filters::hex;
 use crate::config::check::read_again;
 use crate::config::{Config, PluginConfig};
+use crate::handover::Inheritance;
 use crate::listener;
 use crate::plugins::Why;
 use crate::reload::difference::{carry_over, keep_fixed};
@@ -187,7 +188,8 @@ impl Worker {
                 }
             },
         };
-        let sockets = listener::bind(&config, |index| kept.addresses[index].is_none());
+        let wanted = |index: usize| kept.addresses[index].is_none();
+        let sockets = listener::bind(&config, wanted, &mut Inheritance::default());
         let sockets = sockets.unwrap_or_else(|errors| {
             problems.extend(errors.iter().map(ToString::to_string));
             Vec::new()

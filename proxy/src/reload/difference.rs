@@ -98,6 +98,7 @@ pub(crate) fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     };
     fixed("admin", operator(old) == operator(new));
     fixed("artifacts", old.artifacts == new.artifacts);
+    fixed("upgrade", old.upgrade == new.upgrade);
     fixed("compiler", old.compiler == new.compiler);
     fixed("no_exec_memory", old.no_exec_memory == new.no_exec_memory);
     fixed("memory", old.compact_memory == new.compact_memory);
@@ -108,6 +109,7 @@ pub(crate) fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     new.workers = old.workers;
     new.admin.clone_from(&old.admin);
     new.artifacts = old.artifacts.clone();
+    new.upgrade.clone_from(&old.upgrade);
     new.compiler = old.compiler;
     new.no_exec_memory = old.no_exec_memory;
     new.compact_memory = old.compact_memory;

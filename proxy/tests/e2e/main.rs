@@ -19,6 +19,7 @@ mod configuration;
 mod dns;
 mod drain;
 mod failures;
+mod handover;
 mod headers;
 mod health;
 mod http1;

@@ -1,7 +1,9 @@
 //! The real binary.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Instant;
 
@@ -31,6 +33,9 @@ pub(crate) struct Setup {
     after: Vec<String>,
     /// What a shell does before it becomes the binary.
     shell: Option<&'static str>,
+    /// What is started in the place of the binary.
+    program: Option<PathBuf>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// One listener `web`, one cluster `backend` at `address`, one worker, and on
@@ -104,7 +109,14 @@ pub(crate) fn refused(dir: &Dir, verb: &str, yaml: &str) -> (Option<i32>, Vec<St
 
 /// The binary, as nobody else's settings have it.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cofferdam"));
+    command_of(Path::new(BINARY))
+}
+
+/// Where it is.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_cofferdam");
+
+fn command_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
     command
         .env_remove("COFFERDAM_LOG")
         .env_remove("COFFERDAM_LOG_FORMAT")
@@ -151,7 +163,20 @@ impl Setup {
             command: "run",
             after: Vec::new(),
             shell: None,
+            program: None,
+            environment: Vec::new(),
         }
+    }
+
+    /// Started from there, where the binary must be.
+    pub(crate) fn program(mut self, path: PathBuf) -> Self {
+        self.program = Some(path);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     /// Started by a shell that has done this before.
@@ -188,7 +213,11 @@ impl Setup {
     /// Starts `cofferdam run`.
     pub(crate) fn spawn(self, yaml: &str) -> Proxy {
         let file = self.dir.write("config.yaml", yaml);
-        let mut command = command();
+        let mut command = match &self.program {
+            None => command(),
+            Some(program) => command_of(program),
+        };
+        command.envs(self.environment);
         if let Some(shell) = self.shell {
             let program = command.get_program().to_owned();
             command = after(shell, command);

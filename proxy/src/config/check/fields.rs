@@ -30,7 +30,7 @@ pub use limits::LIMITS;
 pub use listener::{CHAIN_ENTRY, LISTENER, LISTENER_TCP, PROXY_PROTOCOL, TCP_ROUTE};
 pub use native::{ARTIFACTS, COMPILER};
 pub use node::NODE;
-pub use reload::RELOAD;
+pub use reload::{RELOAD, UPGRADE};
 pub use route::{EDITS, HEADER_MATCH, MATCH, REDIRECT, RESPOND, ROUTE, WEIGHTED};
 pub use shared::{ADMIN, SHARED_DATA, SHARED_QUEUES, TAG};
 pub use tls::{ALLOWED_SAN, CLUSTER_TLS, LISTENER_CERTIFICATE, LISTENER_TLS};
@@ -166,6 +166,12 @@ pub static ROOT: Table = Table {
             Kind::Table(&RELOAD),
             Means("on SIGHUP only"),
             "When this file is read again.",
+        ),
+        field(
+            "upgrade",
+            Kind::Table(&UPGRADE),
+            Means("no process takes over from this one"),
+            "How another process takes over without a connection being lost.",
         ),
         field(
             "ready_needs",

@@ -1,4 +1,4 @@
-//! `shared_data`, `shared_queues` and `admin`.
+//! `shared_data`, `shared_queues`, `admin` and `upgrade`.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use cofferdam_abi::shared::{Bounds, Eviction};
 use super::Context;
 use super::fields::TAG;
 use crate::config::yaml::{Node, Object, quote};
-use crate::config::{Address, Admin, Listener, Tag, Token};
+use crate::config::{Address, Admin, Listener, Tag, Token, Upgrade};
 
 /// What filters may share; the defaults where nothing is written.
 pub(super) fn bounds(root: &Object<'_>) -> Bounds {
@@ -67,6 +67,24 @@ pub(super) fn admin(
         tags: table.list("tags").iter().filter_map(tag).collect(),
     })
 }
+
+/// Where another process may take over.
+pub(super) fn upgrade(root: &Object<'_>, context: &Context<'_>) -> Option<Upgrade> {
+    let table = root.table("upgrade")?;
+    let timeout = table.duration("timeout");
+    let node = table.get("socket")?;
+    let socket = context.files.locate(node.filled()?);
+    // What the system has room for, with the byte that ends it.
+    if socket.as_os_str().len() > SOCKET {
+        let what = format!("the name has more than {SOCKET} bytes");
+        node.wrong(what, "name a socket in a folder with a shorter name");
+        return None;
+    }
+    Some(Upgrade { socket, timeout })
+}
+
+/// Bytes of the longest name of a unix socket.
+const SOCKET: usize = 107;
 
 /// A label, and where it is in the names of guests' metrics.
 fn tag(node: &Node<'_>) -> Option<Tag> {

@@ -51,6 +51,16 @@ fn every_key_is_read_and_in_the_reference() {
 }
 
 #[test]
+fn another_process_takes_over_only_where_that_is_written() {
+    let yaml = "listeners: [{ name: l, address: '127.0.0.1:80', routes: [] }]\n";
+    assert_eq!(accept(yaml).upgrade, None);
+    let config = accept(&format!("{yaml}upgrade: {{ socket: /run/upgrade.sock }}\n"));
+    let upgrade = config.upgrade.expect("it is written");
+    assert_eq!(upgrade.socket, std::path::Path::new("/run/upgrade.sock"));
+    assert_eq!(upgrade.timeout, 120 * SECOND);
+}
+
+#[test]
 fn a_listener_may_forward_what_is_not_http() {
     let config = accept(
         "listeners: [{ name: l, address: '127.0.0.1:80', tcp: { cluster: d, filters: [f] }, \

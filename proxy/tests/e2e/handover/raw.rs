@@ -1,0 +1,160 @@
+//! What other programs may say at the socket, or not say.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use super::*;
+
+/// A program that speaks as the test says.
+struct Other(BufReader<UnixStream>);
+
+impl Other {
+    fn connect(path: &Path) -> Self {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(LONGEST)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn say(&mut self, line: &str) -> &mut Self {
+        writeln!(self.0.get_mut(), "{line}").unwrap();
+        self
+    }
+
+    /// Says what it wants, and is offered so many sockets.
+    fn is_offered(&mut self, count: usize) {
+        let told = self.say("{\"hello\": 1}").hears();
+        let offer = format!("{{\"offer\":{count},");
+        assert!(told.starts_with(&offer), "{told}");
+    }
+
+    /// The next line; empty at the end.
+    fn hears(&mut self) -> String {
+        let mut line = String::new();
+        // Closed with something unread in it: the same end.
+        let _ = self.0.read_line(&mut line);
+        line
+    }
+}
+
+fn start() -> (Proxy, PathBuf, String) {
+    let setup = Setup::new();
+    let yaml = answering(&setup.dir, "x", 2);
+    let path = socket(&setup.dir);
+    (setup.start(&yaml), path, yaml)
+}
+
+#[test]
+fn another_version_is_told_so() {
+    let (proxy, path, _) = start();
+    for version in [0, 2, 99] {
+        let told = Other::connect(&path)
+            .say(&format!("{{\"hello\": {version}}}"))
+            .hears();
+        assert!(told.starts_with("{\"refused\":"), "{told}");
+        assert!(
+            told.contains(&format!("speaks version {version}")),
+            "{told}"
+        );
+    }
+    proxy
+        .log
+        .wait_for("speaks version 99 of the hand-over, this one version 1; this one goes on");
+    assert_eq!(proxy.get("/").text(), "x");
+}
+
+#[test]
+fn what_is_no_hand_over_changes_nothing() {
+    let (mut proxy, path, yaml) = start();
+    let mut silent = Other::connect(&path);
+    for line in [
+        "GET / HTTP/1.1\r\n\r",
+        "{}",
+        "",
+        "{\"ready\": true}",
+        "{\"serving\": []}",
+    ] {
+        assert_eq!(Other::connect(&path).say(line).hears(), "", "{line}");
+    }
+    // Who says that it serves before it may, or what it must not.
+    for line in [
+        "{\"serving\": [\"127.0.0.1:0 web\"]}",
+        "{\"bye\": true}",
+        "{\"hello\": 1}",
+        "x",
+    ] {
+        let mut other = Other::connect(&path);
+        other.is_offered(3);
+        let told = other.say(line).hears();
+        assert!(told.contains("refused"), "{line}: {told}");
+        assert_eq!(other.hears(), "");
+    }
+    // Who asks for more than there is.
+    let mut other = Other::connect(&path);
+    other.is_offered(3);
+    assert_eq!(other.say("{\"more\": 1000}").hears(), "{\"sockets\":[]}\n");
+    drop(other);
+    proxy
+        .log
+        .wait_for("it has gone before it was ready; this one goes on");
+    assert!(proxy.is_running());
+    all_are_served(&proxy, "x");
+    let new = take_over(&yaml);
+    new.log.wait_for("this process has taken over from");
+    assert_eq!(proxy.exit().code(), Some(0));
+    assert_eq!(silent.hears(), "");
+}
+
+#[test]
+fn there_is_one_hand_over_at_a_time() {
+    let (mut proxy, path, yaml) = start();
+    let mut first = Other::connect(&path);
+    first.is_offered(3);
+    let mut second = take_over(&yaml);
+    assert_eq!(second.exit().code(), Some(69));
+    second.log.wait_for("another process is taking over");
+    proxy.signal(Signal::USR2);
+    proxy
+        .log
+        .wait_for("one is under way already; nothing is started");
+    assert_eq!(proxy.get("/").text(), "x");
+    drop(first);
+    proxy.log.wait_for("it has gone before it was ready");
+    let third = take_over(&yaml);
+    third.log.wait_for("this process has taken over from");
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn who_dies_between_the_word_to_go_and_its_own_costs_nothing() {
+    let (proxy, path, _) = start();
+    let mut other = Other::connect(&path);
+    other.is_offered(3);
+    assert_eq!(other.say("{\"ready\": true}").hears(), "{\"go\":true}\n");
+    all_are_served(&proxy, "x");
+    drop(other);
+    proxy.log.wait_for("it has gone before it was ready");
+    all_are_served(&proxy, "x");
+}
+
+#[test]
+fn a_process_that_is_told_to_end_hands_nothing_over() {
+    let (mut proxy, path, _) = start();
+    let mut other = Other::connect(&path);
+    other.is_offered(3);
+    proxy.signal(Signal::TERM);
+    let told = other.hears();
+    assert!(told.contains("this one has been told to end"), "{told}");
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
+#[test]
+fn who_is_not_ready_in_time_is_told_so() {
+    let setup = Setup::new();
+    let path = socket(&setup.dir);
+    let yaml = answering(&setup.dir, "x", 1);
+    let yaml = yaml.replace("upgrade: {", "upgrade: { timeout: 1s,");
+    let proxy = setup.start(&yaml);
+    let mut other = Other::connect(&path);
+    other.is_offered(2);
+    assert!(other.hears().contains("it was not ready within 1s"));
+    assert_eq!(proxy.get("/").text(), "x");
+}
