@@ -247,7 +247,7 @@ fn dying_with_us(program: &Path) -> Command {
     command
 }
 
-fn signal(name: &str, pids: &[u32]) {
+pub(crate) fn signal(name: &str, pids: &[u32]) {
     if pids.is_empty() {
         return;
     }

@@ -2,9 +2,10 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. A fourth, [`reload`], is for itself: it takes as long as one likes.
+//! started again. [`reload`] and [`upgrade`] are for themselves: they take as long as one likes.
 
 pub mod reload;
+pub mod upgrade;
 mod world;
 
 use std::collections::HashMap;

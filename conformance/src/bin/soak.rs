@@ -23,6 +23,11 @@ const OPTIONS: &[Opt] = &[
         value: Some("SECONDS"),
         help: "instead: another configuration ten times a second under load, for so long",
     },
+    Opt {
+        name: "--upgrade",
+        value: Some("SECONDS"),
+        help: "instead: another process takes over once a second under load, for so long",
+    },
 ];
 
 fn main() -> ExitCode {
@@ -35,12 +40,20 @@ fn run() -> Result<u8> {
     };
     let program = args.text("--cofferdam").map(PathBuf::from);
     let program = program.ok_or_else(|| Error::Usage("give --cofferdam PATH".to_owned()))?;
-    let kept = match args.text("--reload") {
-        None => soak::run(&program)?,
-        Some(seconds) => {
-            let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0);
-            let usage = || Error::Usage("give --reload whole seconds".to_owned());
-            soak::reload::run(&program, seconds.ok_or_else(usage)?)?
+    let seconds = |option: &str| -> Result<Option<u64>> {
+        let Some(text) = args.text(option) else {
+            return Ok(None);
+        };
+        let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+        let usage = || Error::Usage(format!("give {option} whole seconds"));
+        seconds.ok_or_else(usage).map(Some)
+    };
+    let kept = match (seconds("--reload")?, seconds("--upgrade")?) {
+        (None, None) => soak::run(&program)?,
+        (Some(seconds), None) => soak::reload::run(&program, seconds)?,
+        (None, Some(seconds)) => soak::upgrade::run(&program, seconds)?,
+        (Some(_), Some(_)) => {
+            return Err(Error::Usage("give --reload or --upgrade".to_owned()));
         }
     };
     Ok(u8::from(!kept))

@@ -21,14 +21,14 @@ use crate::scratch::{self, Scratch};
 use crate::{Error, Result, proc, tool};
 
 const EACH: Duration = Duration::from_millis(100);
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Answered requests in a second that make it a load.
-const ENOUGH: f64 = 2_000.0;
+pub(super) const ENOUGH: f64 = 2_000.0;
 /// Memory at the end, as a multiple of what it was when a quarter had passed.
 const MOST: f64 = 1.1;
 
 /// What clients do at once, and how what they print is read.
-const CLIENTS: [(&str, &str, &[&str]); 4] = [
+pub(super) const CLIENTS: [(&str, &str, &[&str]); 4] = [
     ("connections that are kept", "wrk", &["-t1", "-c16"]),
     (
         "a connection for each request",
@@ -57,10 +57,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         std::fs::rename(aside, &file).map_err(|error| Error::failed(file.display(), error))
     };
     write(0)?;
-    scratch.write(
-        "bodies.lua",
-        "wrk.method = 'POST'\nwrk.body = string.rep('a\\n', 16384)\n",
-    )?;
+    write_bodies(&scratch)?;
     let log = scratch.path().join("proxy.log");
     let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
     let arguments = arguments.into_iter().chain([file.as_os_str()]);
@@ -127,13 +124,19 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && grown <= MOST && reloads > 0)
 }
 
-fn panicked() -> Error {
+/// What the clients that send bodies are told.
+pub(super) fn write_bodies(scratch: &Scratch) -> Result<()> {
+    let script = "wrk.method = 'POST'\nwrk.body = string.rep('a\\n', 16384)\n";
+    scratch.write("bodies.lua", script).map(drop)
+}
+
+pub(super) fn panicked() -> Error {
     Error::Failed("a client panicked".to_owned())
 }
 
 /// What changes from one to the next: the number of routes, which upstream answers, the
 /// settings of one filter and not of the other, a listener that comes and goes.
-fn configuration(
+pub(super) fn configuration(
     round: u64,
     [one, two]: [&Upstream; 2],
     web: SocketAddr,
@@ -172,9 +175,9 @@ fn configuration(
 }
 
 /// Requests that were answered with 200, and others.
-type Counts = (u64, u64);
+pub(super) type Counts = (u64, u64);
 
-fn load(
+pub(super) fn load(
     (what, program, arguments): &(&str, &str, &[&str]),
     web: SocketAddr,
     seconds: u64,
@@ -207,7 +210,7 @@ fn load(
 }
 
 /// Bodies that come in four parts.
-fn upload(web: SocketAddr, over: &AtomicBool) -> Result<Counts> {
+pub(super) fn upload(web: SocketAddr, over: &AtomicBool) -> Result<Counts> {
     let (mut answered, mut failed) = (0, 0);
     while !over.load(Ordering::Relaxed) {
         match upload_once(web) {

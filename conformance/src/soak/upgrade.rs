@@ -1,0 +1,243 @@
+//! One process takes over from the other, once a second, under load: whether a single request
+//! fails for it, and whether every process but the last ends by itself.
+//!
+//! What clients do is what they do in [`super::reload`]; HTTP/2 is spoken by a client that opens
+//! another connection when the server sends GOAWAY, as h2load does not.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+
+use super::reload::{self, CLIENTS, Counts, ENOUGH, LIMIT, panicked};
+use super::world::Upstream;
+use crate::process::{self, Server};
+use crate::scratch::{self, Scratch};
+use crate::{Error, Result};
+
+/// Between two upgrades.
+const EACH: Duration = Duration::from_secs(1);
+/// Streams of HTTP/2 at once.
+const STREAMS: usize = 8;
+
+/// Every process there is or was, and what they log.
+struct Line {
+    first: Server,
+    log: PathBuf,
+}
+
+/// Runs for so many seconds with the proxy at `program`, and prints what was measured. Returns
+/// whether all went well.
+///
+/// # Errors
+/// Something that is needed is not there.
+pub fn run(program: &Path, seconds: u64) -> Result<bool> {
+    let module = super::guest("headers")?;
+    let scratch = Scratch::new("soak-upgrade")?;
+    let upstreams = [Upstream::start()?, Upstream::start()?];
+    let [web, more] = scratch::free_ports::<2>()?.map(scratch::loopback);
+    let ends = [&upstreams[0], &upstreams[1]];
+    let text = reload::configuration(1, ends, web, more, &module);
+    let place = scratch.path().join("upgrade.sock");
+    let text = format!("{text}upgrade: {{ socket: '{}' }}\n", place.display());
+    let file = scratch.write("proxy.yaml", &text)?;
+    reload::write_bodies(&scratch)?;
+    let log = scratch.path().join("proxy.log");
+    let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
+    let arguments = arguments.into_iter().chain([file.as_os_str()]);
+    let first = Server::start("cofferdam", program, arguments, log.clone())?;
+    let mut line = Line { first, log };
+    line.first.wait_listening(web, LIMIT)?;
+
+    let over = AtomicBool::new(false);
+    let (done, moved) = thread::scope(|scope| {
+        let slow: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| reload::upload(web, &over)))
+            .collect();
+        let streams = scope.spawn(|| streams(web, &over));
+        let loads: Vec<_> = CLIENTS
+            .iter()
+            .filter(|(_, program, _)| *program != "h2load")
+            .map(|client| {
+                (
+                    client.0,
+                    scope.spawn(|| reload::load(client, web, seconds, &scratch)),
+                )
+            })
+            .collect();
+        let mut failed = None;
+        while loads.iter().any(|(_, load)| !load.is_finished()) && failed.is_none() {
+            thread::sleep(EACH);
+            failed = line.upgrade().err();
+        }
+        over.store(true, Ordering::Relaxed);
+        let mut done = Vec::new();
+        for (what, load) in loads {
+            done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))?));
+        }
+        for upload in slow {
+            let ended = upload.join().unwrap_or_else(|_| Err(panicked()));
+            done.push(("bodies that take half a second", ended?));
+        }
+        let (counts, moved) = streams.join().unwrap_or_else(|_| Err(panicked()))?;
+        done.push(("HTTP/2", counts));
+        match failed {
+            Some(error) => Err(error),
+            None => Ok((done, moved)),
+        }
+    })?;
+
+    let (mut whole, mut failures) = (0, 0);
+    for (what, (requests, failed)) in &done {
+        println!("  {what}: {requests} requests, {failed} failed");
+        whole += requests;
+        failures += failed;
+    }
+    let text = line.text()?;
+    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    let upgrades = line.serving()?.len() - 1;
+    let left = line.left()?;
+    let rate = whole as f64 / seconds as f64;
+    println!(
+        "  {rate:.0} requests/s (at least {ENOUGH}) during {upgrades} upgrades; {failures} failed; \
+         {moved} streams of HTTP/2 moved to another connection unsent; {left} processes beside the last are left"
+    );
+    for error in errors.iter().take(5) {
+        println!("  {error}");
+    }
+    Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && upgrades > 0 && left == 0)
+}
+
+// === impl Line ===
+
+impl Line {
+    fn text(&self) -> Result<String> {
+        std::fs::read_to_string(&self.log).map_err(|error| Error::failed(self.log.display(), error))
+    }
+
+    /// Those that have served, in order.
+    fn serving(&self) -> Result<Vec<u32>> {
+        let text = self.text()?;
+        let taken = text.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("upgrade: process ")?;
+            rest.strip_suffix(" has taken over")?.parse().ok()
+        });
+        Ok(std::iter::once(self.first.pid()).chain(taken).collect())
+    }
+
+    /// Has the one that serves replaced, and waits for that.
+    fn upgrade(&self) -> Result<()> {
+        let before = self.serving()?;
+        let Some(last) = before.last() else {
+            return Ok(());
+        };
+        let taken = format!("this process has taken over from {last}");
+        process::signal("USR2", &[*last]);
+        let until = Instant::now() + LIMIT;
+        while !self.text()?.contains(&taken) {
+            if Instant::now() > until {
+                return Err(Error::Failed(format!("nobody took over from {last}")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Processes that should have ended and have not, after some time for that.
+    fn left(&mut self) -> Result<usize> {
+        let mut before = self.serving()?;
+        before.pop();
+        let until = Instant::now() + LIMIT;
+        loop {
+            let runs = |pid: &&u32| is_there(**pid);
+            let left = before.iter().filter(runs).count();
+            if left == 0 || Instant::now() > until {
+                return Ok(left);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        // The kernel ends the first with us, the others are nobody's.
+        let pids = self.serving().unwrap_or_default();
+        let pids: Vec<u32> = pids
+            .into_iter()
+            .skip(1)
+            .filter(|pid| is_there(*pid))
+            .collect();
+        process::signal("KILL", &pids);
+    }
+}
+
+/// Whether it runs: one that nobody has waited for has no arguments any more.
+fn is_there(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+/// Streams of HTTP/2 on one connection after the other; how many were moved to the next one
+/// because the server had said, before it saw them, that it takes no more.
+fn streams(web: SocketAddr, over: &AtomicBool) -> Result<(Counts, u64)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("HTTP/2", error))?;
+    let (mut answered, mut failed, mut moved) = (0, 0, 0);
+    runtime.block_on(async {
+        while !over.load(Ordering::Relaxed) {
+            let Ok(client) = connect(web).await else {
+                failed += 1;
+                continue;
+            };
+            let mut goes_on = true;
+            while goes_on && !over.load(Ordering::Relaxed) {
+                let sent = (0..STREAMS).map(|_| tokio::spawn(fetch(client.clone())));
+                for stream in sent.collect::<Vec<_>>() {
+                    match stream.await {
+                        Ok(Ok(true)) => answered += 1,
+                        Ok(Err(error)) if error.is_go_away() => {
+                            moved += 1;
+                            goes_on = false;
+                        }
+                        Ok(Ok(false) | Err(_)) | Err(_) => {
+                            failed += 1;
+                            goes_on = false;
+                        }
+                    }
+                }
+            }
+        }
+    });
+    Ok(((answered, failed), moved))
+}
+
+async fn connect(web: SocketAddr) -> std::result::Result<SendRequest<Bytes>, h2::Error> {
+    let failed = |_| h2::Error::from(h2::Reason::CONNECT_ERROR);
+    let stream = tokio::net::TcpStream::connect(web).await.map_err(failed)?;
+    let (client, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// Whether the answer is what it must be.
+async fn fetch(client: SendRequest<Bytes>) -> std::result::Result<bool, h2::Error> {
+    let mut client = client.ready().await?;
+    let request = Request::get("http://soak.test/");
+    let request = request.body(()).map_err(|_| h2::Reason::INTERNAL_ERROR)?;
+    let (answer, _) = client.send_request(request, true)?;
+    let answer = answer.await?;
+    let right = answer.status() == 200;
+    let mut body = answer.into_body();
+    let mut whole = Vec::new();
+    while let Some(data) = body.data().await {
+        whole.extend_from_slice(&data?);
+    }
+    Ok(right && whole == b"ok\n")
+}
