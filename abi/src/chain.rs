@@ -375,19 +375,16 @@ impl Chain {
             Way::Request => (position.checked_sub(1), Some(position)),
             Way::Response => (Some(position), position.checked_sub(1)),
         };
-        let plugin = |index: Option<usize>| {
-            let filter = self.filters.get(index?)?;
-            Some(filter.context.plugin.clone())
-        };
-        let (behind, before) = (plugin(behind), plugin(before));
         let Some(observer) = &mut self.observer else {
             return;
         };
-        if let Some(plugin) = behind {
-            observer.left(way, &plugin);
+        let filters = &self.filters;
+        let plugin = |index: Option<usize>| Some(&filters.get(index?)?.context.plugin);
+        if let Some(plugin) = plugin(behind) {
+            observer.left(way, plugin);
         }
-        if let Some(plugin) = before {
-            observer.came(way, &plugin);
+        if let Some(plugin) = plugin(before) {
+            observer.came(way, plugin);
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) use resident::Residence;
 pub use resident::Resident;
 pub use times::{Counted, Times, raise};
 
-/// Of how many calls on the hot tier one is timed.
+/// Of how many calls one is timed, on either tier.
 pub const EVERY: u32 = 16;
 
 /// What one plugin has used on one worker.

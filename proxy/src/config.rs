@@ -474,7 +474,7 @@ pub struct Cluster {
     pub idle_timeout: Duration,
     /// Most idle HTTP/1 connections kept per endpoint and worker. Default 128.
     pub max_idle: usize,
-    /// Active checks by Pingora's background service, if any.
+    /// Active checks, if any.
     pub health_check: Option<HealthCheck>,
     /// Which endpoint comes next.
     pub balance: Balance,

@@ -57,7 +57,7 @@ pub(crate) struct Facts {
     pub(crate) upstream_tls: RefCell<Option<Rc<Session>>>,
     /// Why there was no connection, in words; empty where there was one.
     pub(crate) transport_failure: RefCell<String>,
-    /// How long the request waited for a connection, where filters may ask.
+    /// How long the request waited for a connection, where filters or a log may ask.
     pub(crate) pool_ready: Cell<Option<Duration>>,
     /// When it began to be sent to the upstream, likewise.
     pub(crate) first_sent: Cell<Option<Instant>>,
@@ -130,9 +130,6 @@ impl Facts {
     /// The upstream connection that carries this.
     pub(crate) fn set_wire(&self, wire: &Wire) {
         self.upstream_local.set(wire.local);
-        if self.attempts.get() > 1 {
-            self.transport_failure.borrow_mut().clear();
-        }
         if let Some(tls) = &wire.tls {
             *self.upstream_tls.borrow_mut() = Some(tls.clone());
         }

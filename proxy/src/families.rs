@@ -43,21 +43,6 @@ impl Kind {
 // === impl Family ===
 
 impl Family {
-    const fn counter(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-        stat: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            kind: Kind::Counter,
-            labels,
-            help,
-            stat,
-        }
-    }
-
     const fn of(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -83,7 +68,13 @@ const fn counter(
     help: &'static str,
     stat: &'static str,
 ) -> Family {
-    Family::counter(name, labels, help, stat)
+    Family {
+        name,
+        kind: Kind::Counter,
+        labels,
+        help,
+        stat,
+    }
 }
 
 macro_rules! families {

@@ -34,7 +34,7 @@ pub(crate) struct Flow {
     /// Whoever waits for the response while the request is still being sent.
     response_waker: RefCell<Option<Waker>>,
     failure_told: Cell<bool>,
-    decided_by: RefCell<Option<(String, String)>>,
+    decided_by: RefCell<Option<(String, &'static str)>>,
 }
 
 /// The chain of an exchange that has filters.
@@ -219,7 +219,7 @@ impl Flow {
                 }
             }
         };
-        *self.decided_by.borrow_mut() = Some((failure.plugin.name.clone(), callback.to_owned()));
+        *self.decided_by.borrow_mut() = Some((failure.plugin.name.clone(), callback));
         self.report(failure);
     }
 
@@ -251,9 +251,10 @@ impl Flow {
             if let Some(details) = chain.details() {
                 facts.overrule(details);
             }
-            if let Some((filter, callback)) = chain.answered_by().filter(|_| self.log.is_some()) {
+            let asked_for = self.log.is_some() || facts.trace.is_some();
+            if let Some((filter, callback)) = chain.answered_by().filter(|_| asked_for) {
                 let mut decided_by = self.decided_by.borrow_mut();
-                decided_by.get_or_insert_with(|| (filter.name.clone(), callback.to_owned()));
+                decided_by.get_or_insert_with(|| (filter.name.clone(), callback));
             }
             for failure in chain.end() {
                 self.report(&failure);
@@ -270,7 +271,7 @@ impl Flow {
             let decided_by = self.decided_by.borrow();
             let decided_by = decided_by
                 .as_ref()
-                .map(|(filter, callback)| (&filter[..], &callback[..]));
+                .map(|(filter, callback)| (&filter[..], *callback));
             tracer.finish(trace, facts, decided_by);
         }
     }
@@ -348,7 +349,7 @@ impl Flow {
                 .and_then(|route| facts.setup.route_name(facts.listener, route)),
             decided_by: decided_by
                 .as_ref()
-                .map(|(filter, callback)| (&filter[..], &callback[..])),
+                .map(|(filter, callback)| (&filter[..], *callback)),
             ..connection.record(facts.wall)
         };
         sink.record(&record);

@@ -28,7 +28,6 @@ use cofferdam_abi::usage::Usage;
 use cofferdam_abi::{Chain, Exchange, FilterHandle, Host as _, RootId, TcpChain, Vm};
 use tokio::sync::Notify;
 
-use crate::access_log::Sink;
 use crate::callout::Callouts;
 use crate::config::{Cluster, OnFailure};
 use crate::evictions::Evictions;
@@ -104,19 +103,12 @@ impl Plugins {
             .iter()
             .zip(&blueprint.clusters)
             .map(upstream);
-        let log = config.access_log.as_ref();
-        let sink = log.map(|log| {
-            Rc::new({
-                let lost = shared.traffic.lost_lines.clone();
-                Sink::of(log.format.clone(), blueprint.log.as_ref()).counting(lost)
-            })
-        });
         let words = (&*shared.traffic, index);
         let setup = Setup::new(
             config.clone(),
             upstreams.collect(),
             slots.collect(),
-            sink,
+            blueprint.sink(&shared.traffic),
             words,
         );
         let plugins = Self {

@@ -10,6 +10,7 @@ pub(crate) mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -17,10 +18,11 @@ use pingora_core::server::ShutdownWatch;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::access_log::LogFile;
+use crate::access_log::{LogFile, Sink};
 use crate::config::{Cluster, Config, Dns};
 use crate::listener::Socket;
 use crate::modules::Loaded;
+use crate::traffic::Traffic;
 use crate::upstream::backends::Backends;
 
 /// A configuration with all that workers share of it.
@@ -183,6 +185,13 @@ impl Drop for Served {
 // === impl Blueprint ===
 
 impl Blueprint {
+    /// Where one worker's lines of the access log go, if there is one; what is lost is counted.
+    pub(crate) fn sink(&self, traffic: &Traffic) -> Option<Rc<Sink>> {
+        let log = self.config.access_log.as_ref()?;
+        let sink = Sink::of(log.format.clone(), self.log.as_ref());
+        Some(Rc::new(sink.counting(traffic.lost_lines.clone())))
+    }
+
     /// The sockets of one worker that are for new addresses; once.
     pub(crate) fn take_sockets(&self, worker: usize) -> Vec<Socket> {
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);

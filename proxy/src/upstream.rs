@@ -3,7 +3,8 @@
 //! Backends, discovery and health of clusters are `pingora-load-balancing`'s and are shared
 //! ([`Backends`]); a worker selects on a snapshot of them that it renews when their
 //! generation has moved, and keeps connections of its own. Nothing here crosses threads
-//! but one relaxed load per request. A server that a filter names by its URL is an upstream
+//! but one relaxed load per request, and what outlier detection and circuit breakers share
+//! where they are asked for. A server that a filter names by its URL is an upstream
 //! too, whose addresses are [what its name was resolved to](Upstream::resolve).
 
 pub(crate) mod backends;

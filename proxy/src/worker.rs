@@ -95,8 +95,8 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
     }
 }
 
-/// The `index`-th worker: serves until `shutdown` turns true and the last connection has gone, or `drain_time`
-/// is over.
+/// The `index`-th worker: serves until `shutdown` turns true and the last connection has gone,
+/// or `drain_time` is over.
 ///
 /// # Errors
 /// When the thread's runtime cannot be had.

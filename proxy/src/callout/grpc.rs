@@ -36,6 +36,14 @@ pub(super) fn overrun() -> GrpcEvent {
     closed(Status::new(RESOURCE_EXHAUSTED, message))
 }
 
+/// The call is over.
+fn conclude(caller: &Caller, status: Status) {
+    let failed = status.code != OK;
+    caller.account.failed.set(failed);
+    caller.traced(|span| span.ended("rpc.grpc.status_code", status.code.into(), failed));
+    caller.end(|vm, token| vm.grpc_event(token, closed(status)));
+}
+
 fn closed(status: Status) -> GrpcEvent {
     GrpcEvent::Closed {
         status: status.code,
@@ -60,12 +68,7 @@ pub(super) async fn call(caller: &Caller, call: GrpcCall, message: Bytes) {
         }
         Err(status) => status,
     };
-    caller.account.failed.set(status.code != 0);
-    caller.traced(|span| {
-        let failed = status.code != OK;
-        span.ended("rpc.grpc.status_code", status.code.into(), failed);
-    });
-    caller.end(|vm, token| vm.grpc_event(token, closed(status)));
+    conclude(caller, status);
 }
 
 async fn unary(caller: &Caller, call: &GrpcCall, message: &[u8]) -> Result<Bytes, Status> {
@@ -115,12 +118,7 @@ pub(super) async fn stream(caller: &Caller, call: GrpcCall, feed: Feed) {
         failed
     });
     drop(feed);
-    caller.account.failed.set(status.code != 0);
-    caller.traced(|span| {
-        let failed = status.code != OK;
-        span.ended("rpc.grpc.status_code", status.code.into(), failed);
-    });
-    caller.end(|vm, token| vm.grpc_event(token, closed(status)));
+    conclude(caller, status);
 }
 
 /// Hands over what comes, one by one: what is not read is not asked for.

@@ -99,7 +99,7 @@ impl RetryOn {
     /// The response has `x-envoy-ratelimited`.
     pub const ENVOY_RATELIMITED: Self = Self(1 << 9);
 
-    /// The words of `retry_on`, and of gRPC statuses in response headers (second: the code).
+    /// The words of `retry_on`.
     const WORDS: [(&'static str, Self); 10] = [
         ("5xx", Self::SERVER_ERROR),
         ("gateway-error", Self::GATEWAY_ERROR),

@@ -41,11 +41,7 @@ struct Ready {
 impl Worker {
     pub(super) fn reload(&self, board: &Board) -> Outcome {
         let (problems, warnings) = match self.make_ready(board) {
-            Ok(ready) => {
-                let warnings = ready.warnings.clone();
-                self.go_over(board, ready);
-                (Vec::new(), warnings)
-            }
+            Ok(ready) => (Vec::new(), self.go_over(board, ready)),
             Err(problems) => (problems, Vec::new()),
         };
         for warning in &warnings {
@@ -218,12 +214,12 @@ impl Worker {
         })
     }
 
-    /// Nothing can go wrong any more.
-    fn go_over(&self, board: &Board, ready: Ready) {
+    /// Nothing can go wrong any more; what there is to warn of.
+    fn go_over(&self, board: &Board, ready: Ready) -> Vec<String> {
         let Ready {
             blueprint,
             changed,
-            warnings: _,
+            warnings,
         } = ready;
         let name = |(_, loaded): &(usize, Arc<Loaded>)| loaded.config.name.clone();
         let names: Vec<String> = changed.iter().map(name).collect();
@@ -252,6 +248,7 @@ impl Worker {
             .for_each(|loaded| loaded.program.reconsider());
         board.publish(Why::Changed, changed);
         board.publish_waiting();
+        warnings
     }
 }
 

@@ -148,23 +148,6 @@ impl Renewal {
         self.renew_as(true);
     }
 
-    /// [`Renewal::renew`] on a thread of its own.
-    pub fn renew_soon(self: &Arc<Self>) {
-        let renewal = self.clone();
-        let spawned = std::thread::Builder::new()
-            .name("certificates".to_owned())
-            .spawn(move || renewal.renew());
-        if let Err(error) = spawned {
-            tracing::error!("certificates are not read again: there is no thread for it: {error}");
-        }
-    }
-
-    /// Every certificate in use.
-    #[must_use]
-    pub fn listed(&self) -> Vec<Listed> {
-        self.held().listed()
-    }
-
     fn renew_as(&self, asked: bool) {
         let _one_at_a_time = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
         let holders = self.held().clone();

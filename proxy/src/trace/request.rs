@@ -42,7 +42,7 @@ impl Asked {
 
 impl Tracer {
     /// The request is over: its span goes out, if it is sampled. `decided_by` is the filter
-    /// that failed it, if one did, and the callback.
+    /// that answered or failed it, if one did, and the callback.
     pub(crate) fn finish(&self, trace: &Trace, facts: &Facts, decided_by: Option<(&str, &str)>) {
         let Some(asked) = trace.asked.get() else {
             return;

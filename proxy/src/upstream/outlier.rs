@@ -156,10 +156,11 @@ impl Detector {
             record.times = record.times.saturating_sub(passed);
             return false;
         };
-        let length = (self.settings.base_ejection_time)
-            .saturating_mul(record.times)
-            .min(self.settings.max_ejection_time);
-        if now - since < length {
+        let bounds = (
+            self.settings.base_ejection_time,
+            self.settings.max_ejection_time,
+        );
+        if now - since < length(bounds, record.times) {
             return false;
         }
         record.ejected_at = None;
@@ -258,6 +259,11 @@ fn clear(word: &std::sync::atomic::AtomicU32) {
     }
 }
 
+/// How long an ejection lasts, the `times`-th in a row.
+fn length((base, most): (Duration, Duration), times: u32) -> Duration {
+    base.saturating_mul(times).min(most)
+}
+
 fn happens(percent: u8) -> bool {
     percent >= 100 || fastrand::u8(..100) < percent
 }
@@ -285,6 +291,15 @@ mod tests {
         // The mean is 0.8, the deviation 0.4.
         assert!((threshold(&rates, 1900) - 0.04).abs() < 1e-9);
         assert!((threshold(&rates, 0) - 0.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_ejection_is_longer_up_to_a_bound() {
+        let bounds = (Duration::from_secs(30), Duration::from_secs(70));
+        let seconds: Vec<_> = (1..5)
+            .map(|times| length(bounds, times).as_secs())
+            .collect();
+        assert_eq!(seconds, [30, 60, 70, 70]);
     }
 
     #[test]

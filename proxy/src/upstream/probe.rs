@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -23,6 +23,7 @@ use pingora_load_balancing::health_check::{HealthCheck as Check, HealthObserve};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{dial, secure};
+use crate::callout::framed;
 use crate::config::{Cluster, HealthCheck, Probe, Protocol};
 use crate::proxy_protocol::header;
 use crate::tls::Speaks;
@@ -98,7 +99,7 @@ impl<O> Prober<O> {
                 }
             }
             Probe::Grpc { service } => {
-                let asked = question(service);
+                let asked = question(service).ok_or("the name is too long")?;
                 let host = &cluster.name;
                 let mut request = self.request(Method::POST, host, GRPC_PATH, http2, asked)?;
                 let grpc = HeaderValue::from_static("application/grpc");
@@ -209,18 +210,15 @@ async fn read(response: http::Response<hyper::body::Incoming>) -> Result<Answer,
 }
 
 /// `HealthCheckRequest { service }` in its frame.
-fn question(service: &str) -> Bytes {
-    let mut message = BytesMut::new();
+fn question(service: &str) -> Option<Bytes> {
+    let mut message = Vec::new();
     if !service.is_empty() {
         // Field 1, and a length that the configuration keeps below 128.
         let length = u8::try_from(service.len()).unwrap_or(0);
         message.extend_from_slice(&[0x0a, length]);
         message.extend_from_slice(service.as_bytes());
     }
-    let mut frame = BytesMut::new();
-    frame.extend_from_slice(&[0, 0, 0, 0, u8::try_from(message.len()).unwrap_or(0)]);
-    frame.extend_from_slice(&message);
-    frame.freeze()
+    framed(&message)
 }
 
 /// Whether the answer is `HealthCheckResponse { status: SERVING }`.

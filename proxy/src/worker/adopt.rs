@@ -7,7 +7,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::access_log::Sink;
 use crate::door::{Door, Entrance};
 use crate::plugins::Fresh;
 use crate::reload::Blueprint;
@@ -39,14 +38,9 @@ impl Worker {
                 Rc::new(Upstream::new(cluster.clone(), backends))
             }
         });
-        let sink = match (&config.access_log, &old.sink) {
-            (None, _) => None,
-            (Some(_), Some(sink)) if blueprint.kept.access_log => Some(sink.clone()),
-            (Some(log), _) => {
-                let lost = self.traffic.lost_lines.clone();
-                let sink = Sink::of(log.format.clone(), blueprint.log.as_ref());
-                Some(Rc::new(sink.counting(lost)))
-            }
+        let sink = match &old.sink {
+            Some(sink) if blueprint.kept.access_log => Some(sink.clone()),
+            _ => blueprint.sink(&self.traffic),
         };
         let setup = {
             let words = (&*self.traffic, self.index);

@@ -192,7 +192,7 @@ fn the_log_has_no_colours_where_nobody_sees_them() {
 
 #[test]
 fn the_demo_shows_what_reached_its_upstream() {
-    let address = Upstream::nobody();
+    let address = Upstream::free();
     let setup = Setup::new()
         .command("demo")
         .after(&["--upstream", &address.to_string()]);

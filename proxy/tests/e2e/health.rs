@@ -55,7 +55,7 @@ fn an_endpoint_that_takes_no_connection_is_left_out() {
 
 #[test]
 fn without_a_healthy_endpoint_requests_are_503_uh_until_one_is_back() {
-    let address = Upstream::nobody();
+    let address = Upstream::free();
     let proxy = checked(&[address], "interval: 200ms");
     proxy.log.wait_for("endpoint is now unhealthy");
     assert_eq!(proxy.get("/").status(), 503);

@@ -96,7 +96,7 @@ fn a_share_of_the_endpoints_is_never_ejected() {
 }
 
 #[test]
-fn an_ejection_ends_and_the_next_is_longer() {
+fn an_ejection_ends() {
     let (upstream, mood) = moody(500);
     let settings =
         "consecutive_5xx: 1, interval: 50ms, base_ejection_time: 3s, max_ejection_percent: 100";

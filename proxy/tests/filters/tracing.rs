@@ -312,6 +312,26 @@ fn a_filter_that_breaks_a_request_is_named_in_its_span() {
 }
 
 #[test]
+fn a_filter_that_answers_is_named_though_there_is_no_access_log() {
+    run(async {
+        let (upstream, collector) = (Upstream::start(), Upstream::start());
+        let guest = Guest::new().on(
+            "request_headers",
+            "(call $reply (i32.const 418) «teapot») (return (i32.const 1))",
+        );
+        let config = traced(&upstream, &collector, "")
+            .filter(Filter::wasm("pot", guest.build()))
+            .without_access_log();
+        let proxy = Proxy::start(&config).await;
+        assert_eq!(send(&proxy, Http::One, "/tea", &[]).await, 418);
+        let all = spans(&collector, 3).await;
+        let root = named(&all, "GET web/routes[0]");
+        let who = said(&root.attributes, "cofferdam.decided_by");
+        assert_eq!(who.as_deref(), Some("pot"));
+    });
+}
+
+#[test]
 fn requests_do_not_wait_for_a_collector_that_is_away_and_it_is_said_once() {
     run(async {
         let upstream = Upstream::start();
@@ -380,12 +400,14 @@ fn spans_go_over_grpc_where_that_is_asked_for() {
             .cluster(format!(
                 "{{ name: otel, endpoints: ['{address}'], protocol: http2 }}"
             ))
-            .with("tracing: { cluster: otel, protocol: grpc }");
+            .with("tracing: { cluster: otel, protocol: grpc }\nadmin: { address: 127.0.0.1:0 }");
         let proxy = Proxy::start(&config).await;
         assert_eq!(send(&proxy, Http::One, "/a", &[]).await, 200);
         let message = within("a message", messages.recv()).await.expect("one");
         let all = of(std::iter::once(message));
         assert_eq!(said(&all[0].attributes, "url.path").as_deref(), Some("/a"));
+        let sent = "cofferdam_tracing_spans_total{result=\"sent\"} 1";
+        proxy.measured(sent).await;
         assert_eq!(proxy.lines(&["spans are lost"]), [""; 0]);
     });
 }
@@ -422,6 +444,11 @@ fn what_cannot_be_traced_is_told_with_its_place() {
                 "HTTP/2",
             ),
             ("{ cluster: up, path: v1 }", "tracing.path: ", "/"),
+            (
+                "{ cluster: up, host: 'a b' }",
+                "tracing.host: ",
+                "is not a host",
+            ),
             (
                 "{ cluster: up, propagation: [b4] }",
                 "tracing.propagation[0]: ",

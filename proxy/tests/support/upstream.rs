@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use super::LONGEST;
 use super::message::{Message, Reader};
 
@@ -116,8 +118,18 @@ impl Upstream {
         })
     }
 
-    /// Where nobody listens.
+    /// Where nobody listens, as long as the test runs: the port is taken.
     pub(crate) fn nobody() -> SocketAddr {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&address.into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        std::mem::forget(socket);
+        address
+    }
+
+    /// Where nobody listens until a test does; most likely nobody else takes it meanwhile.
+    pub(crate) fn free() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

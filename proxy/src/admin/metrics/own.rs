@@ -183,11 +183,7 @@ fn clusters(shared: &crate::worker::Shared) -> Vec<Gathered> {
             endpoints.samples.push(sample);
         }
         for (family, word, gathered) in &mut counted {
-            let at = Word::ALL.iter().position(|other| other == word);
-            let sum = status
-                .iter()
-                .map(|one| at.map_or(0, |at| one.words[at]))
-                .sum();
+            let sum = status.iter().map(|one| one.words[*word as usize]).sum();
             let sample = Sample::of(family, &[&cluster.name], Value::Number(sum));
             gathered.samples.push(sample);
         }

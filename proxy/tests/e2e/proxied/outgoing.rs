@@ -367,7 +367,7 @@ impl Nginx {
     fn start() -> Option<Self> {
         let program = require::tool("nginx")?;
         let dir = Dir::new();
-        let address = Upstream::nobody();
+        let address = Upstream::free();
         let at = dir.path().display().to_string();
         let config = dir.write(
             "nginx.conf",

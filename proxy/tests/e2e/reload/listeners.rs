@@ -24,7 +24,7 @@ const ANY: &str = "127.0.0.1:0";
 
 /// An address where nobody listens, most likely for as long as a test needs it.
 fn free() -> SocketAddr {
-    Upstream::nobody()
+    Upstream::free()
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Load {
 #[test]
 fn no_request_fails_while_the_configuration_changes_ten_times_a_second() {
     let upstreams = [Upstream::echo(), Upstream::echo()].map(|upstream| upstream.address);
-    let more = Upstream::nobody();
+    let more = Upstream::free();
     let setup = crate::support::proxy::Setup::new();
     write_guests(&setup.dir);
     let proxy = setup.start(&configuration(1, upstreams, more));

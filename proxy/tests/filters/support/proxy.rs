@@ -36,6 +36,7 @@ pub(crate) struct Config {
     routes: String,
     clusters: String,
     workers: usize,
+    access_log: bool,
     more: String,
 }
 
@@ -106,6 +107,7 @@ impl Config {
             routes,
             clusters: String::new(),
             workers: 1,
+            access_log: true,
             more: String::new(),
         }
     }
@@ -162,6 +164,12 @@ impl Config {
         self
     }
 
+    /// Nothing is written for a request.
+    pub(crate) fn without_access_log(mut self) -> Self {
+        self.access_log = false;
+        self
+    }
+
     /// Another top-level key.
     pub(crate) fn with(mut self, yaml: &str) -> Self {
         self.more.push_str(yaml);
@@ -210,11 +218,19 @@ impl Config {
         let endpoints = self.upstreams.iter();
         let endpoints: Vec<_> = endpoints.map(|address| format!("\"{address}\"")).collect();
         yaml.push_str(&format!(
-            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\n{}workers: {}\naccess_log: {{ json: {{ \
-             path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", flags: \"%RESPONSE_FLAGS%\", \
-             details: \"%RESPONSE_CODE_DETAILS%\", span: \"%SPAN_ID%\" }} }}\n{}",
-            endpoints.join(", "), self.protocol, self.clusters, self.workers, self.more
+            "clusters:\n  - name: up\n    endpoints: [{}]\n    protocol: {}\n{}workers: {}\n{}",
+            endpoints.join(", "),
+            self.protocol,
+            self.clusters,
+            self.workers,
+            self.more
         ));
+        if self.access_log {
+            yaml.push_str(
+                "access_log: { json: { path: \"%REQ(:PATH)%\", status: \"%RESPONSE_CODE%\", \
+                 flags: \"%RESPONSE_FLAGS%\", details: \"%RESPONSE_CODE_DETAILS%\", span: \"%SPAN_ID%\" } }\n",
+            );
+        }
         std::fs::write(folder.join("proxy.yaml"), yaml).expect("a configuration");
     }
 }

@@ -86,8 +86,7 @@ pub(in crate::config::check) fn read(
             (Whose::Key(_), Some(pair), _) => pair.blame_key(&error),
             (Whose::Both(_), Some(pair), _) => pair.blame_both(&error),
             (_, _, Some(node)) => {
-                let file = quote(node.as_text().unwrap_or(""));
-                node.refused(&format!("{file}: "), &error.what, help);
+                node.refused(&format!("{}: ", super::file(node)), &error.what, help);
             }
             _ => tls.node().refused("", &error.what, help),
         }
