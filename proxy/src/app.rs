@@ -396,8 +396,11 @@ impl ServiceWithDependents for Workers {
         });
         let ask = self.ask.take();
         on_signal("SIGUSR2", renewed, move || match &ask {
-            // A thread that has ended has handed over, or ends.
-            Some(ask) => drop(ask.send(())),
+            Some(ask) => {
+                if ask.send(()).is_err() {
+                    tracing::warn!("SIGUSR2: this process ends, nothing is started");
+                }
+            }
             None => tracing::warn!(
                 "SIGUSR2: the configuration does not say how another process takes over (`upgrade`)"
             ),
@@ -418,7 +421,8 @@ impl ServiceWithDependents for Workers {
                     settled,
                 };
                 if let Err(error) = taker.spawn(plan) {
-                    tracing::error!("no thread to take over by, nothing is served: {error}");
+                    let why = format!("there is no thread to take over by: {error}");
+                    shared.stage.fail(why);
                 }
             }
         }

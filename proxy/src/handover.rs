@@ -178,13 +178,14 @@ impl Stage {
         self.wait(|state| state.open).await;
     }
 
-    /// It is to end, or its patience with idle connections is to.
-    pub(crate) fn end(&self) {
+    /// It is to end, or its patience with idle connections is to; whether it has taken in any.
+    pub(crate) fn end(&self) -> bool {
         self.state.send_modify(|state| state.ending = true);
+        self.state.borrow().open
     }
 
     /// It cannot take over.
-    fn fail(&self, why: String) {
+    pub(crate) fn fail(&self, why: String) {
         // The first reason is the one that counts.
         let _ = self.failure.set(why);
         self.end();

@@ -149,7 +149,7 @@ impl Line {
     }
 
     /// Processes that should have ended and have not, after some time for that.
-    fn left(&mut self) -> Result<usize> {
+    fn left(&self) -> Result<usize> {
         let mut before = self.serving()?;
         before.pop();
         let until = Instant::now() + LIMIT;

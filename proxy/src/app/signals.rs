@@ -76,8 +76,10 @@ impl ShutdownSignalWatch for Signals {
             handed_over = self.stage.over() => handed_over,
         };
         if !handed_over {
-            self.stage.end();
-            notify::tell("STOPPING=1");
+            // One that has not come to serve is nobody's main process.
+            if self.stage.end() {
+                notify::tell("STOPPING=1");
+            }
         }
         let (watching, watched) = std::sync::mpsc::channel();
         let stage = self.stage.clone();

@@ -21,15 +21,17 @@ use super::message::Message;
 /// Descriptors in one sending; the system takes 253.
 pub(super) const BATCH: usize = 128;
 const ROOM: usize = rustix::cmsg_space!(ScmRights(BATCH));
-/// Bytes of the longest line: a batch of addresses is the longest.
-const LINE: usize = 256 << 10;
+/// Bytes of the longest line: the names of all sockets, some ten thousand.
+const LINE: usize = 1 << 20;
 
 /// One end.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: UnixStream,
-    /// What has come after the last line.
+    /// What has come after the last line,
     read: Vec<u8>,
+    /// and how much of it has no end of a line.
+    searched: usize,
     descriptors: VecDeque<OwnedFd>,
 }
 
@@ -40,6 +42,7 @@ impl Wire {
         Self {
             stream,
             read: Vec::new(),
+            searched: 0,
             descriptors: VecDeque::new(),
         }
     }
@@ -84,10 +87,13 @@ impl Wire {
     /// The next line; `None` when the other end has closed.
     pub(super) async fn receive(&mut self) -> io::Result<Option<Message>> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
+            let mut new = self.read[self.searched..].iter();
+            if let Some(end) = new.position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=self.searched + end).collect();
+                self.searched = 0;
                 return Message::of_line(&line).map(Some);
             }
+            self.searched = self.read.len();
             if self.read.len() > LINE {
                 return Err(io::Error::other("a line without end"));
             }
