@@ -18,6 +18,7 @@ help:
 	@echo 'make soak                 whether memory grows with streams, callouts, crashes;'
 	@echo '                          SOAK="--reload 60": whether requests fail while the configuration changes;'
 	@echo '                          SOAK="--upgrade 60": while one process follows the other'
+	@echo '                          SOAK=--flood: what floods do to others; SOAK=--idle: what idle clients cost'
 	@echo 'make bench                CPU, latency, memory beside the real Envoy and nginx; BENCH=--help'
 	@echo 'make bench-plain          the rows without filters, no verdict'
 	@echo 'make filters-table        size and CPU of every ready-made filter, into filters/COSTS.md'

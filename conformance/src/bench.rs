@@ -16,7 +16,7 @@ pub mod verdict;
 
 mod about;
 mod cases;
-mod idle;
+pub(crate) mod idle;
 mod memory;
 mod probe;
 mod runaway;

@@ -16,6 +16,7 @@ pub mod bench;
 pub mod client;
 pub mod differential;
 pub mod error;
+pub mod http2;
 pub mod instructions;
 pub mod load;
 pub mod peer;

@@ -13,6 +13,7 @@ pub mod exchange;
 mod framing;
 pub mod report;
 mod syntax;
+mod tricks;
 pub mod upstream;
 pub mod wire;
 

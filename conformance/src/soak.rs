@@ -2,8 +2,11 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. [`reload`] and [`upgrade`] are for themselves: they take as long as one likes.
+//! started again. For themselves are [`reload`] and [`upgrade`], which take as long as one likes,
+//! [`flood`] and [`idle`].
 
+pub mod flood;
+pub mod idle;
 pub mod reload;
 pub mod upgrade;
 mod world;

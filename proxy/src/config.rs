@@ -155,9 +155,12 @@ pub struct Listener {
     /// [`Listener::tcp`]: how long nothing may move on it either way. Default 1 h.
     pub idle_timeout: Duration,
     /// How long the first bytes of a connection may take: a header of the PROXY protocol, a TLS
-    /// handshake, or what tells HTTP/2 from HTTP/1. Default 10 s. The rest of an HTTP/1 head has [`Listener::idle_timeout`]: the codec
-    /// has one clock for both.
+    /// handshake, the beginning of HTTP/2; and the head of each HTTP/1 request. Default 10 s.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it. Default 5 m.
+    pub send_timeout: Duration,
+    /// Requests at once on an HTTP/2 connection, 1..=10,000. Default 100.
+    pub max_concurrent_streams: u32,
     /// What happens to the `server` response header. Default overwrite.
     pub server_header: ServerHeader,
     /// Plugins that log every request, as indexes into [`Config::plugins`].

@@ -1,10 +1,10 @@
 //! What is known of a client's connection, once, for all its requests.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::FilterState;
 use http::{HeaderMap, HeaderValue};
@@ -42,6 +42,14 @@ pub(crate) struct Connection {
     pub(crate) own: Own,
     /// What filters keep for as long as it lasts.
     pub(crate) state: RefCell<FilterState>,
+    pub(crate) requests: Requests,
+}
+
+/// Requests under way on a connection, until the last byte of their answers.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    count: Cell<usize>,
+    since: Cell<Instant>,
 }
 
 // === impl Connection ===
@@ -104,6 +112,46 @@ impl Connection {
             times: Times::default(),
             upstream_protocol: None,
             filter_state: None,
+        }
+    }
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(crate) fn new() -> Self {
+        Self {
+            count: Cell::new(0),
+            since: Cell::new(Instant::now()),
+        }
+    }
+
+    pub(crate) fn enter(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.count.set(self.count.get().saturating_sub(1));
+        self.touch();
+    }
+
+    /// From now on it is counted how long there is none.
+    pub(crate) fn touch(&self) {
+        self.since.set(Instant::now());
+    }
+
+    /// Ready when none has been under way for that long.
+    pub(crate) async fn none_for(&self, time: Duration) {
+        loop {
+            let until = if self.count.get() == 0 {
+                self.since.get() + time
+            } else {
+                Instant::now() + time
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until.into()).await;
         }
     }
 }

@@ -99,12 +99,12 @@ families! {
     CONNECTIONS_ACTIVE = counter("cofferdam_downstream_connections_active", &["listener"], "Connections now.", "listener.{listener}.downstream_cx_active").of(Kind::Gauge);
     RECEIVED = counter("cofferdam_downstream_received_bytes", &["listener"], "Bytes of bodies from clients.", "listener.{listener}.downstream_rx_bytes_total");
     SENT = counter("cofferdam_downstream_sent_bytes", &["listener"], "Bytes of bodies to clients.", "listener.{listener}.downstream_tx_bytes_total");
-    PROTOCOL_ERRORS = counter("cofferdam_downstream_protocol_errors", &["listener"], "Requests that were no valid HTTP/1.", "listener.{listener}.downstream_cx_protocol_error");
+    PROTOCOL_ERRORS = counter("cofferdam_downstream_protocol_errors", &["listener"], "What was no valid HTTP: requests of HTTP/1, connections of HTTP/2.", "listener.{listener}.downstream_cx_protocol_error");
     REQUESTS = counter("cofferdam_downstream_requests", &["listener", "route", "class"], "Requests that are over, by the class of their status; `none` where none was sent.", "http.{listener}.{route}.downstream_rq_{class}");
     REQUESTS_ACTIVE = counter("cofferdam_downstream_requests_active", &["listener"], "Requests now.", "http.{listener}.downstream_rq_active").of(Kind::Gauge);
     DURATION = counter("cofferdam_downstream_request_duration_seconds", &["listener", "route"], "From the complete head of a request to the end of its response.", "http.{listener}.{route}.downstream_rq_time").of(Kind::Histogram);
     FLAGS = counter("cofferdam_downstream_response_flags", &["listener", "flag"], "Response flags of requests and connections that are over, as in the access log.", "http.{listener}.response_flag.{flag}");
-    LISTENER_EVENTS = counter("cofferdam_downstream_connection_events", &["listener", "event"], "What has happened to connections before they were served, by Envoy's names: headers of the PROXY protocol, ClientHellos that are passed through, time-outs.", "listener.{listener}.{event}");
+    LISTENER_EVENTS = counter("cofferdam_downstream_connection_events", &["listener", "event"], "What has happened to connections, by Envoy's names where it has one: headers of the PROXY protocol, ClientHellos that are passed through, time-outs before they were served; accepting that failed; connections ended for a flood of HTTP/2 frames, for a head that came too slowly, because nothing was taken of what was sent.", "listener.{listener}.{event}");
     LOG_LINES_LOST = counter("cofferdam_access_log_dropped_lines", &[], "Lines of the access log that could not be written.", "access_log.write_failed");
     SPANS = counter("cofferdam_tracing_spans", &["result"], "Spans that their collector has taken (`sent`) or not (`failed`), and those for which there was no room (`dropped`).", "tracing.spans.{result}");
 

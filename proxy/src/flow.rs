@@ -81,6 +81,7 @@ impl Flow {
     ) -> Rc<Self> {
         let begun = facts.begun;
         facts.listener().traffic.begun();
+        facts.connection.requests.enter();
         Rc::new(Self {
             worker,
             facts,
@@ -240,6 +241,7 @@ impl Flow {
     fn finish(&self) {
         let facts = &self.facts;
         self.finished.set(true);
+        facts.connection.requests.leave();
         if let Some(waker) = self.request_waker.borrow_mut().take() {
             waker.wake();
         }

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -33,12 +33,49 @@ pub use pairs::{
     response_from_pairs, response_map, trailers_from_pairs, trailers_map,
 };
 
+/// Most fields of a request: what the codec of HTTP/1 takes, and Envoy of both.
+const MOST_FIELDS: usize = 100;
+
 /// Names one request through all the systems it passes.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The addresses a request came through, oldest first.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The scheme the client used.
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Whether a request has more fields than any should have. A cookie may come in crumbs.
+#[must_use]
+pub fn are_too_many(headers: &HeaderMap) -> bool {
+    headers.len() > MOST_FIELDS
+        && headers.len() - headers.get_all(http::header::COOKIE).iter().count() >= MOST_FIELDS
+}
+
+/// Leaves one `content-length` of several that say the same; the codec has refused others.
+pub fn one_length(headers: &mut HeaderMap) {
+    let mut lengths = headers.get_all(http::header::CONTENT_LENGTH).iter();
+    if let (Some(first), Some(_)) = (lengths.next(), lengths.next()) {
+        let first = first.clone();
+        headers.insert(http::header::CONTENT_LENGTH, first);
+    }
+}
+
+/// Puts a cookie that came in crumbs, as HTTP/2 allows, together again (RFC 9113, section
+/// 8.2.3): whoever gets it next need not know of that.
+pub fn join_cookie(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(http::header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return;
+    };
+    let mut whole = BytesMut::from(first.as_bytes());
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    // Of good values comes a good one.
+    if let Ok(whole) = HeaderValue::from_maybe_shared(whole.freeze()) {
+        headers.insert(http::header::COOKIE, whole);
+    }
+}
 
 /// Keeps the `x-request-id` of a request that has one, and gives it a random UUID (version
 /// 4) otherwise.

@@ -15,6 +15,7 @@ pub mod compile;
 pub mod config;
 mod connection;
 pub mod demo;
+mod descriptors;
 mod dns;
 mod door;
 mod evictions;

@@ -2,58 +2,49 @@
 //! HTTP it is, and how long a connection may sit.
 
 mod bind;
+mod client_io;
+mod codec;
 mod detect;
+mod flood;
+mod frames;
+mod head_clock;
 mod passed;
 mod peeked;
 mod proxied;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::unconstrained;
 
-use crate::access_log::Flags;
-use crate::config::Listener;
-use crate::connection::Connection;
+use crate::connection::{Connection, Requests};
+use crate::descriptors;
 use crate::door::{Door, Entrance};
 use crate::headers;
-use crate::serve::{self, ResponseBody};
 use crate::tcp;
 use crate::tls::Session;
 use crate::tls::forwarded::Forwarded;
 use crate::tls::hello::Look;
 use crate::traffic::Event;
 use crate::upstream::Own;
-use crate::worker::{ConnectionGuard, LocalExecutor, Worker};
+use crate::worker::{ConnectionGuard, Worker};
 
 use bind::Accepted;
 pub(crate) use bind::{Acceptor, Socket, addresses, bind, bind_unix};
 use peeked::Peeked;
 
-/// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
-/// connection's.
-const STREAM_WINDOW: u32 = 256 << 10;
-/// HTTP/2 window of a connection: room for sixteen stalled uploads beside the others.
-const CONNECTION_WINDOW: u32 = 4 << 20;
-/// Bytes of a response that wait in an HTTP/2 stream for a client that does not read.
-const SEND_BUFFER: usize = 64 << 10;
-/// Requests at once on an HTTP/2 connection.
-const MAX_STREAMS: u32 = 200;
-/// Resets a client may send ahead of us: a mesh connection carries many callers' cancellations.
-const MAX_PENDING_RESETS: usize = 200;
 /// How long accepting pauses when the process is out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the log tells of that.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a draining worker waits for the first byte of a connection it has accepted.
 const DRAIN_FIRST_BYTE: Duration = Duration::from_millis(500);
@@ -74,6 +65,7 @@ pub(crate) async fn accept_loop(
 
 async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance) {
     let mut looked = false;
+    let mut failures = Failures::default();
     loop {
         let accepted = if entrance.closing.has_happened() {
             if entrance.is_handed_over() {
@@ -106,15 +98,45 @@ async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance)
                 ));
             }
             Err(error) => {
-                let (setup, listener) = entrance.door().setup();
-                let name = &setup.listener(listener).config.name;
-                tracing::warn!(listener = %name, "accept failed: {error}");
+                failures.tell(entrance, &error);
                 if entrance.closing.has_happened() {
                     return;
                 }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                // A client that has gone before it was accepted is no reason to wait.
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
+    }
+}
+
+/// Connections that could not be accepted.
+#[derive(Default)]
+struct Failures {
+    /// Those that nobody has been told of.
+    untold: u64,
+    told: Option<Instant>,
+}
+
+impl Failures {
+    /// Counts one; the log has a line of them now and then.
+    fn tell(&mut self, entrance: &Entrance, error: &io::Error) {
+        let (setup, listener) = entrance.door().setup();
+        let listener = setup.listener(listener);
+        listener.traffic.happened(Event::NotAccepted);
+        self.untold += 1;
+        if self.told.is_some_and(|told| told.elapsed() < SILENCE) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let times = std::mem::take(&mut self.untold);
+        let name = &*listener.config.name;
+        let help = match descriptors::are_exhausted(error) {
+            true => "; clients wait, raise the limit (`ulimit -n`, LimitNOFILE=)",
+            false => "",
+        };
+        tracing::warn!(listener = name, times, "accept failed: {error}{help}");
     }
 }
 
@@ -154,6 +176,7 @@ async fn serve_connection(
         forwarded_cert: Forwarded::default(),
         own: Own::default(),
         state: RefCell::default(),
+        requests: Requests::new(),
     };
     let serving: Option<Serving> = match accepted {
         Accepted::Tcp { stream, .. } => {
@@ -217,7 +240,7 @@ where
         // Without TLS the first bytes tell HTTP/2 from HTTP/1.
         let detecting = detect::detect(&mut stream);
         let http2 = first_bytes(&door, until, detecting).await?.ok()?;
-        return Some(serve_http(worker, config, connection, stream, http2));
+        return Some(codec::serve(worker, config, connection, stream, http2));
     };
     let serving = tls.now();
     let acceptor = tokio_rustls::TlsAcceptor::from(serving.config.clone());
@@ -250,7 +273,7 @@ where
     if config.tcp.is_some() {
         return Some(serve_tcp(worker, connection, stream));
     }
-    Some(serve_http(worker, config, connection, stream, http2))
+    Some(codec::serve(worker, config, connection, stream, http2))
 }
 
 fn serve_tcp<S>(worker: Rc<Worker>, connection: Connection, stream: S) -> Serving
@@ -314,232 +337,4 @@ fn passed_name(door: &Door, hello: Look) -> Option<Option<Box<str>>> {
 fn happened(door: &Door, event: Event) {
     let (setup, listener) = door.setup();
     setup.listener(listener).traffic.happened(event);
-}
-
-fn serve_http<S>(
-    worker: Rc<Worker>,
-    config: Arc<Listener>,
-    connection: Connection,
-    stream: S,
-    http2: bool,
-) -> Serving
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let active = Rc::new(Active::new());
-    let service = Service {
-        worker,
-        connection: Rc::new(connection),
-        active,
-    };
-    let io = TokioIo::new(stream);
-    if http2 {
-        Box::pin(serve_http2(config, io, service))
-    } else {
-        Box::pin(serve_http1(config, io, service))
-    }
-}
-
-async fn serve_http1<S>(
-    config: Arc<Listener>,
-    io: TokioIo<S>,
-    service: Service,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let connection = service.connection.clone();
-    let mut builder = http1::Builder::new();
-    // `pipeline_flush` stays off: with it a client that does not read has no back-pressure.
-    // The header timeout is the idle timeout too: hyper has one clock for both.
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.idle_timeout)
-        .max_header_size(config.max_header_bytes)
-        .max_buf_size(config.max_header_bytes.max(MIN_BUFFER))
-        .auto_date_header(false);
-    let mut serving = pin!(builder.serve_connection(io, service).with_upgrades());
-    // A client may be about to send: only the end of the process closes what is idle. hyper
-    // takes for idle what has read nothing yet, so who comes at the end has a moment for that.
-    let late = connection.door.ending.has_happened();
-    let ending = async {
-        connection.door.ending.wait().await;
-        if late {
-            tokio::time::sleep(DRAIN_FIRST_BYTE).await;
-        }
-    };
-    let result = tokio::select! {
-        biased;
-        result = serving.as_mut() => result,
-        () = ending => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = &result
-        && (error.is_parse() || error.is_parse_too_large())
-    {
-        log_refused(
-            &connection,
-            if error.is_parse_too_large() { 431 } else { 400 },
-        );
-    }
-    result
-}
-
-/// hyper's smallest read buffer.
-const MIN_BUFFER: usize = 8 << 10;
-
-async fn serve_http2<S>(
-    config: Arc<Listener>,
-    io: TokioIo<S>,
-    service: Service,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (active, connection) = (service.active.clone(), service.connection.clone());
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
-        .enable_connect_protocol()
-        .auto_date_header(false);
-    let mut serving = pin!(builder.serve_connection(io, service));
-    let mut closing = connection.door.closing.has_happened();
-    loop {
-        if closing {
-            serving.as_mut().graceful_shutdown();
-            return serving.await;
-        }
-        // Unlike HTTP/1, hyper has no idle clock here.
-        tokio::select! {
-            result = serving.as_mut() => return result,
-            () = connection.door.closing.wait() => closing = true,
-            () = active.idle_for(config.idle_timeout) => closing = true,
-        }
-    }
-}
-
-/// What hyper calls with every request of a connection.
-struct Service {
-    worker: Rc<Worker>,
-    connection: Rc<Connection>,
-    active: Rc<Active>,
-}
-
-/// Requests under way on a connection.
-struct Active {
-    count: Cell<usize>,
-    since: Cell<Instant>,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = http::Response<ResponseBody>;
-    type Error = Gone;
-    // Boxed so that an idle connection does not keep room for a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, connection, active) = (
-            self.worker.clone(),
-            self.connection.clone(),
-            self.active.clone(),
-        );
-        active.enter();
-        Box::pin(async move {
-            let _leave = Leave(active);
-            let door = connection.door.clone();
-            let http1 = request.version() < http::Version::HTTP_2;
-            let served = serve::serve_request(worker, connection, request).await;
-            let mut response = served.map_err(|serve::Cut| Gone)?;
-            if http1
-                && door.closing.has_happened()
-                && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-            {
-                let close = http::HeaderValue::from_static("close");
-                response
-                    .headers_mut()
-                    .insert(http::header::CONNECTION, close);
-            }
-            Ok(response)
-        })
-    }
-}
-
-/// The stream is cut without an answer.
-#[derive(Debug)]
-struct Gone;
-
-impl std::fmt::Display for Gone {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stream closed by a filter")
-    }
-}
-
-impl std::error::Error for Gone {}
-
-// === impl Active ===
-
-impl Active {
-    fn new() -> Self {
-        Self {
-            count: Cell::new(0),
-            since: Cell::new(Instant::now()),
-        }
-    }
-
-    fn enter(&self) {
-        self.count.set(self.count.get() + 1);
-        self.since.set(Instant::now());
-    }
-
-    /// Ready when no request has begun or been under way for that long.
-    async fn idle_for(&self, timeout: Duration) {
-        loop {
-            let until = if self.count.get() == 0 {
-                self.since.get() + timeout
-            } else {
-                Instant::now() + timeout
-            };
-            if until <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(until.into()).await;
-        }
-    }
-}
-
-struct Leave(Rc<Active>);
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        self.0.since.set(Instant::now());
-    }
-}
-
-/// A request that the codec refused never became an exchange, but the access log should know.
-fn log_refused(connection: &Rc<Connection>, status: u16) {
-    let (setup, listener) = connection.door.setup();
-    setup.listener(listener).traffic.refused();
-    if let Some(sink) = &setup.sink {
-        let record = crate::access_log::Record {
-            protocol: Some(http::Version::HTTP_11),
-            method: "-",
-            scheme: connection.scheme(),
-            path: "-",
-            status: Some(status),
-            details: Some("http1.codec_error"),
-            flags: Flags::DOWNSTREAM_PROTOCOL_ERROR,
-            ..connection.record(std::time::SystemTime::now())
-        };
-        sink.record(&record);
-        setup.flush_log_soon();
-    }
 }

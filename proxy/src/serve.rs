@@ -49,6 +49,7 @@ pub(crate) async fn serve_request(
     let facts = Facts::new(connection.clone(), &head, worker.tracer.as_ref());
     let facts = Rc::new(facts);
     let sane = headers::normalise_host(&mut head);
+    let crowded = headers::are_too_many(&head.headers);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
     if !facts.listener().config.trust_envoy_headers {
@@ -84,6 +85,9 @@ pub(crate) async fn serve_request(
     let end = End(flow.clone());
     if let Err(bad) = sane {
         return answer::send(end, Answer::bad_request(&bad), Some(body), None).await;
+    }
+    if crowded {
+        return answer::send(end, Answer::too_many_fields(), Some(body), None).await;
     }
     if head.method == Method::CONNECT && upgrade.is_none() {
         return answer::send(end, Answer::no_tunnel(), Some(body), None).await;

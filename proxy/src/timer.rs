@@ -29,6 +29,40 @@ thread_local! {
 /// Most sleeps kept for later, on each worker.
 const MOST_SPARE: usize = 256;
 
+/// A sleep that has perhaps served before.
+pub(crate) type Spare = Pin<Box<Sleep>>;
+
+/// One to be polled by [`poll_until`].
+pub(crate) fn spare(deadline: Instant) -> Spare {
+    let spare = SPARE.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline.into())))
+}
+
+/// Keeps it for later.
+pub(crate) fn put_back(sleep: Spare) {
+    // The runtime's end may drop a connection after the thread's own data.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MOST_SPARE {
+            spare.push(sleep);
+        }
+    });
+}
+
+/// Ready at `deadline`, whatever the sleep was set for.
+pub(crate) fn poll_until(sleep: &mut Spare, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    loop {
+        if deadline < sleep.deadline().into_std() {
+            sleep.as_mut().reset(deadline.into());
+        }
+        std::task::ready!(sleep.as_mut().poll(cx));
+        if deadline <= Instant::now() {
+            return Poll::Ready(());
+        }
+        sleep.as_mut().reset(deadline.into());
+    }
+}
+
 /// Drops what is kept for later: before its runtime goes.
 pub(crate) fn clear() {
     drop(SPARE.take());
@@ -57,23 +91,11 @@ impl Timer {
     /// Ready when a clock has run out. Activity since only moves the deadline away, so the
     /// sleep is touched when it fires or when the deadline comes nearer, not per chunk.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, flow: &Flow) -> Poll<Expired> {
-        loop {
-            let Some((deadline, which)) = self.deadline(flow) else {
-                return Poll::Pending;
-            };
-            let sleep = self.sleep.get_or_insert_with(|| {
-                let spare = SPARE.with_borrow_mut(Vec::pop);
-                spare.unwrap_or_else(|| Box::pin(tokio::time::sleep_until(deadline.into())))
-            });
-            if deadline < sleep.deadline().into_std() {
-                sleep.as_mut().reset(deadline.into());
-            }
-            std::task::ready!(sleep.as_mut().poll(cx));
-            if deadline <= Instant::now() {
-                return Poll::Ready(which);
-            }
-            sleep.as_mut().reset(deadline.into());
-        }
+        let Some((deadline, which)) = self.deadline(flow) else {
+            return Poll::Pending;
+        };
+        let sleep = self.sleep.get_or_insert_with(|| spare(deadline));
+        poll_until(sleep, deadline, cx).map(|()| which)
     }
 
     fn deadline(&self, flow: &Flow) -> Option<(Instant, Expired)> {
@@ -93,11 +115,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some(sleep) = self.sleep.take() {
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < MOST_SPARE {
-                    spare.push(sleep);
-                }
-            });
+            put_back(sleep);
         }
     }
 }

@@ -11,7 +11,8 @@ use super::report::{Column, Named, Report};
 use super::world::{Guest, World};
 use super::{Plan, probe};
 use crate::client::Client;
-use crate::peer::{Running, Setup};
+use crate::peer::{Proxy, Running, Setup};
+use crate::scratch::Scratch;
 use crate::{Error, Result, proc, process, tool};
 
 /// HTTP/2 connections whose memory is read.
@@ -34,6 +35,24 @@ pub(super) fn run(world: &World, plan: &Plan, report: &mut Report) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// What each of so many idle connections takes, in KiB: over HTTP/1.1, and over HTTP/2.
+///
+/// # Errors
+/// The proxy does not start, or closes one of them.
+pub(crate) fn held(
+    proxy: &Proxy,
+    upstream: SocketAddr,
+    count: usize,
+    setup: &Setup,
+    scratch: &Scratch,
+) -> Result<[f64; 2]> {
+    raise_open_files()?;
+    // A process each: what one kind has left behind would be room for the other.
+    let http1 = memory(&proxy.start(setup, upstream, scratch)?, count, open)?;
+    let http2 = memory(&proxy.start(setup, upstream, scratch)?, count, open_http2)?;
+    Ok([http1, http2])
 }
 
 fn measure(world: &World, column: Column, report: &mut Report) -> Result<()> {

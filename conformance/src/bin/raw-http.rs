@@ -39,6 +39,11 @@ const OPTIONS: &[Opt] = &[
         help: "where the recording upstream listens, for --target",
     },
     Opt {
+        name: "--http2",
+        value: None,
+        help: "frames of HTTP/2 instead of HTTP/1",
+    },
+    Opt {
         name: "--case",
         value: Some("TEXT"),
         help: "only cases whose name contains this; prints bytes",
@@ -63,6 +68,9 @@ fn run() -> Result<u8> {
         cases.retain(|case| case.name.contains(text));
     }
     let scratch = Scratch::new("raw-http")?;
+    if args.has("--http2") {
+        return over_http2(&args, &scratch);
+    }
     let mut columns = Vec::new();
     let mut holes = 0;
     if args.has("--envoy") {
@@ -97,6 +105,48 @@ fn run() -> Result<u8> {
         println!("{holes} cases let through what they must not");
     }
     Ok(u8::from(holes > 0))
+}
+
+fn over_http2(args: &Args, scratch: &Scratch) -> Result<u8> {
+    use cofferdam_conformance::http2::{case, report};
+    let mut cases = case::all();
+    if let Some(text) = args.text("--case") {
+        cases.retain(|case| case.id.contains(text));
+    }
+    let mut columns = Vec::new();
+    let mut of = |proxy: &Proxy, name: String| {
+        let upstream = Upstream::start()?;
+        let mut running = proxy.start(&Setup::default(), upstream.address(), scratch)?;
+        let patience = report::PATIENCE;
+        let column = report::Column::of(name, &cases, running.http2, &upstream, patience)?;
+        running.check()?;
+        let counts = column.counts();
+        columns.push(column);
+        Ok::<_, Error>(counts)
+    };
+    if args.has("--envoy") {
+        of(&Proxy::Envoy, format!("Envoy {}", envoy::VERSION))?;
+    }
+    let path = PathBuf::from(args.required("--cofferdam")?);
+    let (bad, holes) = of(&Proxy::Cofferdam(path), "Cofferdam".to_owned())?;
+    print!("{}", report::table(&cases, &columns));
+    if args.has("--case") {
+        for (index, case) in cases.iter().enumerate() {
+            for column in &columns {
+                let record = &column.outcomes[index].record;
+                println!("{} {}:\n{}", case.id, column.name, raw_bytes(record));
+            }
+        }
+    }
+    if let Some(file) = args.text("--write") {
+        scratch::write(Path::new(file), &report::document(&cases, &columns))?;
+    }
+    println!("{bad} answers otherwise than may be, {holes} let through what they must not");
+    Ok(u8::from(holes > 0))
+}
+
+fn raw_bytes(record: &cofferdam_conformance::raw::upstream::Record) -> String {
+    report::bytes(record)
 }
 
 fn started(proxy: &Proxy, name: String, cases: &[Case], scratch: &Scratch) -> Result<Column> {

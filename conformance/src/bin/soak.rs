@@ -28,6 +28,16 @@ const OPTIONS: &[Opt] = &[
         value: Some("SECONDS"),
         help: "instead: another process takes over once a second under load, for so long",
     },
+    Opt {
+        name: "--flood",
+        value: None,
+        help: "instead: floods of HTTP/2 frames, and how long another client waits meanwhile",
+    },
+    Opt {
+        name: "--idle",
+        value: None,
+        help: "instead: what ten thousand idle connections take",
+    },
 ];
 
 fn main() -> ExitCode {
@@ -40,6 +50,12 @@ fn run() -> Result<u8> {
     };
     let program = args.text("--cofferdam").map(PathBuf::from);
     let program = program.ok_or_else(|| Error::Usage("give --cofferdam PATH".to_owned()))?;
+    if args.has("--flood") {
+        return Ok(u8::from(!soak::flood::run(&program)?));
+    }
+    if args.has("--idle") {
+        return Ok(u8::from(!soak::idle::run(&program, soak::idle::MANY)?));
+    }
     let seconds = |option: &str| -> Result<Option<u64>> {
         let Some(text) = args.text(option) else {
             return Ok(None);

@@ -1,6 +1,6 @@
 //! The cases, and how one is written down.
 
-use super::{framing, syntax};
+use super::{framing, syntax, tricks};
 
 /// One thing a client may send.
 #[derive(Debug, Clone)]
@@ -20,6 +20,7 @@ pub struct Case {
 pub fn all() -> Vec<Case> {
     let mut cases = framing::cases();
     cases.extend(syntax::cases());
+    cases.extend(tricks::cases());
     cases
 }
 

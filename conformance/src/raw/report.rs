@@ -60,7 +60,11 @@ pub fn table(cases: &[Case], columns: &[Column]) -> String {
             .iter()
             .filter_map(|column| column.outcomes.get(index))
         {
-            text.push_str(&format!(" {} | {} |", outcome.answer, passed(outcome)));
+            text.push_str(&format!(
+                " {} | {} |",
+                outcome.answer,
+                passed(&outcome.record, outcome.smuggled)
+            ));
         }
         text.push('\n');
     }
@@ -101,8 +105,9 @@ Marked cases:
     )
 }
 
-fn passed(outcome: &Outcome) -> String {
-    let record = &outcome.record;
+/// How many requests came through, with their framing; and what is wrong with that, if
+/// something was smuggled.
+pub fn passed(record: &Record, smuggled: bool) -> String {
     let whole = record.requests.iter().filter(|seen| seen.complete).count();
     let cut = record.requests.len() - whole;
     let mut text = match (whole, cut) {
@@ -121,7 +126,7 @@ fn passed(outcome: &Outcome) -> String {
     if !framings.is_empty() {
         text.push_str(&format!(" ({})", framings.join("; ")));
     }
-    if outcome.smuggled {
+    if smuggled {
         let flaw = record.requests.iter().find_map(super::upstream::Seen::flaw);
         text.push_str(&format!(" **!** {}", flaw.unwrap_or("more than may pass")));
     }

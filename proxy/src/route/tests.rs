@@ -37,6 +37,8 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         max_header_bytes: 64 << 10,
         idle_timeout: Duration::from_secs(60),
         header_timeout: Duration::from_secs(10),
+        send_timeout: Duration::from_secs(300),
+        max_concurrent_streams: 100,
         server_header: ServerHeader::Overwrite,
         access_log_filters: Vec::new(),
         trust_envoy_headers: false,

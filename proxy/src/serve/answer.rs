@@ -59,6 +59,16 @@ impl Answer {
         answer
     }
 
+    /// The codec of HTTP/1 answers so by itself.
+    pub(crate) fn too_many_fields() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Flags::DOWNSTREAM_PROTOCOL_ERROR,
+            "too_many_headers",
+            "",
+        )
+    }
+
     pub(crate) fn filter_unavailable(filter: &str) -> Self {
         let mut answer = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

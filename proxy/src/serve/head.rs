@@ -59,6 +59,17 @@ fn path(uri: &Uri) -> PathAndQuery {
         .unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
+/// Says of a request to HTTP/1 that it has a body whose length is not known. The codec does
+/// so by itself, but not where a body is unusual: there it would be left out in silence.
+pub(super) fn announce_body(head: &mut Parts) {
+    if matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT)
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        let chunked = HeaderValue::from_static("chunked");
+        head.headers.insert(header::TRANSFER_ENCODING, chunked);
+    }
+}
+
 /// Puts what filters made of a head into the head.
 pub(super) fn rebuild(head: &mut Parts, made: headers::RequestHead) -> Result<(), String> {
     head.method = made.method;

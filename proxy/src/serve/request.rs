@@ -85,6 +85,10 @@ pub(crate) fn sanitise(
     keep_upgrade: bool,
 ) {
     headers::strip_hop_by_hop(&mut head.headers, keep_upgrade);
+    if head.version == Version::HTTP_2 {
+        headers::join_cookie(&mut head.headers);
+        headers::one_length(&mut head.headers);
+    }
     // The codec has answered it, or will when somebody reads the body.
     head.headers.remove(header::EXPECT);
     headers::request_id(&mut head.headers, &mut worker.rng.borrow_mut());

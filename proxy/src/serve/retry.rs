@@ -131,7 +131,9 @@ impl<'a> Retries<'a> {
         let on = self.policy.on;
         match lost {
             // Another attempt would make it worse, or have no endpoint either.
-            Lost::NotConnected(ConnectError::Overflow(_) | ConnectError::NoEndpoint) => false,
+            Lost::NotConnected(
+                ConnectError::Overflow(_) | ConnectError::Exhausted(..) | ConnectError::NoEndpoint,
+            ) => false,
             _ if on.any(RetryOn::SERVER_ERROR | RetryOn::GATEWAY_ERROR | RetryOn::RESET) => true,
             Lost::NotConnected(_) => {
                 on.any(RetryOn::CONNECT_FAILURE | RetryOn::RESET_BEFORE_REQUEST)

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::answer::Answer;
 use super::forward::{failed, is_closed, wait};
-use super::head::aim;
+use super::head::{aim, announce_body};
 use super::request::{Body, Stop};
 use super::retry::{Lost, Retries, Verdict};
 use crate::access_log::Flags;
@@ -301,6 +302,9 @@ impl Sending<'_> {
         };
         let tls = self.upstream.cluster.tls.is_some();
         aim(&mut head, self.route, self.host, http2, tls);
+        if !http2 && !body.is_end_stream() {
+            announce_body(&mut head);
+        }
         if self.route.attempt_count.request {
             let count = HeaderValue::from(flow.facts.attempts.get());
             head.headers.insert(ATTEMPT_COUNT, count);

@@ -1,7 +1,6 @@
-//! What happens to connections before anything is made of them.
+//! What happens to connections before anything is made of them, and why they are cut off.
 
-/// Something that happens to a connection before it is served, by Envoy's name where Envoy
-/// counts it.
+/// Something that happens to a connection, by Envoy's name where Envoy counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     /// Nothing could be made of it within `header_timeout`.
@@ -28,13 +27,21 @@ pub(crate) enum Event {
     HelloTooLong,
     /// No route is for it.
     NoRoute,
+    /// It could not be accepted when it came.
+    NotAccepted,
+    /// It is cut off, because it sent frames that cost us and carry nothing,
+    Flood,
+    /// because a head was not there in time,
+    SlowHead,
+    /// because it took nothing of what was sent.
+    Unread,
 }
 
 // === impl Event ===
 
 impl Event {
     /// All there are, by number.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Timeout,
         Self::ProxyV1Found,
         Self::ProxyV2Found,
@@ -49,6 +56,10 @@ impl Event {
         Self::SniNotFound,
         Self::HelloTooLong,
         Self::NoRoute,
+        Self::NotAccepted,
+        Self::Flood,
+        Self::SlowHead,
+        Self::Unread,
     ];
 
     /// Its name on the pages.
@@ -68,6 +79,10 @@ impl Event {
             Self::SniNotFound => "tls_inspector.sni_not_found",
             Self::HelloTooLong => "tls_inspector.client_hello_too_large",
             Self::NoRoute => "no_filter_chain_match",
+            Self::NotAccepted => "downstream_accept_failed",
+            Self::Flood => "http2.flood",
+            Self::SlowHead => "downstream_rq_header_timeout",
+            Self::Unread => "tx_flush_timeout",
         }
     }
 }

@@ -20,6 +20,7 @@ use super::{Outcome, Pick, Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
 use crate::connection::Connection;
+use crate::descriptors;
 use crate::tls::{Session, Speaks};
 use crate::worker::LocalExecutor;
 
@@ -69,6 +70,8 @@ pub(crate) enum ConnectError {
     NoEndpoint,
     /// The endpoint did not answer in time.
     Timeout(SocketAddr),
+    /// There is no socket to try it with.
+    Exhausted(SocketAddr, std::io::Error),
     /// The endpoint refused.
     Refused(SocketAddr, std::io::Error),
     /// TLS failed.
@@ -149,6 +152,11 @@ impl Upstream {
                 reused,
             }),
             Err(error @ ConnectError::Overflow(_)) => Err(error),
+            // Nor is this the endpoint's doing.
+            Err(error @ ConnectError::Exhausted(..)) => {
+                pool.tally.add(Word::ConnectFailed);
+                Err(error)
+            }
             Err(error) => {
                 pool.tally.add(Word::ConnectFailed);
                 pool.note(Outcome::Failed);
@@ -313,12 +321,17 @@ pub(super) async fn dial(
     address: SocketAddr,
     header: Option<&[u8]>,
 ) -> Result<(TcpStream, Option<SocketAddr>), ConnectError> {
-    let refused = |error| ConnectError::Refused(address, error);
-    let mut stream = TcpStream::connect(address).await.map_err(refused)?;
+    let mut stream = TcpStream::connect(address).await.map_err(|error| {
+        match descriptors::are_exhausted(&error) {
+            true => ConnectError::Exhausted(address, error),
+            false => ConnectError::Refused(address, error),
+        }
+    })?;
     // Answers are small and wanted now.
     let _ = stream.set_nodelay(true);
     if let Some(header) = header {
-        stream.write_all(header).await.map_err(refused)?;
+        let sent = stream.write_all(header).await;
+        sent.map_err(|error| ConnectError::Refused(address, error))?;
     }
     let local = stream.local_addr().ok();
     Ok((stream, local))
@@ -402,6 +415,7 @@ impl ConnectError {
         match self {
             Self::NoEndpoint => None,
             Self::Timeout(address)
+            | Self::Exhausted(address, _)
             | Self::Refused(address, _)
             | Self::Tls(address, _)
             | Self::Handshake(address, _)
@@ -419,6 +433,10 @@ impl ConnectError {
                 Flags::UPSTREAM_OVERFLOW,
                 "upstream_reset_before_response_started{overflow}",
             ),
+            Self::Exhausted(..) => (
+                Flags::UPSTREAM_CONNECTION_FAILURE,
+                "upstream_connection_failure{out_of_file_descriptors}",
+            ),
             _ => (
                 Flags::UPSTREAM_CONNECTION_FAILURE,
                 "upstream_connection_failure",
@@ -432,7 +450,9 @@ impl fmt::Display for ConnectError {
         match self {
             Self::NoEndpoint => f.write_str("no usable endpoint"),
             Self::Timeout(address) => write!(f, "{address} did not answer within connect_timeout"),
-            Self::Refused(address, error) => write!(f, "{address}: {error}"),
+            Self::Exhausted(address, error) | Self::Refused(address, error) => {
+                write!(f, "{address}: {error}")
+            }
             Self::Tls(address, error) => write!(f, "{address}: TLS: {error}"),
             Self::Handshake(address, error) => write!(f, "{address}: {error}"),
             Self::Overflow(address) => write!(f, "{address}: a circuit breaker is open"),

@@ -4,10 +4,11 @@
 //!
 //! They run on the balancer's threads, each over a connection of its own.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck as Check, HealthObserve};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connect::{dial, secure};
+use super::connect::{ConnectError, dial, secure};
 use crate::callout::framed;
 use crate::config::{Cluster, HealthCheck, Probe, Protocol};
 use crate::proxy_protocol::header;
@@ -39,6 +40,8 @@ pub(super) struct Prober<O> {
     cluster: Arc<Cluster>,
     check: HealthCheck,
     observer: O,
+    /// How the last check of an endpoint has ended.
+    last: Mutex<HashMap<SocketAddr, bool>>,
 }
 
 /// What came back.
@@ -57,6 +60,7 @@ impl<O> Prober<O> {
             cluster: Arc::new(cluster.clone()),
             check: check.clone(),
             observer,
+            last: Mutex::default(),
         }
     }
 
@@ -64,7 +68,17 @@ impl<O> Prober<O> {
         // It is we who ask.
         let header = (self.cluster.proxy_protocol).map(|version| header(version, None, None));
         let dialled = dial(address, header.as_deref()).await;
-        let (stream, _) = dialled.map_err(text)?;
+        let (stream, _) = match dialled {
+            Ok(dialled) => dialled,
+            // Without a socket of our own nothing is known of it, so it stays what it was.
+            Err(ConnectError::Exhausted(_, error)) => {
+                return match self.remembered().get(&address) {
+                    Some(false) => Err(text(error)),
+                    _ => Ok(()),
+                };
+            }
+            Err(error) => return Err(text(error)),
+        };
         let speaks = match self.check.probe {
             Probe::Connect => Speaks::Raw,
             Probe::Http { .. } | Probe::Grpc { .. } => Speaks::Http,
@@ -76,6 +90,10 @@ impl<O> Prober<O> {
         };
         let (stream, session) = secure(tls, speaks, stream, address).await.map_err(text)?;
         self.ask(stream, session.http2).await
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<SocketAddr, bool>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask<S>(&self, stream: S, http2: bool) -> Result<(), String>
@@ -145,10 +163,10 @@ impl<O: HealthObserve + Send + Sync> Check for Prober<O> {
         let BackendAddress::Inet(address) = target.addr else {
             return Err(failed("not an address of the internet".to_owned()));
         };
-        match tokio::time::timeout(self.check.timeout, self.probe(address)).await {
-            Ok(probed) => probed.map_err(failed),
-            Err(_) => Err(failed("no answer in time".to_owned())),
-        }
+        let probed = tokio::time::timeout(self.check.timeout, self.probe(address)).await;
+        let probed = probed.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        self.remembered().insert(address, probed.is_ok());
+        probed.map_err(failed)
     }
 
     async fn health_status_change(&self, target: &Backend, healthy: bool) {

@@ -70,6 +70,8 @@ impl Upstream {
         match &opened {
             // All that can be said of it: what it carries has no status.
             Ok(_) => pool.note(Outcome::Answered(200)),
+            // Not the endpoint's doing.
+            Err(ConnectError::Exhausted(..)) => pool.tally.add(Word::ConnectFailed),
             Err(_) => {
                 pool.tally.add(Word::ConnectFailed);
                 pool.note(Outcome::Failed);

@@ -39,6 +39,51 @@ async fn prior_knowledge_is_understood_and_reaches_an_http_1_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_get_whose_body_has_no_length_keeps_it() {
+    let upstream = Upstream::echo();
+    let proxy = Proxy::in_front_of(upstream.address);
+    let client = h2::connect(proxy.web()).await;
+    let (feeder, feed) = h2::feed();
+    h2::data(&feeder, "question");
+    drop(feeder);
+    let request = Request::get("http://test/").body(feed).unwrap();
+    let (head, whole) = h2::fetch(&client, request).await;
+    assert_eq!(
+        (head.status.as_u16(), &whole.body[..]),
+        (200, &b"question"[..])
+    );
+    // None where there is none.
+    assert_eq!(h2::fetch(&client, h2::get("/")).await.1.body, "");
+    let framings = upstream.requests();
+    let framings = framings.iter().map(|it| it.field("transfer-encoding"));
+    assert_eq!(framings.collect::<Vec<_>>(), [Some("chunked"), None]);
+}
+
+#[test]
+fn a_get_in_chunks_keeps_its_body() {
+    let upstream = Upstream::echo();
+    let proxy = Proxy::in_front_of(upstream.address);
+    let question =
+        "GET / HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(proxy.client().request(question).text(), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cookie_that_comes_in_crumbs_is_one_again() {
+    let upstream = Upstream::named("ok");
+    let proxy = Proxy::in_front_of(upstream.address);
+    let client = h2::connect(proxy.web()).await;
+    let mut request = h2::get("/");
+    for crumb in ["a=1", "b=2; c=3", "d=4"] {
+        let crumb = http::HeaderValue::from_static(crumb);
+        request.headers_mut().append(http::header::COOKIE, crumb);
+    }
+    assert_eq!(h2::fetch(&client, request).await.0.status, 200);
+    let request = upstream.only_request();
+    assert_eq!(request.field("cookie"), Some("a=1; b=2; c=3; d=4"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alpn_chooses_http_2_or_http_1_over_tls() {
     let upstream = Upstream::echo();
     let (pki, setup) = (Pki::new(&["proxy.test"]), Setup::new());

@@ -16,9 +16,11 @@ mod command;
 #[cfg(feature = "compiler")]
 mod compile;
 mod configuration;
+mod descriptors;
 mod dns;
 mod drain;
 mod failures;
+mod floods;
 mod handover;
 mod headers;
 mod health;
@@ -30,6 +32,7 @@ mod native;
 #[cfg(not(feature = "compiler"))]
 mod no_compiler;
 mod outliers;
+mod patience;
 mod peers;
 #[cfg(feature = "compiler")]
 mod process;

@@ -6,9 +6,11 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod dir;
 pub(crate) mod dns;
+pub(crate) mod frames;
 pub(crate) mod guest;
 pub(crate) mod h2;
 pub(crate) mod lines;

@@ -77,6 +77,9 @@ pub(super) fn read(
             max_header_bytes: object.size("max_header_bytes"),
             idle_timeout,
             header_timeout: object.duration("header_timeout"),
+            send_timeout: object.duration("send_timeout"),
+            max_concurrent_streams: u32::try_from(object.count("max_concurrent_streams"))
+                .unwrap_or(u32::MAX),
             server_header: match object.choice("server_header") {
                 "if_absent" => ServerHeader::IfAbsent,
                 "pass" => ServerHeader::Pass,

@@ -82,13 +82,28 @@ pub static LISTENER: Table = Table {
             "idle_timeout",
             duration(MILLI, DAY),
             Default("60s"),
-            "How long a connection may sit without a request, and how long the head of an HTTP/1 request may take. With `tcp`: how long nothing may move either way, and 1h if absent.",
+            "How long a connection may sit without a request. With `tcp`: how long nothing may move either way, and 1h if absent.",
         ),
         field(
             "header_timeout",
             duration(MILLI, HOUR),
             Default("10s"),
-            "How long the first bytes of a connection may take, all together: the header of the PROXY protocol, a TLS handshake, what tells HTTP/2 from HTTP/1.",
+            "How long the first bytes of a connection may take, all together: the header of the PROXY protocol, a TLS handshake, what tells HTTP/2 from HTTP/1. Then how long the beginning of HTTP/2 may take, and the head of each HTTP/1 request from its first byte on.",
+        ),
+        field(
+            "send_timeout",
+            duration(MILLI, DAY),
+            Default("5m"),
+            "How long a client may take nothing of what waits to be sent to it; then its connection is closed.",
+        ),
+        field(
+            "max_concurrent_streams",
+            Kind::Integer {
+                min: 1,
+                max: 10_000,
+            },
+            Default("100"),
+            "Requests at once on an HTTP/2 connection; those past it are refused (REFUSED_STREAM).",
         ),
         field(
             "access_log_filters",
