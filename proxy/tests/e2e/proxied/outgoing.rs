@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use cofferdam_abi::testing::guest::{Shape, module};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
@@ -220,6 +221,40 @@ fn health_checks_say_that_it_is_the_proxy_itself() {
             client.get("/").text(),
             hex(&expected(version, own, proxy.web()))
         );
+    }
+}
+
+#[test]
+fn what_a_filter_asks_for_itself_is_nobodys() {
+    for version in ["v1", "v2"] {
+        let upstream = telling();
+        let setup = Setup::new().with(&["--log", "info,filter=trace"]);
+        let guest = "on request_headers
+            (global.set $g (local.get $a))
+            (drop (!http_call {\"backend\"} {pairs \":method\" \"GET\" \":path\" \"/call\" \":authority\" \"b\"} #0 #0 #0 #0 #5000 #40))
+            (return #1)
+            on http_call_response
+            (drop (!set_effective_context (global.get $g)))
+            (drop (!continue_stream #0))";
+        let wasm = wat::parse_str(module(guest, Shape::default())).unwrap();
+        let file = setup.dir.write("guest.wasm", wasm);
+        let listener = "filters: [guest], routes: [{ cluster: backend }]";
+        let proxy = setup.start(&format!(
+            "{}filters: [{{ name: guest, module: {{ file: '{}' }} }}]\n",
+            yaml(upstream.address, version, listener, ""),
+            file.display()
+        ));
+        for _ in 0..3 {
+            let mut client = proxy.client();
+            let own = client.stream().local_addr().unwrap();
+            let told = hex(&expected(version, own, proxy.web()));
+            assert_eq!(client.get("/").text(), told);
+            assert_eq!(client.get("/").text(), told);
+        }
+        // One connection for all calls, beside those of the clients.
+        assert_eq!(upstream.connections(), 4);
+        assert_eq!(upstream.requests().len(), 12);
+        assert!(upstream.bytes().starts_with(&nothing(version)));
     }
 }
 

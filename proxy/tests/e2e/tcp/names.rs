@@ -300,31 +300,39 @@ fn where_tls_ends_here_the_name_of_the_handshake_decides() {
 }
 
 #[test]
-fn filters_see_what_is_passed_through_and_the_name() {
+fn filters_see_what_is_passed_through_the_name_and_the_client() {
     let backend = Backend::new();
     let setup = Setup::new().with(&["--log", "info,filter=trace"]);
-    let guest = "on downstream_data
-        (!text {\"data\"}) (!say (local.get $b))
-        (!say (!get_property {\"connection\\00requested_server_name\"} @out)) (!show)
-        (!text {\"all\"})";
-    let wasm = wat::parse_str(module(guest, Shape::default())).unwrap();
+    let mut guest = "on downstream_data\n(!say (local.get $b))\n".to_owned();
+    for path in [
+        "connection\\00requested_server_name",
+        "source\\00address",
+        "destination\\00address",
+    ] {
+        guest.push_str(&format!(
+            "(!say (!get_property {{\"{path}\"}} @out)) (!show)\n"
+        ));
+    }
+    guest.push_str("(!text {\"all\"})");
+    let wasm = wat::parse_str(module(&guest, Shape::default())).unwrap();
     let file = setup.dir.write("guest.wasm", wasm);
     let tcp = format!("routes: [{BY_NAME}], filters: [guest]");
-    let text = yaml(&tcp, "", [backend.address; 3])
+    let believed = "proxy_protocol: { from: [127.0.0.1] },";
+    let text = yaml(&tcp, believed, [backend.address; 3])
         + &format!(
             "filters: [{{ name: guest, module: {{ file: '{}' }} }}]\n",
             file.display()
         );
     let proxy = setup.start(&text);
-    let client = connect(&proxy);
+    let mut client = connect(&proxy);
+    client.write_all(V1).unwrap();
     let hello = hello("y.x.b.test", &[]);
-    (&client).write_all(&hello).unwrap();
+    client.write_all(&hello).unwrap();
     assert_eq!(bytes(&backend.accept(), hello.len()), hello);
     proxy.log.wait_for("all");
-    assert_eq!(
-        said(&proxy),
-        format!("data {} 0 y.x.b.test all", hello.len())
-    );
+    let length = hello.len();
+    let told = format!("{length} 0 y.x.b.test 0 192.0.2.1:40000 0 198.51.100.2:443 all");
+    assert_eq!(said(&proxy), told);
 }
 
 #[test]
