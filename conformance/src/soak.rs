@@ -2,11 +2,12 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. For themselves are [`reload`] and [`upgrade`], which take as long as one likes,
-//! [`flood`] and [`idle`].
+//! started again. For themselves are [`reload`], [`upgrade`] and [`long`], which take as long as one
+//! likes, [`flood`] and [`idle`].
 
 pub mod flood;
 pub mod idle;
+pub mod long;
 pub mod reload;
 pub mod upgrade;
 mod world;

@@ -24,6 +24,11 @@ const OPTIONS: &[Opt] = &[
         help: "instead: another configuration ten times a second under load, for so long",
     },
     Opt {
+        name: "--long",
+        value: Some("SECONDS"),
+        help: "instead: nginx, h2load, a chain of filters, a hundred reloads and one upgrade in so long",
+    },
+    Opt {
         name: "--upgrade",
         value: Some("SECONDS"),
         help: "instead: another process takes over once a second under load, for so long",
@@ -64,12 +69,18 @@ fn run() -> Result<u8> {
         let usage = || Error::Usage(format!("give {option} whole seconds"));
         seconds.ok_or_else(usage).map(Some)
     };
-    let kept = match (seconds("--reload")?, seconds("--upgrade")?) {
-        (None, None) => soak::run(&program)?,
-        (Some(seconds), None) => soak::reload::run(&program, seconds)?,
-        (None, Some(seconds)) => soak::upgrade::run(&program, seconds)?,
-        (Some(_), Some(_)) => {
-            return Err(Error::Usage("give --reload or --upgrade".to_owned()));
+    let kept = match (
+        seconds("--reload")?,
+        seconds("--upgrade")?,
+        seconds("--long")?,
+    ) {
+        (None, None, None) => soak::run(&program)?,
+        (Some(seconds), None, None) => soak::reload::run(&program, seconds)?,
+        (None, Some(seconds), None) => soak::upgrade::run(&program, seconds)?,
+        (None, None, Some(seconds)) => soak::long::run(&program, seconds)?,
+        _ => {
+            let one = "give one of --reload, --upgrade and --long";
+            return Err(Error::Usage(one.to_owned()));
         }
     };
     Ok(u8::from(!kept))

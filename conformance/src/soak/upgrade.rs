@@ -26,7 +26,7 @@ const EACH: Duration = Duration::from_secs(1);
 const STREAMS: usize = 8;
 
 /// Every process there is or was, and what they log.
-struct Line {
+pub(super) struct Line {
     first: Server,
     log: PathBuf,
 }
@@ -47,19 +47,14 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     let text = format!("{text}upgrade: {{ socket: '{}' }}\n", place.display());
     let file = scratch.write("proxy.yaml", &text)?;
     reload::write_bodies(&scratch)?;
-    let log = scratch.path().join("proxy.log");
-    let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
-    let arguments = arguments.into_iter().chain([file.as_os_str()]);
-    let first = Server::start("cofferdam", program, arguments, log.clone())?;
-    let mut line = Line { first, log };
-    line.first.wait_listening(web, LIMIT)?;
+    let line = Line::start(program, &file, &scratch, web)?;
 
     let over = AtomicBool::new(false);
     let (done, moved) = thread::scope(|scope| {
         let slow: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| reload::upload(web, &over)))
             .collect();
-        let streams = scope.spawn(|| streams(web, &over));
+        let streams = scope.spawn(|| streams(web, "ok\n", &over));
         let loads: Vec<_> = CLIENTS
             .iter()
             .filter(|(_, program, _)| *program != "h2load")
@@ -116,12 +111,27 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
 // === impl Line ===
 
 impl Line {
-    fn text(&self) -> Result<String> {
+    /// The first of them, once it listens at `web`.
+    pub(super) fn start(
+        program: &Path,
+        file: &Path,
+        scratch: &Scratch,
+        web: SocketAddr,
+    ) -> Result<Self> {
+        let log = scratch.path().join("proxy.log");
+        let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
+        let arguments = arguments.into_iter().chain([file.as_os_str()]);
+        let mut first = Server::start("cofferdam", program, arguments, log.clone())?;
+        first.wait_listening(web, LIMIT)?;
+        Ok(Self { first, log })
+    }
+
+    pub(super) fn text(&self) -> Result<String> {
         std::fs::read_to_string(&self.log).map_err(|error| Error::failed(self.log.display(), error))
     }
 
     /// Those that have served, in order.
-    fn serving(&self) -> Result<Vec<u32>> {
+    pub(super) fn serving(&self) -> Result<Vec<u32>> {
         let text = self.text()?;
         let taken = text.lines().filter_map(|line| {
             let (_, rest) = line.split_once("upgrade: process ")?;
@@ -130,8 +140,25 @@ impl Line {
         Ok(std::iter::once(self.first.pid()).chain(taken).collect())
     }
 
+    /// Configurations that have come to run since the first.
+    pub(super) fn reloads(&self) -> Result<u64> {
+        let text = self.text()?;
+        Ok(text.matches("the configuration has come to run").count() as u64)
+    }
+
+    pub(super) fn wait_for_reloads(&self, count: u64) -> Result<()> {
+        let until = Instant::now() + LIMIT;
+        while self.reloads()? < count {
+            if Instant::now() > until {
+                return Err(Error::Failed(format!("there were no {count} reloads")));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Has the one that serves replaced, and waits for that.
-    fn upgrade(&self) -> Result<()> {
+    pub(super) fn upgrade(&self) -> Result<()> {
         let before = self.serving()?;
         let Some(last) = before.last() else {
             return Ok(());
@@ -149,7 +176,7 @@ impl Line {
     }
 
     /// Processes that should have ended and have not, after some time for that.
-    fn left(&self) -> Result<usize> {
+    pub(super) fn left(&self) -> Result<usize> {
         let mut before = self.serving()?;
         before.pop();
         let until = Instant::now() + LIMIT;
@@ -184,7 +211,11 @@ fn is_there(pid: u32) -> bool {
 
 /// Streams of HTTP/2 on one connection after the other; how many were moved to the next one
 /// because the server had said, before it saw them, that it takes no more.
-fn streams(web: SocketAddr, over: &AtomicBool) -> Result<(Counts, u64)> {
+pub(super) fn streams(
+    web: SocketAddr,
+    body: &'static str,
+    over: &AtomicBool,
+) -> Result<(Counts, u64)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -198,7 +229,7 @@ fn streams(web: SocketAddr, over: &AtomicBool) -> Result<(Counts, u64)> {
             };
             let mut goes_on = true;
             while goes_on && !over.load(Ordering::Relaxed) {
-                let sent = (0..STREAMS).map(|_| tokio::spawn(fetch(client.clone())));
+                let sent = (0..STREAMS).map(|_| tokio::spawn(fetch(client.clone(), body)));
                 for stream in sent.collect::<Vec<_>>() {
                     match stream.await {
                         Ok(Ok(true)) => answered += 1,
@@ -227,7 +258,7 @@ async fn connect(web: SocketAddr) -> std::result::Result<SendRequest<Bytes>, h2:
 }
 
 /// Whether the answer is what it must be.
-async fn fetch(client: SendRequest<Bytes>) -> std::result::Result<bool, h2::Error> {
+async fn fetch(client: SendRequest<Bytes>, text: &str) -> std::result::Result<bool, h2::Error> {
     let mut client = client.ready().await?;
     let request = Request::get("http://soak.test/");
     let request = request.body(()).map_err(|_| h2::Reason::INTERNAL_ERROR)?;
@@ -239,5 +270,6 @@ async fn fetch(client: SendRequest<Bytes>) -> std::result::Result<bool, h2::Erro
     while let Some(data) = body.data().await {
         whole.extend_from_slice(&data?);
     }
-    Ok(right && whole == b"ok\n")
+    // Filters may add to it.
+    Ok(right && whole.starts_with(text.as_bytes()))
 }
