@@ -29,6 +29,7 @@ mod http2;
 mod metrics;
 #[cfg(feature = "compiler")]
 mod native;
+mod nginx;
 #[cfg(not(feature = "compiler"))]
 mod no_compiler;
 mod outliers;

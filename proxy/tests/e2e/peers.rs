@@ -1,86 +1,25 @@
 //! Other people's programs on both sides: nginx as upstream, curl and h2load as clients,
 //! and two filters built from Rust in between.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
+use crate::nginx::Nginx;
 use crate::support::pki::Pki;
-use crate::support::{Dir, LONGEST, Proxy, Setup, require};
-
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    dir: Dir,
-}
-
-impl Nginx {
-    fn start(program: &Path) -> Self {
-        let dir = Dir::new();
-        // Free now; nobody else on this machine is given it within the moment.
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let at = dir.path().display();
-        dir.write("file.bin", vec![b'n'; 3 << 20]);
-        let config = dir.write(
-            "nginx.conf",
-            format!(
-                "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/error.log;\n\
-                 events {{}}\n\
-                 http {{ access_log {at}/access.log; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
-                 fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
-                 client_max_body_size 100m; server {{ listen {address}; root {at};\n\
-                 location = /headers {{ default_type text/plain;\n\
-                 return 200 'in=$http_x_on_the_way_in host=$http_host xff=$http_x_forwarded_for\\n'; }}\n\
-                 location = /none {{ return 204; }}\n\
-                 # Reads the whole request first: curl 7.88 hangs when HTTP/2 answers its upload early.\n\
-                 location = /read {{ proxy_pass http://{address}/none; }} }} }}\n"
-            ),
-        );
-        let child = Command::new(program)
-            .args([
-                "-p",
-                &at.to_string(),
-                "-e",
-                &format!("{at}/error.log"),
-                "-c",
-            ])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + LONGEST;
-        while TcpStream::connect(address).is_err() {
-            assert!(
-                Instant::now() < until,
-                "nginx does not listen: {}",
-                dir.read("error.log")
-            );
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Self {
-            child,
-            address,
-            dir,
-        }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::{Proxy, Setup, require};
 
 /// nginx, and in front of it a proxy with two filters: `web` in the clear, `tls` with TLS.
 fn start() -> Option<(Nginx, Proxy)> {
-    let nginx = Nginx::start(&require::tool("nginx")?);
+    let nginx = Nginx::start(|address, at| {
+        format!(
+            "client_max_body_size 100m; server {{ listen {address}; root {at};\n\
+             location = /headers {{ default_type text/plain;\n\
+             return 200 'in=$http_x_on_the_way_in host=$http_host xff=$http_x_forwarded_for\\n'; }}\n\
+             location = /none {{ return 204; }}\n\
+             # Reads the whole request first: curl 7.88 hangs when HTTP/2 answers its upload early.\n\
+             location = /read {{ proxy_pass http://{address}/none; }} }}"
+        )
+    })?;
+    nginx.dir.write("file.bin", vec![b'n'; 3 << 20]);
     let (add_header, greet) = (
         require::guest("add_header.wasm")?,
         require::guest("greet.wasm")?,

@@ -1,18 +1,17 @@
 //! Headers that go out to upstreams.
 
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use cofferdam_abi::testing::guest::{Shape, module};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use super::{V1, binary};
+use crate::nginx::Nginx;
 use crate::support::pki::Pki;
 use crate::support::upstream::Conn;
-use crate::support::{Client, Dir, LONGEST, Message, Proxy, Setup, Upstream, h2, require};
+use crate::support::{Client, LONGEST, Message, Proxy, Setup, Upstream, h2};
 
 /// A listener `web` in front of `backend`, which is told of clients.
 fn yaml(address: SocketAddr, version: &str, listener: &str, cluster: &str) -> String {
@@ -391,65 +390,15 @@ async fn http2_is_shared_by_the_requests_of_one_client_alone() {
     tokio::time::timeout(LONGEST, work).await.unwrap();
 }
 
-/// nginx, which takes a header and tells what it has understood; gone with the test.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    _dir: Dir,
-}
-
-impl Nginx {
-    fn start() -> Option<Self> {
-        let program = require::tool("nginx")?;
-        let dir = Dir::new();
-        let address = Upstream::free();
-        let at = dir.path().display().to_string();
-        let config = dir.write(
-            "nginx.conf",
-            format!(
-                "daemon off; master_process off; pid {at}/nginx.pid; error_log {at}/error.log;\n\
-                 events {{}}\n\
-                 http {{ access_log off; client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
-                 fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
-                 server {{ listen {address} proxy_protocol; location / {{ return 200\n\
-                 '$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port'; }} }} }}\n"
-            ),
-        );
-        let child = Command::new(program)
-            .args(["-p", &at, "-e", &format!("{at}/error.log"), "-c"])
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let until = Instant::now() + LONGEST;
-        while TcpStream::connect(address).is_err() {
-            assert!(
-                Instant::now() < until,
-                "nginx does not listen: {}",
-                dir.read("error.log")
-            );
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        Some(Self {
-            child,
-            address,
-            _dir: dir,
-        })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn nginx_understands_it() {
-    let Some(nginx) = Nginx::start() else { return };
+    let told = "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_addr:$proxy_protocol_server_port";
+    let started = Nginx::start(|address, _| {
+        format!(
+            "server {{ listen {address} proxy_protocol; location / {{ return 200 '{told}'; }} }}"
+        )
+    });
+    let Some(nginx) = started else { return };
     for version in ["v1", "v2"] {
         let proxy = start(nginx.address, version, "");
         for _ in 0..3 {

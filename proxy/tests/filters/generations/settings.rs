@@ -1,8 +1,12 @@
 //! Another configuration of filters: what is the same goes on, what is not is started beside
 //! it, and what is gone ends with its last stream.
 
+use http::Response;
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+
 use super::{answered_by, answering, version};
-use crate::support::{Config, Filter, Guest, Http, Proxy, Upstream, get, run, within};
+use crate::support::{Client, Config, Filter, Guest, Http, Proxy, Upstream, get, run, within};
 
 /// How often a filter was told that.
 fn told(proxy: &Proxy, callback: &str, filter: &str) -> usize {
@@ -101,18 +105,32 @@ fn filters_that_share_a_vm_do_not_move_for_each_others_configuration() {
     });
 }
 
+fn one_filter(upstream: &Upstream, n: u32) -> Config {
+    Config::new(upstream.address).filter(configured("f", Guest::new().build(), n))
+}
+
+/// A proxy with that filter, and a stream that its upstream holds.
+async fn holding() -> (
+    Upstream,
+    Proxy,
+    Client,
+    JoinHandle<hyper::Result<Response<Incoming>>>,
+) {
+    let upstream = Upstream::start();
+    let proxy = Proxy::start(&one_filter(&upstream, 1)).await;
+    let mut client = proxy.client(Http::Two).await;
+    let held = tokio::spawn(client.start(get("/held")));
+    while upstream.seen_at("/held").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    (upstream, proxy, client, held)
+}
+
 #[test]
 fn streams_finish_in_the_filter_they_began_in_and_it_ends_after_them() {
     run(async {
-        let upstream = Upstream::start();
-        let with =
-            |n: u32| Config::new(upstream.address).filter(configured("f", Guest::new().build(), n));
-        let proxy = Proxy::start(&with(1)).await;
-        let mut client = proxy.client(Http::Two).await;
-        let held = tokio::spawn(client.start(get("/held")));
-        while upstream.seen_at("/held").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let (upstream, proxy, mut client, held) = holding().await;
+        let with = |n: u32| one_filter(&upstream, n);
         proxy.reconfigure(&with(2)).await;
         assert_eq!(client.send(get("/")).await.status, 200);
         assert_eq!(told(&proxy, "configure", "f"), 2);
@@ -136,15 +154,8 @@ fn streams_finish_in_the_filter_they_began_in_and_it_ends_after_them() {
 #[test]
 fn a_filter_ends_after_streams_of_every_configuration_that_had_it() {
     run(async {
-        let upstream = Upstream::start();
-        let with =
-            |n: u32| Config::new(upstream.address).filter(configured("f", Guest::new().build(), n));
-        let proxy = Proxy::start(&with(1)).await;
-        let mut client = proxy.client(Http::Two).await;
-        let held = tokio::spawn(client.start(get("/held")));
-        while upstream.seen_at("/held").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let (upstream, proxy, mut client, held) = holding().await;
+        let with = |n: u32| one_filter(&upstream, n);
         // The filter stays, and nobody is left of this configuration when it goes.
         let between = "drain_time: 7s";
         proxy.reconfigure(&with(1).with(between)).await;
