@@ -74,12 +74,14 @@ want_tests() {
     want curl curl
     want nginx nginx
     want h2load nghttp2-client
+    want openssl openssl
     want redis-server redis-server
+    want script bsdutils
+    want wrk wrk
 }
 
 want_benches() {
     want valgrind valgrind
-    want wrk wrk
     want_envoy
 }
 

@@ -179,3 +179,31 @@ fn defines(source: &str, name: &str) -> bool {
     .iter()
     .any(|keyword| after(keyword))
 }
+
+/// On a machine where nothing was installed by hand, tests find what they call.
+#[test]
+fn every_program_that_tests_call_is_got_by_the_set_up() {
+    let setup = read(".ci/setup.sh");
+    let wanted = setup.split_once("want_tests() {").expect("a function").1;
+    let wanted = wanted.split_once("\n}").expect("its end").0;
+    let wanted: Vec<&str> = (wanted.lines())
+        .filter_map(|line| line.trim().strip_prefix("want ")?.split(' ').next())
+        .collect();
+    let mut called = Vec::new();
+    for file in files("proxy/tests", ".rs") {
+        let text = read(&file);
+        for call in ["tool(\"", "installed(\""] {
+            let names = text.split(call).skip(1);
+            called.extend(names.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+    }
+    assert!(called.iter().any(|name| name == "nginx"), "{called:?}");
+    let missing: Vec<_> = called
+        .iter()
+        .filter(|name| !wanted.contains(&&name[..]))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in want_tests of .ci/setup.sh: {missing:?}"
+    );
+}
