@@ -159,6 +159,8 @@ pub struct Listener {
     pub header_timeout: Duration,
     /// How long a client may take nothing of what is sent to it. Default 5 m.
     pub send_timeout: Duration,
+    /// From a request's head to the last of its body. Default: unbounded, as Envoy.
+    pub request_timeout: Option<Duration>,
     /// Requests at once on an HTTP/2 connection, 1..=10,000. Default 100.
     pub max_concurrent_streams: u32,
     /// What happens to the `server` response header. Default overwrite.
@@ -231,6 +233,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// Longest silence on a stream in either direction before it is ended. Default 5 min.
     pub idle_timeout: Option<Duration>,
+    /// From a request's head to the end of its response, or of the tunnel. Default: unbounded.
+    pub max_stream_duration: Option<Duration>,
     /// Whether `Upgrade` requests (WebSocket and others) pass. Default true.
     pub upgrades: bool,
     /// When a request is sent again; requests may ask for it too, where the listener lets

@@ -28,6 +28,8 @@ pub(crate) struct Flow {
     last_activity: Cell<Instant>,
     /// Why the request's body ended before its end, if it did.
     broken: Cell<Option<Broken>>,
+    /// A clock has run out on its response.
+    cut: Cell<bool>,
     /// The exchange is over; whoever still sends its request is woken to hear it.
     finished: Cell<bool>,
     request_waker: RefCell<Option<Waker>>,
@@ -90,6 +92,7 @@ impl Flow {
             request_complete: Cell::new(None),
             last_activity: Cell::new(begun),
             broken: Cell::new(None),
+            cut: Cell::new(false),
             finished: Cell::new(false),
             request_waker: RefCell::new(None),
             response_waker: RefCell::new(None),
@@ -148,6 +151,15 @@ impl Flow {
         self.broken.get()
     }
 
+    /// The response ends before its end, for a reason that the log has been told.
+    pub(crate) fn cut(&self) {
+        self.cut.set(true);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
     /// Whether the exchange is over, its request sent or not.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.get()
@@ -192,6 +204,12 @@ impl Flow {
         const UNROUTED: Duration = Duration::from_secs(300);
         let route = self.route();
         route.map_or(Some(UNROUTED), |route| route.idle_timeout)
+    }
+
+    /// Until when all of it must be over, by its route.
+    pub(crate) fn ends_by(&self) -> Option<Instant> {
+        let longest = self.route()?.max_stream_duration?;
+        Some(self.facts.begun + longest)
     }
 
     /// What guests ask for until it goes is on behalf of this request.

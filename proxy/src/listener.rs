@@ -11,6 +11,7 @@ mod head_clock;
 mod passed;
 mod peeked;
 mod proxied;
+mod stalled;
 
 use std::cell::RefCell;
 use std::future::poll_fn;

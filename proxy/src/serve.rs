@@ -30,7 +30,7 @@ use crate::headers;
 use crate::plugins::Refused;
 use crate::worker::Worker;
 
-pub(crate) use answer::{Answer, linger};
+pub(crate) use answer::{Answer, cut, linger};
 pub(crate) use body::ResponseBody;
 
 /// The stream is to be cut without another word.

@@ -1,5 +1,6 @@
-//! The two clocks of an exchange in one timer: how long the upstream may take once it has
-//! the whole request, and how long the stream may be silent.
+//! The clocks of an exchange in one timer: how long the upstream may take once it has the
+//! whole request, how long the stream may be silent, and, where a configuration says so, how
+//! long the request may take to come and how long all of it may last.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,12 +12,16 @@ use tokio::time::Sleep;
 
 use crate::flow::Flow;
 
-/// The timer of one exchange; absent where neither clock runs.
+/// The timer of one exchange; absent where no clock runs.
 #[derive(Debug)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     route: Option<Duration>,
     idle: Option<Duration>,
+    /// Until when the whole request must have come.
+    request: Option<Instant>,
+    /// Until when everything must be over.
+    end: Option<Instant>,
 }
 
 thread_local! {
@@ -75,6 +80,10 @@ pub(crate) enum Expired {
     Route,
     /// The stream's silence.
     Idle,
+    /// That of the whole request.
+    Request,
+    /// That of the whole stream.
+    Duration,
 }
 
 // === impl Timer ===
@@ -85,7 +94,18 @@ impl Timer {
             sleep: None,
             route,
             idle,
+            request: None,
+            end: None,
         }
+    }
+
+    /// With the clocks that run from the request's head on, whatever moves.
+    pub(crate) fn bounded(mut self, flow: &Flow) -> Self {
+        let begun = flow.facts.begun;
+        let request = flow.facts.listener().config.request_timeout;
+        self.request = request.map(|timeout| begun + timeout);
+        self.end = flow.ends_by();
+        self
     }
 
     /// Ready when a clock has run out. Activity since only moves the deadline away, so the
@@ -105,10 +125,27 @@ impl Timer {
         let idle = self
             .idle
             .map(|timeout| (flow.last_activity() + timeout, Expired::Idle));
-        match (route, idle) {
-            (Some(route), Some(idle)) => Some(if idle.0 < route.0 { idle } else { route }),
-            (one, other) => one.or(other),
+        let first = earlier(route, idle);
+        if self.request.is_none() && self.end.is_none() {
+            return first;
         }
+        // Whoever is being answered may go on sending.
+        let coming = flow.request_complete().is_none() && flow.facts.status.get().is_none();
+        let request = self.request.filter(|_| coming);
+        let request = request.map(|deadline| (deadline, Expired::Request));
+        let end = self.end.map(|deadline| (deadline, Expired::Duration));
+        earlier(earlier(first, request), end)
+    }
+}
+
+/// A deadline, and which clock's it is.
+pub(crate) type Clock = Option<(Instant, Expired)>;
+
+/// The one that runs out first.
+pub(crate) fn earlier(one: Clock, other: Clock) -> Clock {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, other) => one.or(other),
     }
 }
 

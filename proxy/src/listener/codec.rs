@@ -17,13 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client_io::{ClientIo, Seen};
 use super::flood::Guarded;
 use super::head_clock::HeadClock;
+use super::stalled::Streams;
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
 use crate::connection::Connection;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
-use crate::worker::{LocalExecutor, Worker};
+use crate::worker::Worker;
 
 /// HTTP/2 window of one stream, in bytes. One stalled upload must not take the whole
 /// connection's.
@@ -131,7 +132,8 @@ where
 {
     let connection = service.connection.clone();
     let requests = &connection.requests;
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let streams = Streams::new(service);
+    let mut builder = http2::Builder::new(streams.executor());
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -142,7 +144,7 @@ where
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol()
         .auto_date_header(false);
-    let mut serving = pin!(builder.serve_connection(io, service));
+    let mut serving = pin!(builder.serve_connection(io, streams));
     // hyper waits for the preface for as long as it takes.
     let begun = poll_fn(|cx| match serving.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -222,7 +224,7 @@ fn tell_cut(connection: &Connection, cut: Event) {
 }
 
 /// What hyper calls with every request of a connection.
-struct Service {
+pub(super) struct Service {
     worker: Rc<Worker>,
     connection: Rc<Connection>,
 }
@@ -234,16 +236,13 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (worker, connection) = (self.worker.clone(), self.connection.clone());
+        let door = self.connection.door.clone();
+        // What follows was meant for a tunnel that there is not.
+        let meant_tunnel = request.method() == http::Method::CONNECT;
+        let served = self.serve(request);
         Box::pin(async move {
-            let door = connection.door.clone();
-            let http1 = request.version() < http::Version::HTTP_2;
-            // What follows was meant for a tunnel that there is not.
-            let meant_tunnel = request.method() == http::Method::CONNECT;
-            let served = serve::serve_request(worker, connection, request).await;
-            let mut response = served.map_err(|serve::Cut| Gone)?;
-            if http1
-                && (meant_tunnel || door.closing.has_happened())
+            let mut response = served.await?;
+            if (meant_tunnel || door.closing.has_happened())
                 && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
             {
                 let close = http::HeaderValue::from_static("close");
@@ -256,9 +255,23 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
+impl Service {
+    /// One request.
+    pub(super) fn serve(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Gone>> + use<> {
+        let (worker, connection) = (self.worker.clone(), self.connection.clone());
+        async move {
+            let served = serve::serve_request(worker, connection, request).await;
+            served.map_err(|serve::Cut| Gone)
+        }
+    }
+}
+
 /// The stream is cut without an answer.
 #[derive(Debug)]
-struct Gone;
+pub(super) struct Gone;
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

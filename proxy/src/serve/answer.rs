@@ -12,9 +12,9 @@ use hyper::body::Incoming;
 
 use super::{Cut, ResponseBody, response};
 use crate::access_log::Flags;
-use crate::flow::End;
+use crate::flow::{End, Flow};
 use crate::headers::BadHost;
-use crate::timer::Timer;
+use crate::timer::{Expired, Timer};
 use crate::upstream::ConnectError;
 
 /// Tells a client that another attempt now would make it worse.
@@ -133,22 +133,36 @@ impl Answer {
         )
     }
 
-    pub(crate) fn idle() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            Flags::STREAM_IDLE_TIMEOUT,
-            "stream_idle_timeout",
-            "stream timeout\n",
-        )
-    }
-
-    pub(crate) fn timeout() -> Self {
-        Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            Flags::UPSTREAM_TIMEOUT,
-            "response_timeout",
-            "upstream request timeout\n",
-        )
+    /// A clock of the exchange has run out. Flags and details are Envoy's.
+    pub(crate) fn expired(which: Expired) -> Self {
+        let late = StatusCode::REQUEST_TIMEOUT;
+        let (status, flags, details, body) = match which {
+            Expired::Route => (
+                StatusCode::GATEWAY_TIMEOUT,
+                Flags::UPSTREAM_TIMEOUT,
+                "response_timeout",
+                "upstream request timeout\n",
+            ),
+            Expired::Idle => (
+                late,
+                Flags::STREAM_IDLE_TIMEOUT,
+                "stream_idle_timeout",
+                "stream timeout\n",
+            ),
+            Expired::Request => (
+                late,
+                Flags::none(),
+                "request_overall_timeout",
+                "request timeout\n",
+            ),
+            Expired::Duration => (
+                late,
+                Flags::none(),
+                "max_duration_timeout",
+                "downstream duration timeout\n",
+            ),
+        };
+        Self::new(status, flags, details, body)
     }
 
     pub(crate) fn not_connected(error: &ConnectError) -> Self {
@@ -237,6 +251,14 @@ pub(crate) async fn send(
     Ok(response::finish(end, answer.status, headers, |end| {
         ResponseBody::full(answer.body, end)
     }))
+}
+
+/// What is told of a clock that has run out too late for an answer: the response is cut.
+pub(crate) fn cut(flow: &Flow, which: Expired) {
+    let answer = Answer::expired(which);
+    flow.facts.flag(answer.flags);
+    flow.facts.overrule(&answer.details);
+    flow.cut();
 }
 
 /// Reads a request body to its end, within bounds, and forgets it: a client that is still

@@ -2,6 +2,7 @@
 //! is read from, the exchange's timer and the exchange's end.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,9 +11,10 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::answer;
 use crate::access_log::Flags;
-use crate::flow::{Broken, End};
-use crate::timer::{Expired, Timer};
+use crate::flow::{Broken, End, Flow};
+use crate::timer::Timer;
 use crate::trailers;
 use crate::upstream::body::{BodyError, Filtered};
 use crate::upstream::{Lease, Outcome};
@@ -97,6 +99,11 @@ impl ResponseBody {
             ended: false,
             end: Some(end),
         }
+    }
+
+    /// The exchange that ends with it, where one does.
+    pub(crate) fn flow(&self) -> Option<&Rc<Flow>> {
+        self.end.as_ref().map(|End(flow)| flow)
     }
 
     /// Leaves nothing to send. The codec of HTTP/1 sees to that by itself where the request
@@ -195,11 +202,7 @@ impl Body for ResponseBody {
             return Poll::Ready(None);
         };
         let expired = std::task::ready!(this.timer.poll(cx, flow));
-        flow.facts.flag(match expired {
-            Expired::Route => Flags::UPSTREAM_TIMEOUT,
-            Expired::Idle => Flags::STREAM_IDLE_TIMEOUT,
-        });
-        this.note(&BodyError::Timeout);
+        answer::cut(flow, expired);
         Poll::Ready(Some(Err(BodyError::Timeout)))
     }
 
@@ -237,6 +240,7 @@ impl Drop for ResponseBody {
         } else if !self.is_end_stream()
             && let Some(End(flow)) = &self.end
             && flow.facts.flags.get().is_empty()
+            && !flow.is_cut()
             && !flow.facts.head
         {
             flow.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);

@@ -23,7 +23,7 @@ use crate::config::Action;
 use crate::flow::{Broken, Flow};
 use crate::headers;
 use crate::route;
-use crate::timer::{Expired, Timer};
+use crate::timer::Timer;
 use crate::upstream::{Lease, Pick};
 
 /// A request that an upstream has answered.
@@ -103,7 +103,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
             .then(|| placement::of(&route.hash_policy, &head.headers, &flow.facts.connection))
             .flatten(),
     };
-    let mut timer = Timer::new(timeout, route.idle_timeout);
+    let mut timer = Timer::new(timeout, route.idle_timeout).bounded(flow);
     let mut sending = Sending {
         flow,
         upstream,
@@ -143,15 +143,9 @@ pub(super) async fn wait<T>(
             return Poll::Ready(Err(stop));
         }
         flow.watch_request(cx.waker());
-        timer.poll(cx, flow).map(|expired| {
-            Err(Stop::answer(
-                match expired {
-                    Expired::Route => Answer::timeout(),
-                    Expired::Idle => Answer::idle(),
-                },
-                None,
-            ))
-        })
+        timer
+            .poll(cx, flow)
+            .map(|expired| Err(Stop::answer(Answer::expired(expired), None)))
     })
     .await
 }

@@ -133,7 +133,7 @@ pub(crate) async fn admit(
     flow.with_chain(Way::Request, |chain| {
         chain.push(Way::Request, Part::Headers { end: ended })
     });
-    let mut timer = Timer::new(None, flow.stream_idle_timeout());
+    let mut timer = Timer::new(None, flow.stream_idle_timeout()).bounded(flow);
 
     let mut ended = false;
     let mut next = async |pump: &mut Pump| {
@@ -148,7 +148,7 @@ pub(crate) async fn admit(
             }
             Poll::Pending => timer
                 .poll(cx, flow)
-                .map(|_| Err(Stop::answer(Answer::idle(), pump.take_source()))),
+                .map(|expired| Err(Stop::answer(Answer::expired(expired), pump.take_source()))),
         })
         .await
     };

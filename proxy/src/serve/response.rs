@@ -19,7 +19,7 @@ use crate::config::ServerHeader;
 use crate::flow::{End, Flow};
 use crate::headers;
 use crate::pump::{Pump, Source, Stopped};
-use crate::timer::{Expired, Timer};
+use crate::timer::Timer;
 use crate::trailers;
 use crate::upstream::Lease;
 use crate::upstream::body::Filtered;
@@ -38,8 +38,8 @@ pub(crate) async fn respond(end: End, forwarded: Forwarded) -> Result<Response<R
     } = forwarded;
     let flow = end.0.clone();
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrade)) = (response.status(), upgrade) {
-        // From here on only silence ends it.
-        let timer = Timer::new(None, flow.stream_idle_timeout());
+        // From here on only silence ends it, and its time.
+        let timer = Timer::new(None, flow.stream_idle_timeout()).bounded(&flow);
         let upstream = lease.into_tunnel();
         return upgrade::switch(end, upgrade, &mut response, timer, upstream).await;
     }
@@ -249,10 +249,7 @@ pub(crate) async fn next(
                     flow.facts.flag(Flags::LOCAL_RESET);
                     return Poll::Ready(Err(Cut));
                 }
-                Poll::Pending => match std::task::ready!(timer.poll(cx, flow)) {
-                    Expired::Route => Answer::timeout(),
-                    Expired::Idle => Answer::idle(),
-                },
+                Poll::Pending => Answer::expired(std::task::ready!(timer.poll(cx, flow))),
             };
             // Through the chain, which knows what has left already. Filters may hold this
             // back too, so a clock goes on running: next time it goes around them.

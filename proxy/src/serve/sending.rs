@@ -19,7 +19,7 @@ use super::retry::{Lost, Retries, Verdict};
 use crate::access_log::Flags;
 use crate::config::Route;
 use crate::flow::Flow;
-use crate::timer::Timer;
+use crate::timer::{Expired, Timer};
 use crate::upstream::load::Count;
 use crate::upstream::replay::Replay;
 use crate::upstream::{Attempted, ConnectError, Lease, Outcome, Pick, Upstream, UpstreamBody};
@@ -154,7 +154,7 @@ impl Sending<'_> {
             }
             Failed::Broken { error, .. } => failed(self.flow, &error),
             Failed::TooSlow => {
-                let mut answer = Answer::timeout();
+                let mut answer = Answer::expired(Expired::Route);
                 answer.details = bytes::Bytes::from_static(b"upstream_per_try_timeout");
                 Stop::answer(answer, self.unread())
             }

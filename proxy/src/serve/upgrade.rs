@@ -11,8 +11,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, WriteHalf};
 
-use super::{Cut, ResponseBody, head, response};
-use crate::access_log::Flags;
+use super::{Cut, ResponseBody, answer, head, response};
 use crate::flow::End;
 use crate::headers;
 use crate::pump::{Pump, Source};
@@ -160,7 +159,7 @@ pub(crate) async fn switch(
     Ok(response)
 }
 
-/// Bytes both ways until both have ended, one has failed, or nothing has moved for too long.
+/// Bytes both ways until both have ended, one has failed, or a clock has run out.
 async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Timer) {
     let flow = end.0.clone();
     let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else {
@@ -188,10 +187,10 @@ async fn tunnel(end: End, client: OnUpgrade, upstream: OnUpgrade, mut timer: Tim
         let down = carry(pump(Way::Response, from_upstream), to_client);
         tokio::try_join!(up, down).is_ok()
     };
-    let idle = poll_fn(|cx| timer.poll(cx, &flow));
+    let expired = poll_fn(|cx| timer.poll(cx, &flow));
     tokio::select! {
         _ = both => {}
-        _ = idle => flow.facts.flag(Flags::STREAM_IDLE_TIMEOUT),
+        expired = expired => answer::cut(&flow, expired),
     }
 }
 

@@ -123,7 +123,7 @@ fn an_http_2_connection_with_a_slow_answer_is_not_idle() {
 }
 
 /// Answers with a body that does not end.
-fn endless() -> Upstream {
+pub(crate) fn endless() -> Upstream {
     Upstream::new(|conn| {
         while conn.request().is_some() {
             conn.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");

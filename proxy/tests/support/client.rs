@@ -49,6 +49,11 @@ impl Client {
         stream.set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
+    /// The same connection in another thread's hands; whatever has been read stays here.
+    pub(crate) fn twin(&self) -> Self {
+        Self::of(self.reader.stream.try_clone().unwrap())
+    }
+
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.reader.stream
     }

@@ -78,6 +78,7 @@ pub(super) fn read(
             idle_timeout,
             header_timeout: object.duration("header_timeout"),
             send_timeout: object.duration("send_timeout"),
+            request_timeout: object.duration_or_none("request_timeout"),
             max_concurrent_streams: u32::try_from(object.count("max_concurrent_streams"))
                 .unwrap_or(u32::MAX),
             server_header: match object.choice("server_header") {

@@ -37,6 +37,7 @@ pub(super) fn read(
             response_headers: headers::edits(&object, "response_headers"),
             timeout: object.duration_or_none("timeout"),
             idle_timeout: object.duration_or_none("idle_timeout"),
+            max_stream_duration: object.duration_or_none("max_stream_duration"),
             upgrades: object.boolean("upgrades"),
             retry: retry::policy(&object),
             hash_policy: retry::hash_policy(&object),

@@ -14,11 +14,12 @@ use crate::config::{ServerNames, TcpForward};
 pub(super) const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Keys of a listener that speak of requests.
-const OF_HTTP: [(&str, &str); 9] = [
+const OF_HTTP: [(&str, &str); 10] = [
     ("routes", "keep one of the two"),
     ("filters", "write them as `filters` of `tcp`"),
     ("max_header_bytes", "remove it"),
     ("send_timeout", "remove it"),
+    ("request_timeout", "remove it"),
     ("max_concurrent_streams", "remove it"),
     ("server_header", "remove it"),
     ("access_log_filters", "remove it"),

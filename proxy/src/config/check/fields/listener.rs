@@ -1,6 +1,6 @@
 //! The keys of listeners and of what a chain entry may say.
 
-use super::{ANY_KIND, CHAIN_KIND, DAY, HOUR, LISTENER_TLS, MILLI, ROUTE, duration, field};
+use super::{ANY_KIND, CHAIN_KIND, DAY, HOUR, LISTENER_TLS, MILLI, ROUTE, bound, duration, field};
 use crate::config::yaml::Absent::{Default, Means, Required};
 use crate::config::yaml::{Kind, Table};
 
@@ -95,6 +95,12 @@ pub static LISTENER: Table = Table {
             duration(MILLI, DAY),
             Default("5m"),
             "How long a client may take nothing of what waits to be sent to it; then its connection is closed.",
+        ),
+        field(
+            "request_timeout",
+            bound(MILLI, DAY),
+            Default("none"),
+            "How long a request may take from its head until the last of its body has been handed on; past it the answer is 408. It ends with the beginning of the response.",
         ),
         field(
             "max_concurrent_streams",

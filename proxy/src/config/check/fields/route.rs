@@ -80,7 +80,13 @@ pub static ROUTE: Table = Table {
             "idle_timeout",
             bound(MILLI, DAY),
             Default("5m"),
-            "Longest silence on a stream, in either direction.",
+            "Longest silence on a stream, in either direction. Silent is also an HTTP/2 stream whose client gives it no window for what waits to be sent.",
+        ),
+        field(
+            "max_stream_duration",
+            bound(MILLI, DAY),
+            Default("none"),
+            "How long all of it may last, from the request's head to the end of the response or of the tunnel; past it the answer is 408, or a cut once headers have left.",
         ),
         field(
             "upgrades",
