@@ -21,6 +21,7 @@ mod door;
 mod evictions;
 mod facts;
 mod families;
+mod flood;
 mod flow;
 mod handover;
 pub mod headers;

@@ -5,8 +5,6 @@ mod bind;
 mod client_io;
 mod codec;
 mod detect;
-mod flood;
-mod frames;
 mod head_clock;
 mod passed;
 mod peeked;

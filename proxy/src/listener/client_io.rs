@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::flood;
 use crate::traffic::Event;
 
 /// What is seen of a connection's bytes. Atomic because the codec wants its clock `Sync`;
@@ -18,10 +19,9 @@ use crate::traffic::Event;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     begun: AtomicBool,
-    framed: AtomicBool,
-    flooded: AtomicBool,
-    broken: AtomicBool,
     stalled: AtomicBool,
+    /// Of HTTP/2.
+    pub(super) frames: Arc<flood::Seen>,
 }
 
 /// The connection.
@@ -51,28 +51,9 @@ impl Seen {
         self.begun.store(false, Ordering::Relaxed);
     }
 
-    /// HTTP/2 has begun: a frame behind the preface.
-    pub(super) fn framed(&self) {
-        self.framed.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_framed(&self) -> bool {
-        self.framed.load(Ordering::Relaxed)
-    }
-
-    /// It is over for its frames: too many of them, or one that is wrong.
-    pub(super) fn ended(&self, flooded: bool) {
-        let which = if flooded { &self.flooded } else { &self.broken };
-        which.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-
     /// Why it was ended here, as far as its bytes tell.
     pub(super) fn cut(&self) -> Option<Event> {
-        if self.flooded.load(Ordering::Relaxed) {
+        if self.frames.is_flooded() {
             Some(Event::Flood)
         } else if self.stalled.load(Ordering::Relaxed) {
             Some(Event::Unread)

@@ -15,13 +15,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client_io::{ClientIo, Seen};
-use super::flood::Guarded;
 use super::head_clock::HeadClock;
 use super::stalled::Streams;
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
 use crate::connection::Connection;
+use crate::flood::Guarded;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
 use crate::worker::Worker;
@@ -56,7 +56,7 @@ where
         connection: Rc::new(connection),
     };
     if http2 {
-        let io = TokioIo::new(Guarded::new(io, seen.clone()));
+        let io = TokioIo::new(Guarded::of_client(io, seen.frames.clone()));
         Box::pin(serve_http2(config, io, seen, service))
     } else {
         Box::pin(serve_http1(config, TokioIo::new(io), seen, service))
@@ -148,7 +148,7 @@ where
     // hyper waits for the preface for as long as it takes.
     let begun = poll_fn(|cx| match serving.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if seen.has_framed() => Poll::Ready(None),
+        Poll::Pending if seen.frames.has_framed() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     });
     let begun = tokio::select! {
@@ -206,7 +206,7 @@ fn ended_http2(
             (Some(cut), _) => tell_cut(connection, cut),
             // What the codec itself bounds.
             (None, Some(h2::Reason::ENHANCE_YOUR_CALM)) => tell_cut(connection, Event::Flood),
-            (None, reason) if reason.is_some() || seen.is_broken() => {
+            (None, reason) if reason.is_some() || seen.frames.is_broken() => {
                 let (setup, listener) = connection.door.setup();
                 setup.listener(listener).traffic.refused();
             }

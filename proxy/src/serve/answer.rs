@@ -1,7 +1,9 @@
 //! The one place where something that went wrong becomes a status, a response flag and a
 //! reason in the access log.
 
+use std::error::Error as _;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::{Cut, ResponseBody, response};
 use crate::access_log::Flags;
+use crate::flood;
 use crate::flow::{End, Flow};
 use crate::headers::BadHost;
 use crate::timer::{Expired, Timer};
@@ -183,7 +186,7 @@ impl Answer {
 
     /// The upstream took the request and gave no proper answer.
     pub(crate) fn upstream_failed(error: &hyper::Error) -> Self {
-        if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        if breaks_protocol(error) {
             return Self::new(
                 StatusCode::BAD_GATEWAY,
                 Flags::UPSTREAM_PROTOCOL_ERROR,
@@ -218,6 +221,22 @@ impl Answer {
             grpc_status: -1,
         }
     }
+}
+
+/// Whether it is for what the upstream has sent, and not for its end.
+pub(crate) fn breaks_protocol(error: &hyper::Error) -> bool {
+    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        return true;
+    }
+    let ended_here = |error: &io::Error| error.kind() == flood::ENDED;
+    let Some(source) = error.source() else {
+        return false;
+    };
+    source.downcast_ref::<io::Error>().is_some_and(ended_here)
+        || source.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let by_codec = error.is_library() && error.reason().is_some();
+            by_codec || error.get_io().is_some_and(ended_here)
+        })
 }
 
 /// Sends an answer: back through the filters where there are any.

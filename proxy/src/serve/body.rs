@@ -169,7 +169,12 @@ impl ResponseBody {
                             if let Some(lease) = &self.lease {
                                 lease.note(Outcome::Failed);
                             }
-                            Flags::UPSTREAM_CONNECTION_TERMINATION
+                            match error.source_of_body() {
+                                Some(error) if answer::breaks_protocol(error) => {
+                                    Flags::UPSTREAM_PROTOCOL_ERROR
+                                }
+                                _ => Flags::UPSTREAM_CONNECTION_TERMINATION,
+                            }
                         }
                     });
                 }

@@ -301,6 +301,18 @@ impl Filtered {
     }
 }
 
+// === impl BodyError ===
+
+impl BodyError {
+    /// What the codec says of the message that the body was read from.
+    pub(crate) const fn source_of_body(&self) -> Option<&hyper::Error> {
+        match self {
+            Self::Source(error) | Self::Stopped(Stopped::Source(error)) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for BodyError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -21,6 +21,7 @@ use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
 use crate::connection::Connection;
 use crate::descriptors;
+use crate::flood::Guarded;
 use crate::tls::{Session, Speaks};
 use crate::worker::LocalExecutor;
 
@@ -371,8 +372,8 @@ where
 {
     let address = pool.address;
     let failed = |error| ConnectError::Handshake(address, error);
-    let io = TokioIo::new(stream);
     if http2 {
+        let io = TokioIo::new(Guarded::of_upstream(stream));
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -391,7 +392,7 @@ where
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
-        .handshake(io)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(failed)?;
     tokio::task::spawn_local(async move {

@@ -51,4 +51,5 @@ mod tls;
 mod trailers;
 mod unix;
 mod upgrades;
+mod upstream_floods;
 mod windows;

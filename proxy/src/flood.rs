@@ -1,31 +1,35 @@
-//! HTTP/2 frames that cost a client nothing and us something: pings, settings, priorities,
-//! window updates, empty pieces, streams that are opened to be reset. The codec answers or
-//! drops each, for as long as they come; here they are counted, and past a bound the
-//! connection ends with GOAWAY (ENHANCE_YOUR_CALM).
+//! HTTP/2 frames that cost the other side nothing and us something: pings, settings,
+//! priorities, window updates, empty pieces, streams that are opened to be reset. The codec
+//! answers or drops each, for as long as they come; here they are counted, and past a bound
+//! the connection ends with GOAWAY (ENHANCE_YOUR_CALM).
 //!
 //! A connection has credit. Such frames take of it, what we send for requests adds to it
 //! (Envoy likewise allows so many window updates for each DATA frame), and so does time.
-//! The clock is read only when the credit is used up.
+//! The clock is read only when the credit is used up. Clients and upstreams are counted
+//! alike, but that a response costs a little: of heads that promise another one an upstream
+//! may send any number.
 //!
 //! Heads that are wrong by themselves end the connection here too, with the code that RFC 9113
 //! asks for; the codec knows one for all.
 
+mod heads;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::client_io::Seen;
-use super::frames::{Head, Heads};
+use heads::{Head, Heads};
 
 /// Most credit there may be, and what there is at first.
 const MOST: u32 = 5_000;
 /// What a millisecond adds.
 const PER_MILLISECOND: u64 = 1;
-/// What a frame adds that answers a request.
+/// What a frame adds that answers a request, or is one.
 const ANSWERED: u32 = 10;
 /// What a reset costs: 500 at once where nothing was answered, as many as Envoy allows.
 const RESET: u32 = 10;
@@ -42,10 +46,15 @@ const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 
-/// A client's connection whose frames are counted.
+/// The kind of the error by which a connection ends here; all that a codec hands on of it.
+/// Neither the system nor TLS has errors of this kind on a connection.
+pub(crate) const ENDED: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+
+/// A connection whose frames are counted.
 #[derive(Debug)]
-pub(super) struct Guarded<S> {
+pub(crate) struct Guarded<S> {
     stream: S,
+    side: Side,
     seen: Arc<Seen>,
     inbound: Heads,
     outbound: Heads,
@@ -54,6 +63,22 @@ pub(super) struct Guarded<S> {
     last: u32,
     /// The first frame has come.
     settled: bool,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+/// What is seen of its frames. Atomic because some codecs want their clocks `Sync`; there is
+/// one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    framed: AtomicBool,
+    flooded: AtomicBool,
+    broken: AtomicBool,
 }
 
 /// Why a connection is ended, by its number in GOAWAY.
@@ -74,12 +99,28 @@ struct Credit {
 // === impl Guarded ===
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, seen: Arc<Seen>) -> Self {
+    /// A client's.
+    pub(crate) fn of_client(stream: S, seen: Arc<Seen>) -> Self {
+        Self::new(stream, Side::Client, seen)
+    }
+
+    /// One to an upstream. Whoever has a request on it is told by the kind of the error that
+    /// ends it, [`ENDED`].
+    pub(crate) fn of_upstream(stream: S) -> Self {
+        Self::new(stream, Side::Upstream, Arc::default())
+    }
+
+    fn new(stream: S, side: Side, seen: Arc<Seen>) -> Self {
+        let (inbound, outbound) = match side {
+            Side::Client => (PREFACE, 0),
+            Side::Upstream => (0, PREFACE),
+        };
         Self {
             stream,
+            side,
             seen,
-            inbound: Heads::behind(PREFACE),
-            outbound: Heads::behind(0),
+            inbound: Heads::behind(inbound),
+            outbound: Heads::behind(outbound),
             credit: Credit::new(),
             last: 0,
             settled: false,
@@ -89,20 +130,21 @@ impl<S> Guarded<S> {
     /// Why it may not go on with what has come, if it may not.
     fn came(&mut self, bytes: &[u8]) -> Option<Why> {
         let (credit, last, settled) = (&mut self.credit, &mut self.last, &mut self.settled);
+        let side = self.side;
         let mut wrong = None;
         self.inbound.see(bytes, |head| {
-            if head.kind == HEADERS {
+            if head.kind == HEADERS && side == Side::Client {
                 *last = (*last).max(head.stream);
             }
             if wrong.is_none() {
                 wrong = fault(head, std::mem::replace(settled, true));
             }
-            if wrong.is_none() && !credit.take(cost(head)) {
+            if wrong.is_none() && !credit.take(cost(side, head)) {
                 wrong = Some(Why::Flood);
             }
         });
         if self.settled {
-            self.seen.framed();
+            self.seen.framed.store(true, Ordering::Relaxed);
         }
         wrong
     }
@@ -135,6 +177,29 @@ impl<S> Guarded<S> {
     }
 }
 
+// === impl Seen ===
+
+impl Seen {
+    /// HTTP/2 has begun: a frame has come (of a client: behind the preface).
+    pub(crate) fn has_framed(&self) -> bool {
+        self.framed.load(Ordering::Relaxed)
+    }
+
+    /// It is over for its frames: too many of them, or one that is wrong.
+    fn ended(&self, flooded: bool) {
+        let which = if flooded { &self.flooded } else { &self.broken };
+        which.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
 // === impl Why ===
 
 impl Why {
@@ -164,13 +229,13 @@ const fn fault(head: Head, settled: bool) -> Option<Why> {
     if fits { None } else { Some(Why::FrameSize) }
 }
 
-/// What a frame of a client costs.
-const fn cost(head: Head) -> u32 {
-    match head.kind {
-        DATA if head.length > 0 || head.flags & END_STREAM != 0 => 0,
+/// What a frame costs.
+const fn cost(side: Side, head: Head) -> u32 {
+    match (side, head.kind) {
+        (_, DATA) if head.length > 0 || head.flags & END_STREAM != 0 => 0,
         // A request is answered, which is paid for, or reset, which costs.
-        HEADERS => 0,
-        RST_STREAM => RESET,
+        (Side::Client, HEADERS) => 0,
+        (_, RST_STREAM) => RESET,
         _ => 1,
     }
 }
@@ -190,7 +255,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<S> {
         buffer.set_filled(before);
         this.seen.ended(why == Why::Flood);
         this.dismiss(cx, why);
-        Poll::Ready(Err(io::Error::other(why.text())))
+        let error = io::Error::new(ENDED, why.text());
+        Poll::Ready(Err(error))
     }
 }
 
@@ -338,13 +404,17 @@ mod tests {
             flags,
             stream: 1,
         };
-        assert_eq!(cost(head(DATA, 1, 0)), 0);
-        assert_eq!(cost(head(DATA, 0, END_STREAM)), 0);
-        assert_eq!(cost(head(DATA, 0, 0)), 1);
-        assert_eq!(cost(head(HEADERS, 9, 0)), 0);
-        assert_eq!(cost(A_PING), 1);
-        // What nobody knows is skipped, and counted.
-        assert_eq!(cost(head(0xfe, 100, 0)), 1);
-        assert_eq!(cost(head(RST_STREAM, 4, 0)), RESET);
+        for side in [Side::Client, Side::Upstream] {
+            assert_eq!(cost(side, head(DATA, 1, 0)), 0);
+            assert_eq!(cost(side, head(DATA, 0, END_STREAM)), 0);
+            assert_eq!(cost(side, head(DATA, 0, 0)), 1);
+            assert_eq!(cost(side, A_PING), 1);
+            // What nobody knows is skipped, and counted.
+            assert_eq!(cost(side, head(0xfe, 100, 0)), 1);
+            assert_eq!(cost(side, head(RST_STREAM, 4, 0)), RESET);
+        }
+        assert_eq!(cost(Side::Client, head(HEADERS, 9, 0)), 0);
+        // Less than the request has added.
+        assert_eq!(cost(Side::Upstream, head(HEADERS, 9, 0)), 1);
     }
 }
