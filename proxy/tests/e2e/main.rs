@@ -27,6 +27,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod idle;
 mod metrics;
 #[cfg(feature = "compiler")]
 mod native;

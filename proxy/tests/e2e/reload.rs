@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use crate::support::{Client, LONGEST, Proxy, Upstream, h2};
 
 /// Writes another configuration, has it read, and waits until it is served; the log's line.
-fn reload(proxy: &Proxy, yaml: &str) {
+pub(crate) fn reload(proxy: &Proxy, yaml: &str) {
     proxy.dir.write("config.yaml", yaml);
     ends(proxy, "reload: module files were read again");
 }

@@ -1,8 +1,12 @@
 //! What other programs may say at the socket, or not say.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use super::*;
+use crate::support::require;
 
 /// A program that speaks as the test says.
 struct Other(BufReader<UnixStream>);
@@ -40,6 +44,61 @@ fn start() -> (Proxy, PathBuf, String) {
     let yaml = answering(&setup.dir, "x", 2);
     let path = socket(&setup.dir);
     (setup.start(&yaml), path, yaml)
+}
+
+/// The user that has nothing.
+const NOBODY: u32 = 65_534;
+/// Where the test that is run by somebody else finds the socket.
+const PEER: &str = "COFFERDAM_TEST_PEER";
+
+/// What another user's process does, by which the next test runs this binary.
+#[test]
+fn somebody_else() {
+    let Some(path) = std::env::var_os(PEER) else {
+        return;
+    };
+    match UnixStream::connect(Path::new(&path)) {
+        Ok(stream) => {
+            stream.set_read_timeout(Some(LONGEST)).unwrap();
+            let mut other = Other(BufReader::new(stream));
+            // It may have been shown the door already.
+            let _ = writeln!(other.0.get_mut(), "{{\"hello\": 1}}");
+            println!("heard {:?}", other.hears());
+        }
+        Err(error) => println!("not reached: {error}"),
+    }
+}
+
+#[test]
+fn another_users_process_is_told_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        let _: Option<()> = require::skipped("only root can start another user's process");
+        return;
+    }
+    let (proxy, path, _) = start();
+    // Whoever may connect to it: the file's mode is not all there is.
+    let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode));
+    open(proxy.dir.path(), 0o755).unwrap();
+    open(&path, 0o666).unwrap();
+    let mut peer = Command::new(std::env::current_exe().unwrap());
+    peer.args(["--exact", "handover::raw::somebody_else", "--nocapture"])
+        .env(PEER, &path)
+        .uid(NOBODY)
+        .gid(NOBODY);
+    let said = match peer.output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+        Err(error) => format!("not reached: {error}"),
+    };
+    if said.contains("not reached") {
+        let why = format!("another user cannot reach this test's folders: {said}");
+        let _: Option<()> = require::skipped(&why);
+        return;
+    }
+    assert!(said.contains("heard \"\""), "{said}");
+    proxy.log.wait_for("upgrade: refused to another user");
+    all_are_served(&proxy, "x");
+    // This user's goes on being heard.
+    Other::connect(&path).is_offered(3);
 }
 
 #[test]

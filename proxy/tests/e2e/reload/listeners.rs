@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use super::{refused, reload, responding, until};
+use crate::proxied::V1;
 use crate::support::{Client, Proxy, Upstream, h2};
 
 fn listener(name: &str, address: &str, body: &str) -> String {
@@ -161,6 +162,54 @@ fn where_connections_are_treated_otherwise_those_there_are_end_politely() {
     );
     assert_eq!(proxy.client().request(&long).status(), 431);
     assert_eq!(proxy.get("/").text(), "two");
+}
+
+#[test]
+fn where_connections_come_from_may_be_said_from_one_moment_on() {
+    let upstream = Upstream::named("ok");
+    let with = |proxied: &str| {
+        format!(
+            "listeners: [{{ name: web, address: 127.0.0.1:0, {proxied} routes: [{{ cluster: backend }}] }}]\n\
+             clusters: [{{ name: backend, endpoints: ['{}'] }}]\nworkers: 2\n",
+            upstream.address
+        )
+    };
+    let (direct, told) = (with(""), with("proxy_protocol: { from: [127.0.0.0/8] },"));
+    // Who the upstream heard of last.
+    let client_of = |client: &mut Client| {
+        assert_eq!(client.get("/").text(), "ok");
+        let requests = upstream.requests();
+        let last = requests.last().unwrap();
+        last.field("x-forwarded-for").unwrap().to_owned()
+    };
+    let proxy = Proxy::start(&direct);
+    let headed = || {
+        let mut client = proxy.client();
+        client.send(V1);
+        client
+    };
+    let mut before = proxy.client();
+    assert_eq!(client_of(&mut before), "127.0.0.1");
+    reload(&proxy, &told);
+    assert_eq!(client_of(&mut headed()), "192.0.2.1");
+    // Nobody asks a connection that is there already: it is what it was.
+    assert_eq!(client_of(&mut before), "127.0.0.1");
+    let mut between = headed();
+    assert_eq!(client_of(&mut between), "192.0.2.1");
+    reload(&proxy, &direct);
+    assert_eq!(client_of(&mut proxy.client()), "127.0.0.1");
+    let (refused, _) = headed().rest();
+    assert!(
+        refused.starts_with(b"HTTP/1.1 400"),
+        "a header is no request"
+    );
+    assert_eq!(client_of(&mut between), "192.0.2.1");
+    assert_eq!(
+        proxy.log.count("listening: web"),
+        1,
+        "one socket all the time"
+    );
+    assert_eq!(proxy.log.count("no longer listening"), 0);
 }
 
 #[test]

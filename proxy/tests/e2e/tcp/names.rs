@@ -10,6 +10,7 @@ use rustls::{ClientConfig, ClientConnection, ServerConnection, StreamOwned};
 
 use super::{Backend, connect, end, expect, gone, rest, said, send};
 use crate::proxied::{V1, admin, happened};
+use crate::reload::reload;
 use crate::support::pki::Pki;
 use crate::support::{Client, LONGEST, Proxy, Setup, require};
 
@@ -114,6 +115,48 @@ fn tls_is_passed_to_the_upstream_whose_name_is_asked_for() {
     let admin = admin(&proxy);
     happened(admin, "tls_inspector.tls_found", 10.0);
     happened(admin, "tls_inspector.sni_found", 10.0);
+}
+
+#[test]
+fn routes_may_change_and_who_is_connected_goes_on() {
+    let pki = Pki::new(&["a.test"]);
+    let servers = [server("a", &pki), server("b", &pki), server("other", &pki)];
+    let to = |cluster: &str| {
+        let routes = format!("routes: [{{ sni: [a.test], cluster: {cluster} }}], cluster: other");
+        yaml(&routes, "", servers)
+    };
+    let proxy = Proxy::start(&to("a"));
+    let connected = || {
+        let mut client = Client::connect_tls(proxy.web(), pki.client(&[]), "a.test");
+        while client.tls().is_handshaking() {
+            client.send("");
+        }
+        client
+    };
+    let mut before = connected();
+    reload(&proxy, &to("b"));
+    let mut between = connected();
+    for _ in 0..8 {
+        assert_eq!(asked(&proxy, pki.client(&[]), "a.test"), "b:ping");
+    }
+    // No route any more: whatever else there is.
+    let none = yaml(
+        "routes: [{ sni: [b.test], cluster: b }], cluster: other",
+        "",
+        servers,
+    );
+    reload(&proxy, &none);
+    assert_eq!(asked(&proxy, pki.client(&[]), "a.test"), "other:ping");
+    for (client, told) in [(&mut before, "a:ping"), (&mut between, "b:ping")] {
+        client.send("ping");
+        assert_eq!(String::from_utf8(client.rest().0).unwrap(), told);
+    }
+    assert_eq!(
+        proxy.log.count("listening: web"),
+        1,
+        "one socket all the time"
+    );
+    assert_eq!(proxy.log.count("no longer listening"), 0);
 }
 
 #[test]
