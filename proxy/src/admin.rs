@@ -169,11 +169,14 @@ async fn accept(socket: StdTcpListener, state: Arc<State>) -> io::Result<()> {
 async fn serve(stream: TcpStream, state: &State) -> Option<Then> {
     let then = Cell::new(None);
     let answer = service_fn(|request: Request<Incoming>| {
-        let response = endpoint::answer(state, &request);
-        if let Some(asked) = response.extensions().get::<Then>() {
-            then.set(Some(*asked));
+        let (answer, then) = (endpoint::answer(state, &request), &then);
+        async move {
+            let response = answer.await;
+            if let Some(asked) = response.extensions().get::<Then>() {
+                then.set(Some(*asked));
+            }
+            Ok::<_, Infallible>(response)
         }
-        async move { Ok::<_, Infallible>(response) }
     });
     let mut builder = http1::Builder::new();
     builder

@@ -90,8 +90,31 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
-/// What became of one reload.
-pub type Outcome = Result<u64, Vec<String>>;
+/// What became of one reload: everything that was wrong with it, or what it has changed.
+pub type Outcome = Result<Changed, Vec<String>>;
+
+/// What a reload has changed; all of it empty where the files said nothing new.
+#[derive(Debug, Clone, Default)]
+pub struct Changed {
+    /// Of the configuration that runs now.
+    pub generation: u64,
+    /// It is another than before.
+    pub configuration: bool,
+    /// `NAME ADDRESS` of those that listen since,
+    pub listeners_opened: Vec<String>,
+    /// and of those that no longer do.
+    pub listeners_closed: Vec<String>,
+    /// Clusters that are new, or others under the same name.
+    pub clusters: Vec<String>,
+    /// Filters that are new, or have other settings,
+    pub filters_started: Vec<String>,
+    /// and those that had what is gone.
+    pub filters_ended: Vec<String>,
+    /// Filters with the same settings, whose module is another.
+    pub modules: Vec<String>,
+    /// What it could not change while the proxy runs.
+    pub warnings: Vec<String>,
+}
 
 /// Who wants to know what becomes of a reload.
 pub(crate) type Reply = tokio::sync::oneshot::Sender<Outcome>;

@@ -1,15 +1,25 @@
 //! What changes something.
 //!
-//! Draining and reloading are what the signals do, by the signals: there is one way for each,
-//! whoever asks for it.
+//! Draining and upgrading are what the signals do, by the signals: there is one way for each,
+//! whoever asks for it. A reload is what SIGHUP asks for, of the same thread; it alone says
+//! what became of it.
+
+use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, StatusCode};
 use rustix::process::{Signal, getpid, kill_process};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
+use super::endpoint::Pending;
 use super::query::Query;
-use super::{Answer, State, text};
+use super::{Answer, State, json, text};
+use crate::reload::Changed;
 use crate::{host, telemetry};
+
+/// How long a reload is waited for: one with modules that are compiled first takes long.
+const RELOAD: Duration = Duration::from_secs(120);
 
 /// Sets what is logged.
 pub(super) fn log(_: &State, query: &Query<'_>) -> Answer {
@@ -26,14 +36,62 @@ pub(super) fn log(_: &State, query: &Query<'_>) -> Answer {
     }
 }
 
-pub(super) fn reload() -> Answer {
-    match kill_process(getpid(), Signal::HUP) {
-        Ok(()) => text(
-            StatusCode::ACCEPTED,
-            "reloading; /reloads says what became of it\n",
-        ),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-    }
+/// Reads the configuration again, and says what became of that.
+pub(super) fn reload(state: &State, query: &Query<'_>) -> Pending {
+    let waits = match query.get("wait").as_deref() {
+        None | Some("yes") => true,
+        Some("no") => false,
+        Some(_) => {
+            let wrong = text(StatusCode::BAD_REQUEST, "say wait=yes or wait=no\n");
+            return Box::pin(std::future::ready(wrong));
+        }
+    };
+    let (reply, ended) = oneshot::channel();
+    state.subject.shared.modules.reload(Some(reply));
+    Box::pin(async move {
+        let ended = match waits {
+            true => tokio::time::timeout(RELOAD, ended).await.ok(),
+            false => None,
+        };
+        match ended {
+            None => text(
+                StatusCode::ACCEPTED,
+                "reloading; /reloads says what became of it\n",
+            ),
+            Some(Ok(Ok(changed))) => json(&shown(&changed)),
+            Some(Ok(Err(problems))) => {
+                let lines = problems.join("\n");
+                let what = format!("{lines}\nnothing is changed\n");
+                text(StatusCode::UNPROCESSABLE_ENTITY, what)
+            }
+            Some(Err(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "the process ends\n"),
+        }
+    })
+}
+
+fn shown(changed: &Changed) -> Value {
+    let Changed {
+        generation,
+        configuration,
+        listeners_opened,
+        listeners_closed,
+        clusters,
+        filters_started,
+        filters_ended,
+        modules,
+        warnings,
+    } = changed;
+    json!({
+        "generation": generation,
+        "changed": *configuration || !modules.is_empty(),
+        "listeners_opened": listeners_opened,
+        "listeners_closed": listeners_closed,
+        "clusters": clusters,
+        "filters_started": filters_started,
+        "filters_ended": filters_ended,
+        "modules": modules,
+        "warnings": warnings,
+    })
 }
 
 pub(super) fn upgrade(state: &State) -> Answer {

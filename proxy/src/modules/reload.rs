@@ -24,7 +24,7 @@ use crate::handover::Inheritance;
 use crate::listener;
 use crate::plugins::Why;
 use crate::reload::difference::{carry_over, keep_fixed};
-use crate::reload::{Blueprint, Kept, Outcome, Served};
+use crate::reload::{Blueprint, Changed, Kept, Outcome, Served};
 
 /// How long workers that have not started may keep a reload waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,11 +40,11 @@ struct Ready {
 
 impl Worker {
     pub(super) fn reload(&self, board: &Board) -> Outcome {
-        let (problems, warnings) = match self.make_ready(board) {
+        let (problems, changed) = match self.make_ready(board) {
             Ok(ready) => (Vec::new(), self.go_over(board, ready)),
-            Err(problems) => (problems, Vec::new()),
+            Err(problems) => (problems, Changed::default()),
         };
-        for warning in &warnings {
+        for warning in &changed.warnings {
             tracing::warn!("reload: {warning}");
         }
         for problem in &problems {
@@ -55,9 +55,10 @@ impl Worker {
         }
         // Whatever became of the rest: files of TLS are good or bad by themselves.
         self.with.certificates.renew();
+        let warnings = changed.warnings.clone();
         self.with.reloads.ended(problems.clone(), warnings);
         match problems.is_empty() {
-            true => Ok(board.blueprint().generation),
+            true => Ok(changed),
             false => Err(problems),
         }
     }
@@ -214,16 +215,20 @@ impl Worker {
         })
     }
 
-    /// Nothing can go wrong any more; what there is to warn of.
-    fn go_over(&self, board: &Board, ready: Ready) -> Vec<String> {
+    /// Nothing can go wrong any more; what is different now.
+    fn go_over(&self, board: &Board, ready: Ready) -> Changed {
         let Ready {
             blueprint,
             changed,
             warnings,
         } = ready;
         let name = |(_, loaded): &(usize, Arc<Loaded>)| loaded.config.name.clone();
-        let names: Vec<String> = changed.iter().map(name).collect();
+        let modules: Vec<String> = changed.iter().map(name).collect();
         let before = board.blueprint();
+        let mut difference = Changed {
+            generation: before.generation,
+            ..Changed::default()
+        };
         if let Some(blueprint) = &blueprint {
             self.with.readiness.need(&blueprint.config.ready_needs);
             for served in &blueprint.clusters {
@@ -232,13 +237,14 @@ impl Worker {
             board.adopt(blueprint.clone());
             self.with.certificates.follow(blueprint.config.tls());
             self.with.reloads.runs(blueprint.generation);
-            tell(&before, blueprint);
+            difference = between(&before, blueprint);
+            tell(blueprint, &difference);
             if blueprint.config.watch.is_some() && before.config.watch.is_none() {
                 self.watch();
             }
         }
         tracing::info!(
-            changed = names.join(","),
+            changed = modules.join(","),
             generation = board.blueprint().generation,
             "reload: module files were read again"
         );
@@ -248,44 +254,62 @@ impl Worker {
             .for_each(|loaded| loaded.program.reconsider());
         board.publish(Why::Changed, changed);
         board.publish_waiting();
-        warnings
+        Changed {
+            modules,
+            warnings,
+            ..difference
+        }
     }
 }
 
-/// What is different now, for the log.
-fn tell(before: &Blueprint, now: &Blueprint) {
+/// What is different now.
+fn between(before: &Blueprint, now: &Blueprint) -> Changed {
     let kept = &now.kept;
-    for (index, listener) in before.config.listeners.iter().enumerate() {
-        if !kept.addresses.contains(&Some(index)) {
-            tracing::info!(
-                "no longer listening: {} {}",
-                listener.name,
-                listener.address
-            );
-        }
-    }
+    let listened = before.config.listeners.iter().zip(&before.addresses);
+    let closed = listened
+        .enumerate()
+        .filter(|(index, _)| !kept.addresses.contains(&Some(*index)))
+        .map(|(_, (listener, address))| format!("{} {address}", listener.name));
     let listening = now.config.listeners.iter().zip(&now.addresses);
-    for ((listener, address), kept) in listening.zip(&kept.addresses) {
-        if kept.is_none() {
-            tracing::info!("listening: {} {address}", listener.name);
-        }
-    }
-    let started = now.config.plugins.iter().zip(&kept.plugins);
-    let started: Vec<&str> = started
+    let opened = (listening.zip(&kept.addresses))
         .filter(|(_, kept)| kept.is_none())
-        .map(|(plugin, _)| &plugin.name[..])
-        .collect();
-    let ended: Vec<&str> = (before.config.plugins.iter().enumerate())
+        .map(|((listener, address), _)| format!("{} {address}", listener.name));
+    let clusters = (now.config.clusters.iter().zip(&kept.clusters))
+        .filter(|(_, kept)| kept.is_none())
+        .map(|(cluster, _)| cluster.name.clone());
+    let started = (now.config.plugins.iter().zip(&kept.plugins))
+        .filter(|(_, kept)| kept.is_none())
+        .map(|(plugin, _)| plugin.name.clone());
+    let ended = (before.config.plugins.iter().enumerate())
         .filter(|(index, _)| !kept.plugins.contains(&Some(*index)))
-        .map(|(_, plugin)| &plugin.name[..])
-        .collect();
+        .map(|(_, plugin)| plugin.name.clone());
+    Changed {
+        generation: now.generation,
+        configuration: true,
+        listeners_opened: opened.collect(),
+        listeners_closed: closed.collect(),
+        clusters: clusters.collect(),
+        filters_started: started.collect(),
+        filters_ended: ended.collect(),
+        ..Changed::default()
+    }
+}
+
+/// The same, for the log.
+fn tell(now: &Blueprint, changed: &Changed) {
+    for listener in &changed.listeners_closed {
+        tracing::info!("no longer listening: {listener}");
+    }
+    for listener in &changed.listeners_opened {
+        tracing::info!("listening: {listener}");
+    }
     tracing::info!(
         generation = now.generation,
         listeners = now.config.listeners.len(),
         clusters = now.config.clusters.len(),
-        clusters_changed = kept.clusters.iter().filter(|kept| kept.is_none()).count(),
-        filters_started = started.join(","),
-        filters_ended = ended.join(","),
+        clusters_changed = changed.clusters.len(),
+        filters_started = changed.filters_started.join(","),
+        filters_ended = changed.filters_ended.join(","),
         "reload: the configuration has come to run"
     );
 }

@@ -227,9 +227,75 @@ fn the_log_is_set_while_it_runs() {
 }
 
 #[test]
+fn a_reload_is_waited_for_and_says_what_has_changed() {
+    let (proxy, admin) = start();
+    let more = "clusters: [{ name: up, endpoints: ['127.0.0.1:9'] }]\n";
+    let next = yaml("127.0.0.1:0", more)
+        .replace("body: ok", "body: new")
+        .replace(
+            "workers: 1",
+            "- name: other\n\x20 address: 127.0.0.1:0\n\x20 routes: [{ cluster: up }]\nworkers: 1",
+        );
+    proxy.dir.write("config.yaml", next);
+    let answer = post(admin, "/reload");
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    // It runs by now, on every worker.
+    assert_eq!(proxy.get("/").text(), "new");
+    let said = json(&answer);
+    assert_eq!(said["generation"], 2);
+    assert_eq!(said["changed"], true);
+    assert_eq!(said["clusters"], serde_json::json!(["up"]));
+    let opened = said["listeners_opened"].as_array().unwrap();
+    assert_eq!(opened.len(), 1, "{said}");
+    assert!(opened[0].as_str().unwrap().starts_with("other 127.0.0.1:"));
+    assert_eq!(said["listeners_closed"], serde_json::json!([]));
+    // Once more, and there is nothing to change.
+    let said = json(&post(admin, "/reload?wait=yes"));
+    assert_eq!(
+        (&said["generation"], &said["changed"]),
+        (&2.into(), &false.into())
+    );
+}
+
+#[test]
+fn a_reload_that_is_refused_says_where_and_why_and_what_to_do() {
+    let (proxy, admin) = start();
+    let wrong = yaml("127.0.0.1:0", "").replace("body: ok", "body: ok, colour: red");
+    let line = 1 + wrong
+        .lines()
+        .position(|line| line.contains("colour"))
+        .unwrap();
+    proxy.dir.write("config.yaml", &wrong);
+    let answer = post(admin, "/reload");
+    assert_eq!(answer.status(), 422);
+    let text = answer.text();
+    assert!(text.contains(&format!("config.yaml:{line}:")), "{text}");
+    assert!(text.contains("colour"), "{text}");
+    assert!(text.ends_with("\nnothing is changed\n"), "{text}");
+    assert_eq!(proxy.get("/").text(), "ok", "the old one goes on");
+    assert_eq!(json(&get(admin, "/reloads"))["refused"], 1);
+}
+
+#[test]
+fn a_reload_need_not_be_waited_for() {
+    let (proxy, admin) = start();
+    proxy.dir.write(
+        "config.yaml",
+        yaml("127.0.0.1:0", "").replace("body: ok", "body: new"),
+    );
+    assert_eq!(post(admin, "/reload?wait=maybe").status(), 400);
+    assert_eq!(proxy.get("/").text(), "ok");
+    assert_eq!(post(admin, "/reload?wait=no").status(), 202);
+    proxy
+        .log
+        .wait_for("reload: the configuration has come to run");
+    assert_eq!(proxy.get("/").text(), "new");
+}
+
+#[test]
 fn draining_and_reloading_are_what_the_signals_do() {
     let (mut proxy, admin) = start();
-    assert_eq!(post(admin, "/reload").status(), 202);
+    assert_eq!(post(admin, "/reload").status(), 200);
     proxy.log.wait_for("reload");
     assert_eq!(proxy.get("/").status(), 200);
     assert_eq!(get(admin, "/ready").status(), 200);
