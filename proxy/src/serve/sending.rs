@@ -172,7 +172,8 @@ impl Sending<'_> {
         });
         // Only filters and access logs ask for these times.
         let asked = (flow.filters.is_some() || flow.is_logged()).then(Instant::now);
-        let mut lease = self.connect(limit, timer).await?;
+        let awaited = self.payload.is_awaited();
+        let mut lease = self.connect(false, awaited, limit, timer).await?;
         if let Some(asked) = asked {
             let now = Instant::now();
             facts.pool_ready.set(Some(now - asked));
@@ -203,18 +204,19 @@ impl Sending<'_> {
             {
                 // Gone first, with its place.
                 drop(lease);
-                let client = Some(&*facts.connection);
-                match upstream.connect(self.pick, client, true).await {
+                let awaited = !unsent.body().is_end_stream();
+                // Boxed: it is rare.
+                match Box::pin(self.connect(true, awaited, limit, timer)).await {
                     Ok(fresh) => {
                         lease = fresh;
                         request = unsent;
                         continue;
                     }
-                    Err(error) => {
+                    Err(failed) => {
                         if !matches!(self.payload, Payload::Kept(_)) {
                             super::linger(unsent.into_body().take_source());
                         }
-                        return Err(Failed::NotConnected(error));
+                        return Err(failed);
                     }
                 }
             }
@@ -229,17 +231,25 @@ impl Sending<'_> {
         }
     }
 
-    async fn connect(&self, limit: Option<Limit>, timer: &mut Timer) -> Result<Lease, Failed> {
+    /// A connection; `fresh` whatever the pool has, `awaited` where some of the request is still
+    /// to come.
+    async fn connect(
+        &self,
+        fresh: bool,
+        awaited: bool,
+        limit: Option<Limit>,
+        timer: &mut Timer,
+    ) -> Result<Lease, Failed> {
         let attempted = Attempted::default();
         let client = Some(&*self.flow.facts.connection);
         let upstream = self.upstream;
-        let mut connecting = pin!(upstream.attempt(self.pick, client, false, &attempted));
+        let mut connecting = pin!(upstream.attempt(self.pick, client, fresh, &attempted));
         // What the pool has costs no timer.
         let at_once = poll_fn(|cx| Poll::Ready(connecting.as_mut().poll(cx))).await;
         let connected = match at_once {
             Poll::Ready(connected) => connected,
             Poll::Pending => {
-                if !self.payload.is_awaited() {
+                if !awaited {
                     self.flow.complete_request();
                 }
                 let connecting = connecting.as_mut();

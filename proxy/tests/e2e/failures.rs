@@ -1,13 +1,17 @@
 //! What a client is told when an upstream fails, and what the access log says of it.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::support::{Proxy, Setup, Upstream, guest, proxy};
 
 /// The same proxy without and with a filter: failures must look alike.
-fn both(yaml: impl Fn(&str) -> String, upstream: std::net::SocketAddr) -> [Proxy; 2] {
+fn both(yaml: impl Fn(&str) -> String, upstream: SocketAddr) -> [Proxy; 2] {
     let setup = Setup::new();
     guest::write(&setup.dir, "guest", &guest::transparent());
     [
@@ -40,26 +44,8 @@ fn an_upstream_that_refuses_is_503_uf() {
 
 #[test]
 fn an_upstream_that_does_not_take_the_connection_is_503_uf() {
-    // A listening socket whose backlog is full answers no handshake.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(
-            &"127.0.0.1:0"
-                .parse::<std::net::SocketAddr>()
-                .unwrap()
-                .into(),
-        )
-        .unwrap();
-    socket.listen(0).unwrap();
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr().unwrap();
-    let waiting: Vec<_> = (0..8)
-        .map_while(|_| {
-            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200))
-                .ok()
-        })
-        .collect();
-    assert!(waiting.len() < 8, "the backlog never filled");
+    let (_listener, address) = crowded();
+    let _waiting = crowd(address);
     let short = |yaml: &str| {
         yaml.replace(
             "name: backend, endpoints",
@@ -71,6 +57,63 @@ fn an_upstream_that_does_not_take_the_connection_is_503_uf() {
         proxy
             .stdout
             .wait_for("503 UF upstream_connection_failure GET /x");
+    }
+}
+
+/// A listening socket whose backlog is soon full; then it answers no handshake.
+fn crowded() -> (TcpListener, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Those who fill it.
+fn crowd(address: SocketAddr) -> Vec<TcpStream> {
+    let moment = Duration::from_millis(200);
+    let waiting: Vec<_> = (0..8)
+        .map_while(|_| TcpStream::connect_timeout(&address, moment).ok())
+        .collect();
+    assert!(waiting.len() < 8, "the backlog never filled");
+    waiting
+}
+
+#[test]
+fn a_connection_that_died_unseen_is_replaced_within_the_time_of_the_first() {
+    for (route, answer) in [
+        ("timeout: 300ms", "504 UT response_timeout"),
+        (
+            "timeout: 1h, retry_policy: { retry_on: 5xx, num_retries: 0, per_try_timeout: 300ms }",
+            "504 UT,URX upstream_per_try_timeout",
+        ),
+    ] {
+        let (listener, address) = crowded();
+        let yaml = proxy::plain(address)
+            .replace(
+                "cluster: backend }",
+                &format!("cluster: backend, {route} }}"),
+            )
+            .replace("name: backend,", "name: backend, connect_timeout: 1h,");
+        let proxy = Proxy::start(&yaml);
+        let mut client = proxy.client();
+        client.send("GET /first HTTP/1.1\r\nhost: t\r\n\r\n");
+        let (mut pooled, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        assert!(pooled.read(&mut head).unwrap() > 0);
+        let response = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        pooled.write_all(response.as_bytes()).unwrap();
+        assert_eq!(client.response().status(), 200);
+        let _waiting = crowd(address);
+        // When it goes on it hears of the request first, and then of the end.
+        proxy.freeze();
+        client.send("GET /x HTTP/1.1\r\nhost: t\r\n\r\n");
+        drop(pooled);
+        proxy.signal(Signal::CONT);
+        assert_eq!(client.response().status(), 504);
+        proxy.stdout.wait_for(&format!("{answer} GET /x"));
     }
 }
 

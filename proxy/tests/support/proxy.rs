@@ -315,6 +315,24 @@ impl Proxy {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops all of its threads, until it is told to go on ([`Signal::CONT`]).
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let all_stand = || {
+            std::fs::read_dir(&tasks).unwrap().all(|task| {
+                let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+                // Behind the name, which may hold anything.
+                stat.is_ok_and(|stat| stat.rsplit(')').next().unwrap().starts_with(" T"))
+            })
+        };
+        let until = Instant::now() + LONGEST;
+        while !all_stand() {
+            assert!(Instant::now() < until, "the proxy does not stand still");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for its end.
     pub(crate) fn exit(&mut self) -> ExitStatus {
         ended(&mut self.child)
