@@ -281,6 +281,10 @@ async fn open(
                 }
             }
             None => {
+                // Somebody else may have opened one that all can share.
+                if let Some((sender, wire)) = pool.shared_http2() {
+                    return Ok((Sender::Http2(sender), wire, true));
+                }
                 pool.make_room();
                 pool.freed.notified().await;
             }
@@ -388,6 +392,7 @@ where
             drop(open);
         });
         pool.share_http2(sender.clone(), wire.clone());
+        pool.freed.notify_waiters();
         return Ok((Sender::Http2(sender), wire, false));
     }
     let (sender, connection) = http1::Builder::new()

@@ -1,6 +1,12 @@
 //! Bounds of a cluster: what goes past them is told so at once, and what is freed is used.
 
-use crate::support::{Proxy, Upstream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::support::pki::Pki;
+use crate::support::{Proxy, Setup, Upstream, h2};
 
 fn proxy(breakers: &str, more: &str, upstream: &Upstream) -> Proxy {
     Proxy::start(&format!(
@@ -57,6 +63,39 @@ fn a_request_waits_for_a_connection_where_there_may_be_no_more() {
     });
     assert_eq!(upstream.connections(), 1);
     assert_eq!(upstream.requests().len(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_connection_shares_one_of_http_2_that_another_has_opened() {
+    const ALL: usize = 8;
+    static CAME: AtomicUsize = AtomicUsize::new(0);
+    /// Answers nobody before all have asked.
+    async fn together(_: Request<Incoming>) -> Response<h2::Feed> {
+        CAME.fetch_add(1, Ordering::SeqCst);
+        while CAME.load(Ordering::SeqCst) < ALL {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        Response::new(h2::full("together"))
+    }
+    let (pki, setup) = (Pki::new(&["up.test"]), Setup::new());
+    pki.write(&setup.dir, "upstream");
+    let upstream = h2::Upstream::new(Some(pki.server(&["h2", "http/1.1"])), together).await;
+    let proxy = setup.start(&format!(
+        "listeners: [{{ name: web, address: 127.0.0.1:0, routes: [{{ cluster: c }}] }}]\n\
+         clusters: [{{ name: c, endpoints: ['{}'], protocol: auto, circuit_breakers: {{ max_connections: 1 }}, \
+         tls: {{ server_name: up.test, ca: upstream-ca.pem }} }}]\nworkers: 1\n",
+        upstream.address
+    ));
+    let asking: Vec<_> = (0..ALL)
+        .map(|_| {
+            let address = proxy.web();
+            tokio::task::spawn_blocking(move || crate::support::client::get(address, "/"))
+        })
+        .collect();
+    for answer in asking {
+        assert_eq!(answer.await.unwrap().text(), "together");
+    }
+    assert_eq!(*upstream.connections.lock().unwrap(), 1);
 }
 
 #[test]
