@@ -14,12 +14,15 @@ mod coalesce;
 mod file;
 mod flags;
 mod moments;
+mod noted;
 mod operator;
+mod peers;
 mod plain;
 mod render;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -34,12 +37,15 @@ use crate::tls::Session;
 pub use file::LogFile;
 pub use flags::Flags;
 pub use moments::Times;
+pub use noted::{Attempt, Both, Noted, Size};
 pub use sink::Sink;
 
 /// What one line looks like.
 #[derive(Debug, Clone)]
 pub struct Format {
     shape: Shape,
+    /// Whether it asks for what is noted only then.
+    noted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +99,14 @@ pub struct Record<'a> {
     pub downstream_direct: Option<SocketAddr>,
     /// Where the client connected to; `None` on a unix socket.
     pub downstream_local: Option<SocketAddr>,
+    /// Where this proxy listens; another where a proxy before this one has said so.
+    pub direct_local: Option<SocketAddr>,
+    /// How long its TLS handshake took, from the first byte on.
+    pub handshake: Option<Duration>,
+    /// Why the client's connection, and that to the upstream, were closed here.
+    pub closed_here: (Option<&'static str>, Option<&'static str>),
+    /// What is there only where the format asks for it.
+    pub noted: Noted<'a>,
     /// The number of the client's connection.
     pub connection: u64,
     /// Its TLS session, if any.
@@ -138,9 +152,7 @@ impl Format {
                     .to_owned(),
             );
         }
-        let parts = operator::parse(line)?;
-        let shape = Shape::Text(parts);
-        Ok(Self { shape })
+        Ok(Self::of(Shape::Text(operator::parse(line)?)))
     }
 
     /// One JSON object per line. A value that is a single operator keeps its type (numbers
@@ -153,7 +165,7 @@ impl Format {
         for (name, template) in fields {
             let parts = operator::parse(&template).map_err(|why| format!("`{name}`: {why}"))?;
             let mut text = Vec::new();
-            render::json_string(&mut text, name.as_bytes());
+            write::json_string(&mut text, name.as_bytes());
             text.push(b':');
             let text = String::from_utf8_lossy(&text).into_owned();
             if compiled.iter().any(|(known, _)| *known == text) {
@@ -166,8 +178,25 @@ impl Format {
         if compiled.is_empty() {
             return Err("no fields; name at least one, or leave `json` out".to_owned());
         }
-        let shape = Shape::Json(compiled);
-        Ok(Self { shape })
+        Ok(Self::of(Shape::Json(compiled)))
+    }
+
+    fn of(shape: Shape) -> Self {
+        let noted = match &shape {
+            Shape::Text(parts) => parts.iter().any(Part::is_noted),
+            Shape::Json(fields) => fields
+                .iter()
+                .flat_map(|(_, parts)| parts)
+                .any(Part::is_noted),
+        };
+        Self { shape, noted }
+    }
+
+    /// Whether it asks for what is noted of a request only then ([`Noted`] and some of
+    /// [`Times`]).
+    #[must_use]
+    pub const fn is_noted(&self) -> bool {
+        self.noted
     }
 
     /// Appends one line, line break included. Allocates nothing unless `out` has to grow.
@@ -182,15 +211,16 @@ impl Format {
 
 /// The operators without arguments and what each writes, in the order of their names.
 pub(crate) fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
-    plain::PLAIN.iter().map(|row| (row.name, row.doc))
+    let mut rows: Vec<_> = plain::rows().map(|row| (row.name, row.doc)).collect();
+    rows.sort_unstable();
+    rows.into_iter()
 }
 
 impl Default for Format {
     /// Envoy's default line, then why the response is what it is, and the filter that
     /// decided it.
     fn default() -> Self {
-        let shape = Shape::Text(operator::parse(DEFAULT).unwrap_or_default());
-        Self { shape }
+        Self::of(Shape::Text(operator::parse(DEFAULT).unwrap_or_default()))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_abi::FilterState;
 use http::{HeaderMap, HeaderValue};
 
-use crate::access_log::{Flags, Record, Times};
+use crate::access_log::{Flags, Noted, Record, Times};
 use crate::door::Door;
 use crate::headers;
 use crate::tls::Session;
@@ -30,8 +31,14 @@ pub(crate) struct Connection {
     pub(crate) direct: Option<SocketAddr>,
     /// The client, as `x-forwarded-for` names it.
     pub(crate) forwarded_for: Option<HeaderValue>,
-    /// The address the client had connected to.
+    /// The address the client had connected to,
     pub(crate) local: Option<SocketAddr>,
+    /// and the one that the connection came in by.
+    pub(crate) direct_local: Option<SocketAddr>,
+    /// Since it was accepted until TLS was settled.
+    pub(crate) handshake: Option<Duration>,
+    /// What has come of it, where a log asks and it carries HTTP/1.
+    pub(crate) received: Option<Received>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Session>,
     /// The name that it asks for in TLS that is passed through.
@@ -43,6 +50,14 @@ pub(crate) struct Connection {
     /// What filters keep for as long as it lasts.
     pub(crate) state: RefCell<FilterState>,
     pub(crate) requests: Requests,
+}
+
+/// Bytes that have come, request by request.
+#[derive(Debug)]
+pub(crate) struct Received {
+    all: Arc<AtomicU64>,
+    /// Those of the requests before.
+    told: Cell<u64>,
 }
 
 /// Requests under way on a connection, until the last byte of their answers.
@@ -99,6 +114,10 @@ impl Connection {
             downstream_remote: self.peer,
             downstream_direct: self.direct,
             downstream_local: self.local,
+            direct_local: self.direct_local,
+            handshake: self.handshake,
+            closed_here: (None, None),
+            noted: Noted::default(),
             connection: self.id,
             tls: self.tls.as_ref(),
             server_name: self.server_name(),
@@ -113,6 +132,25 @@ impl Connection {
             upstream_protocol: None,
             filter_state: None,
         }
+    }
+}
+
+// === impl Received ===
+
+impl Received {
+    /// `all` counts what comes.
+    pub(crate) fn new(all: Arc<AtomicU64>) -> Self {
+        Self {
+            all,
+            told: Cell::new(0),
+        }
+    }
+
+    /// What has come since it was asked last: what a request has taken, and what came behind
+    /// it unasked.
+    pub(crate) fn take(&self) -> u64 {
+        let all = self.all.load(Ordering::Relaxed);
+        all.saturating_sub(self.told.replace(all))
     }
 }
 

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, SharedExchange, Way};
 use http::{HeaderMap, StatusCode};
 
-use crate::access_log::{Flags, Record, Times};
+use crate::access_log::{Flags, Noted, Record, Times};
 use crate::config::Route;
 use crate::facts::{Facts, Properties};
 use crate::headers::{self, Invalid};
+use crate::notes::Notes;
 use crate::trace::Entered;
 use crate::worker::Worker;
 
@@ -58,6 +59,8 @@ pub(crate) struct Logged {
     pub(crate) request: HeaderMap,
     pub(crate) response: HeaderMap,
     pub(crate) trailers: Option<HeaderMap>,
+    /// Only where the log's format asks for them.
+    pub(crate) notes: Option<Box<Notes>>,
 }
 
 /// Whose fault it is that a request's body was cut.
@@ -185,6 +188,15 @@ impl Flow {
     pub(crate) fn log_with(&self, write: impl FnOnce(&mut Logged)) {
         if let Some(logged) = &self.log {
             write(&mut logged.borrow_mut());
+        }
+    }
+
+    /// Remembers what the log's format asks for, where it does.
+    pub(crate) fn note(&self, write: impl FnOnce(&mut Notes)) {
+        if let Some(logged) = &self.log
+            && let Some(notes) = &mut logged.borrow_mut().notes
+        {
+            write(notes);
         }
     }
 
@@ -317,25 +329,35 @@ impl Flow {
             return;
         };
         let facts = &self.facts;
+        if let Some(received) = &facts.connection.received {
+            self.note(|notes| notes.client_sent(Some(received.take())));
+        }
         let logged = logged.borrow();
         let details = facts.details.borrow();
         let decided_by = self.decided_by.borrow();
         let transport_failure = facts.transport_failure.borrow();
         let upstream_tls = facts.upstream_tls.borrow();
         let connection = &facts.connection;
-        let since = |moment: Option<Instant>| Some(moment?.saturating_duration_since(facts.begun));
+        let notes = logged.notes.as_deref();
+        let trailers = logged.trailers.as_ref();
+        let upstream_protocol = facts.upstream_protocol.get();
+        let times = Times {
+            begun: Some(facts.begun),
+            request_complete: self.request_complete.get(),
+            upstream_begun: facts.first_sent.get(),
+            response_begun: facts.responded.get(),
+            pool_ready: facts.pool_ready.get(),
+            ..Times::default()
+        };
+        let shared = upstream_protocol == Some(http::Version::HTTP_2);
         let exchange = self
             .filters
             .as_ref()
             .map(|filters| filters.exchange.borrow());
         let record = Record {
-            times: Times {
-                request_complete: since(self.request_complete.get()),
-                upstream_begun: since(facts.first_sent.get()),
-                response_begun: since(facts.responded.get()),
-                pool_ready: facts.pool_ready.get(),
-            },
-            upstream_protocol: facts.upstream_protocol.get(),
+            times: notes.map_or(times, |notes| notes.times(times)),
+            noted: notes.map_or_else(Noted::default, |notes| notes.noted(trailers, shared)),
+            upstream_protocol,
             filter_state: exchange.as_ref().map(|exchange| &exchange.filter_state),
             duration: facts.duration.get().unwrap_or_default(),
             protocol: facts.protocol,
@@ -345,7 +367,7 @@ impl Flow {
             path: &logged.path,
             request_headers: &logged.request,
             response_headers: Some(&logged.response),
-            response_trailers: logged.trailers.as_ref(),
+            response_trailers: trailers,
             status: facts.status.get(),
             details: std::str::from_utf8(&details)
                 .ok()
@@ -380,8 +402,9 @@ impl Flow {
 // === impl Logged ===
 
 impl Logged {
-    pub(crate) fn of(head: &http::request::Parts) -> Self {
+    pub(crate) fn of(head: &http::request::Parts, notes: Option<Box<Notes>>) -> Self {
         Self {
+            notes,
             method: head.method.clone(),
             path: head
                 .uri

@@ -30,6 +30,7 @@ pub mod inspect;
 mod listener;
 mod modules;
 mod news;
+mod notes;
 mod notify;
 mod plugins;
 mod proxy_protocol;

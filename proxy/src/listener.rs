@@ -170,6 +170,9 @@ async fn serve_connection(
         direct: peer,
         forwarded_for: peer.map(|peer| headers::forwarded_for(peer.ip())),
         local,
+        direct_local: local,
+        handshake: None,
+        received: None,
         tls: None,
         passed_name: None,
         forwarded_cert: Forwarded::default(),
@@ -211,7 +214,8 @@ where
     // What is kept for as long as the connection lasts must not be a whole configuration.
     drop(setup);
     let door = connection.door.clone();
-    let until = tokio::time::Instant::now() + config.header_timeout;
+    let begun = tokio::time::Instant::now();
+    let until = begun + config.header_timeout;
     if let Some(wanted) = &config.proxy_protocol {
         // Boxed: nobody else needs room for this.
         let reading = Box::pin(proxied::read(wanted, &mut connection, &mut stream));
@@ -259,6 +263,7 @@ where
         }
     };
     let settled = stream.get_ref().1;
+    connection.handshake = Some(begun.elapsed());
     let session = Session::of_server(settled, &serving);
     tls.counts.settled(&session);
     connection.forwarded_cert = Forwarded::new(

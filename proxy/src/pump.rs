@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 
 use crate::flow::Flow;
 use crate::headers;
+use crate::notes::Notes;
 
 /// One way.
 #[derive(Debug)]
@@ -162,8 +163,9 @@ impl Pump {
                     if end {
                         self.source = None;
                     }
-                    if self.way == Way::Request {
-                        self.flow.facts.count(Way::Request, bytes.len());
+                    match self.way {
+                        Way::Request => self.flow.facts.count(Way::Request, bytes.len()),
+                        Way::Response => self.flow.note(Notes::body_came),
                     }
                     if bytes.is_empty() && !end {
                         return Poll::Ready(Ok(()));
@@ -175,6 +177,9 @@ impl Pump {
                         return Poll::Ready(Ok(()));
                     };
                     self.source = None;
+                    if self.way == Way::Response {
+                        self.flow.note(|notes| notes.trailers_came(&trailers));
+                    }
                     let pairs = headers::trailers_map(&trailers);
                     if let Some(filters) = &self.flow.filters {
                         let mut exchange = filters.exchange.borrow_mut();

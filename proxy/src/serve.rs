@@ -27,6 +27,7 @@ use crate::connection::Connection;
 use crate::facts::Facts;
 use crate::flow::{End, Flow, Logged};
 use crate::headers;
+use crate::notes::Notes;
 use crate::plugins::Refused;
 use crate::worker::Worker;
 
@@ -48,6 +49,8 @@ pub(crate) async fn serve_request(
     let (mut head, body) = request.into_parts();
     let facts = Facts::new(connection.clone(), &head, worker.tracer.as_ref());
     let facts = Rc::new(facts);
+    let noted = facts.setup.takes_notes();
+    let notes = noted.then(|| Box::new(Notes::of(&head)));
     let sane = headers::normalise_host(&mut head);
     let crowded = headers::are_too_many(&head.headers);
     let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
@@ -64,7 +67,7 @@ pub(crate) async fn serve_request(
     // it matched on, it is chosen again.
     let listener = facts.listener();
     let logs = facts.setup.sink.is_some() || !listener.config.access_log_filters.is_empty();
-    let logged = logs.then(|| Logged::of(&head));
+    let logged = logs.then(|| Logged::of(&head, notes));
     let route = if sane.is_ok() {
         listener.find(&head)
     } else {

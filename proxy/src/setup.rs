@@ -121,6 +121,11 @@ impl Setup {
             .collect()
     }
 
+    /// Whether the access log's format asks for what is noted only then.
+    pub(crate) fn takes_notes(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.is_noted())
+    }
+
     /// Writes the access log once this turn of the event loop is over.
     pub(crate) fn flush_log_soon(self: &Rc<Self>) {
         if !self.flushing.replace(true) {

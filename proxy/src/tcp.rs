@@ -11,6 +11,7 @@ mod copy;
 mod pump;
 mod relay;
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -40,10 +41,10 @@ enum Over {
     Closed,
     /// There is no upstream.
     NotConnected(ConnectError),
-    /// The client went away.
-    ClientGone,
+    /// The client went away; with what error, where it was read from.
+    ClientGone(Option<ErrorKind>),
     /// The upstream went away.
-    UpstreamGone,
+    UpstreamGone(ErrorKind),
     /// Nothing has moved for too long.
     Idle,
 }
@@ -125,17 +126,23 @@ where
         Ok(Raw {
             stream,
             address,
+            name,
             wire,
             open: _open,
         }) => {
             facts.upstream.set(Some(address));
             facts.set_wire(&wire);
+            relay.note(|notes| notes.connected(address, name.as_deref(), wire.line.as_ref()));
             relay.touch();
             carry(relay, client, stream).await
         }
         Err(error) => {
             tracing::debug!(cluster = %upstream.cluster.name, "{error}");
             facts.not_connected(&error);
+            if let Some(address) = error.address() {
+                let name = || upstream.name_of(address);
+                relay.note(|notes| notes.connected(address, name().as_deref(), None));
+            }
             Over::NotConnected(error)
         }
     }
@@ -160,7 +167,7 @@ where
         };
         match ended {
             Ok(()) => relay.closed_by(Peer::Remote),
-            Err(Stopped::Read) => return Err(Over::ClientGone),
+            Err(Stopped::Read(kind)) => return Err(Over::ClientGone(Some(kind))),
             // What it has sent before may still be on its way here.
             Err(Stopped::Write) => relay.flag(Flags::UPSTREAM_CONNECTION_TERMINATION),
             // What may still leave for the client leaves first.
@@ -180,8 +187,8 @@ where
         };
         match ended {
             Ok(()) => relay.closed_by(Peer::Local),
-            Err(Stopped::Read) => return Err(Over::UpstreamGone),
-            Err(Stopped::Write) => return Err(Over::ClientGone),
+            Err(Stopped::Read(kind)) => return Err(Over::UpstreamGone(kind)),
+            Err(Stopped::Write) => return Err(Over::ClientGone(None)),
             Err(Stopped::Closed) => return Err(Over::Closed),
         }
         Ok(())
@@ -197,7 +204,7 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stopped {
     /// Who sends is gone.
-    Read,
+    Read(ErrorKind),
     /// Who receives is gone.
     Write,
     /// A filter closes the connection.
@@ -233,7 +240,7 @@ where
 impl From<Failed> for Stopped {
     fn from(failed: Failed) -> Self {
         match failed {
-            Failed::Read => Self::Read,
+            Failed::Read(kind) => Self::Read(kind),
             Failed::Write => Self::Write,
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod hash;
 pub(crate) mod host;
+pub(crate) mod line;
 pub(crate) mod load;
 mod names;
 pub(crate) mod outlier;
@@ -86,6 +87,13 @@ impl Upstream {
         backends
             .map(|backends| backends.hosts())
             .unwrap_or_default()
+    }
+
+    /// The name that an endpoint was found by, if it was.
+    pub(crate) fn name_of(&self, address: SocketAddr) -> Option<Box<str>> {
+        let hosts = self.hosts();
+        let host = hosts.iter().find(|host| host.address == address)?;
+        host.name.clone()
     }
 
     /// The wanted endpoint, if it is here and usable, else whatever the cluster's policy says.

@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use super::coalesce;
 use super::moments::{Moment, Unit};
-use super::plain::{Field, Operator, PLAIN, Side};
+use super::plain::{self, Field, Form, Operator, Side, Whose};
 
 /// One piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,17 @@ pub(super) enum Part {
     },
     /// When the line is written, in the same way.
     Emitted(Vec<Item<'static>>),
+    /// Either in local time.
+    Local {
+        now: bool,
+        items: Vec<Item<'static>>,
+    },
+    /// The network that an address is in, by the number of its first bits.
+    Network { whose: Whose, bits: u8 },
+    /// Why the response is what it is, as it was said.
+    DetailsAsSaid,
+    /// What the client asked for, by TLS or by its request.
+    Host { tls: Turn, which: Which },
     /// How long it took from one to the other.
     Between {
         from: Moment,
@@ -52,10 +63,18 @@ pub(super) enum Part {
     },
 }
 
-/// Which path.
+/// Whether what TLS was asked for comes first, last or alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Only,
+    First,
+    Last,
+}
+
+/// Which path, or which host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Which {
-    /// That of `x-envoy-original-path`.
+    /// That of `x-envoy-original-path`, or of `x-envoy-original-host`.
     Original,
     Present,
     OriginalOrPresent,
@@ -78,6 +97,18 @@ pub(super) enum Name {
     Path,
     Scheme,
     Status,
+}
+
+impl Part {
+    /// Whether it tells of what is noted of a request only where somebody asks.
+    pub(super) fn is_noted(&self) -> bool {
+        match self {
+            Self::Plain(operator) => operator.is_noted(),
+            Self::Between { from, to, .. } => from.is_noted() || to.is_noted(),
+            Self::Coalesce(parts) => parts.iter().any(Self::is_noted),
+            _ => false,
+        }
+    }
 }
 
 /// Cuts a template into its parts.
@@ -124,8 +155,10 @@ fn end_of(body: &str) -> Option<usize> {
         let close = body.find("})")? + 2;
         return Some(close + body[close..].find('%')?);
     }
-    if matches!(name, "START_TIME" | "EMIT_TIME")
-        || name.ends_with("_CERT_V_START")
+    if matches!(
+        name.strip_suffix("_LOCAL").unwrap_or(name),
+        "START_TIME" | "EMIT_TIME"
+    ) || name.ends_with("_CERT_V_START")
         || name.ends_with("_CERT_V_END")
     {
         return Some(body.find(")%")? + 1);
@@ -147,13 +180,21 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
         if name == "EMIT_TIME" {
             return items().map(Part::Emitted);
         }
-        let row = PLAIN.iter().find(|row| row.name == name);
-        if let Some(Operator::Certificate(side, _, field @ (Field::From | Field::Until))) =
-            row.map(|row| row.operator)
-        {
-            let items = items()?;
-            return Ok(Part::Validity { side, field, items });
+        if let Some(what @ ("START_TIME" | "EMIT_TIME")) = name.strip_suffix("_LOCAL") {
+            let (now, items) = (what == "EMIT_TIME", items()?);
+            return Ok(Part::Local { now, items });
         }
+        match plain::find(name) {
+            Some(Operator::Certificate(side, _, field @ (Field::From | Field::Until))) => {
+                let items = items()?;
+                return Ok(Part::Validity { side, field, items });
+            }
+            Some(Operator::Address(whose, Form::Ip)) => return parse_network(text, whose, rest),
+            _ => {}
+        }
+    }
+    if METADATA.contains(&name) {
+        return parse_metadata(text, name, rest);
     }
     match (name, in_braces(rest)) {
         ("QUERY_PARAM", Some((name, length))) => {
@@ -168,28 +209,42 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
             return Ok(Part::Literal(plain_text(&value[..cut])));
         }
         ("COMMON_DURATION", Some((points, ""))) => return parse_duration(text, points),
+        ("RESPONSE_CODE_DETAILS", Some(("ALLOW_WHITESPACES", ""))) => {
+            return Ok(Part::DetailsAsSaid);
+        }
+        ("REQUESTED_SERVER_NAME", Some((words, ""))) => return parse_host(text, words),
+        // Envoy writes the same for both.
+        ("QUERY_PARAMS", Some(("ORIG" | "DECODED", ""))) => {
+            return Ok(Part::Plain(Operator::Query));
+        }
+        ("CEL" | "TYPED_CEL", _) => {
+            return Err(format!(
+                "`%{text}%`: expressions are not evaluated here; name the operators instead"
+            ));
+        }
         ("PATH", Some((words, length))) => return parse_path(text, words, length),
         ("PATH", None) if rest.is_empty() => return parse_path(text, "WQ", ""),
-        ("FILTER_STATE", Some((name, length))) => {
+        ("FILTER_STATE" | "UPSTREAM_FILTER_STATE", Some((key, length))) => {
             // What form a value has is its filter's business.
-            let name = name.split(':').next().unwrap_or(name);
+            let key = key.split(':').next().unwrap_or(key).to_owned();
             let max = parse_length(text, length)?;
-            return Ok(Part::State {
-                name: name.to_owned(),
-                max,
+            return Ok(match name {
+                "FILTER_STATE" => Part::State { name: key, max },
+                // Nothing on the upstream's side stores any.
+                _ => Part::Plain(Operator::Never),
             });
         }
         ("GRPC_STATUS", Some((form, ""))) => return parse_grpc(text, form),
         ("COALESCE", _) => return coalesce::parse(text, rest),
         ("COMMON_DURATION", _) => return Err(duration_wanted(text)),
-        ("QUERY_PARAM" | "ENVIRONMENT" | "FILTER_STATE", None) => {
+        ("QUERY_PARAM" | "ENVIRONMENT" | "FILTER_STATE" | "UPSTREAM_FILTER_STATE", None) => {
             return Err(format!(
                 "`%{text}%` names nothing; write it as `%{name}(NAME)%`"
             ));
         }
         _ => {}
     }
-    let Some(row) = PLAIN.iter().find(|row| row.name == name) else {
+    let Some(operator) = plain::find(name) else {
         return Err(format!(
             "`%{text}%` is not an operator; did you mean `{}`?",
             nearest(name)
@@ -198,7 +253,7 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
     if !rest.is_empty() {
         return Err(format!("`%{name}%` takes no arguments; leave `{rest}` out"));
     }
-    Ok(match row.operator {
+    Ok(match operator {
         // The same for every line.
         Operator::HostName => Part::Literal(plain_text(&host_name())),
         operator => Part::Plain(operator),
@@ -214,6 +269,81 @@ fn parse_grpc(text: &str, form: &str) -> Result<Part, String> {
             "`{form}` in `%{text}%` is no form; write CAMEL_STRING, SNAKE_STRING or NUMBER"
         )),
     }
+}
+
+/// `(BITS)` behind an address.
+fn parse_network(text: &str, whose: Whose, rest: &str) -> Result<Part, String> {
+    let bits = match in_braces(rest) {
+        Some((digits, "")) => digits.parse().ok().filter(|bits| *bits <= 128),
+        _ => None,
+    };
+    let bits = bits.ok_or_else(|| {
+        format!(
+            "`%{text}%` names no network; give the number of its first bits,              up to 32 (128 for IPv6), or leave `{rest}` out"
+        )
+    })?;
+    Ok(Part::Network { whose, bits })
+}
+
+/// `(TURN)`, `(TURN:WHICH)`.
+fn parse_host(text: &str, words: &str) -> Result<Part, String> {
+    let (turn, which) = words.split_once(':').unwrap_or((words, "ORIG_OR_HOST"));
+    let tls = match turn {
+        "SNI_ONLY" | "" => Turn::Only,
+        "SNI_FIRST" => Turn::First,
+        "HOST_FIRST" => Turn::Last,
+        _ => {
+            return Err(format!(
+                "`{turn}` in `%{text}%`: write SNI_ONLY, SNI_FIRST or HOST_FIRST"
+            ));
+        }
+    };
+    let which = match which {
+        "ORIG" => Which::Original,
+        "HOST" => Which::Present,
+        "ORIG_OR_HOST" | "" => Which::OriginalOrPresent,
+        _ => {
+            return Err(format!(
+                "`{which}` in `%{text}%` is no host; write ORIG, HOST or ORIG_OR_HOST"
+            ));
+        }
+    };
+    Ok(Part::Host { tls, which })
+}
+
+/// Metadata is Envoy's own: no filter that speaks proxy-wasm can set any, and the configuration
+/// here has none. What is well written is taken, so that a format carries over.
+const METADATA: [&str; 4] = [
+    "CLUSTER_METADATA",
+    "DYNAMIC_METADATA",
+    "METADATA",
+    "UPSTREAM_METADATA",
+];
+
+fn parse_metadata(text: &str, name: &str, rest: &str) -> Result<Part, String> {
+    const TYPES: [&str; 7] = [
+        "DYNAMIC",
+        "CLUSTER",
+        "ROUTE",
+        "UPSTREAM_HOST",
+        "LISTENER",
+        "LISTENER_FILTER_CHAIN",
+        "VIRTUAL_HOST",
+    ];
+    let (path, length) = in_braces(rest)
+        .filter(|(path, _)| !path.is_empty())
+        .ok_or_else(|| {
+            format!("`%{text}%` names nothing; write it as `%{name}(NAMESPACE:KEY)%`")
+        })?;
+    parse_length(text, length)?;
+    let kind = path.split(':').next().unwrap_or(path);
+    if name == "METADATA" && !TYPES.contains(&kind) {
+        return Err(format!(
+            "`{kind}` in `%{text}%` is no kind of metadata; write one of {}",
+            TYPES.join(", ")
+        ));
+    }
+    Ok(Part::Plain(Operator::Never))
 }
 
 fn parse_duration(text: &str, points: &str) -> Result<Part, String> {
@@ -337,7 +467,8 @@ fn parse_name(text: &str, from: Message, name: &str) -> Result<Name, String> {
 /// The known operator that takes the fewest changes to reach.
 fn nearest(name: &str) -> &'static str {
     let name = name.to_ascii_uppercase();
-    (PLAIN.iter().map(|row| row.name))
+    (plain::rows().map(|row| row.name))
+        .chain(METADATA)
         .chain(WITH_FIELD.iter().map(|&(known, _)| known))
         .chain([
             "COALESCE",
@@ -346,6 +477,7 @@ fn nearest(name: &str) -> &'static str {
             "FILTER_STATE",
             "PATH",
             "QUERY_PARAM",
+            "UPSTREAM_FILTER_STATE",
         ])
         .min_by_key(|known| distance(&name, known))
         .unwrap_or_default()

@@ -1,35 +1,20 @@
 //! From parts and a record to bytes.
 
-use std::io::Write;
-use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, Utc};
 use cofferdam_abi::FilterState;
 use http::{HeaderMap, Version};
+use percent_encoding::percent_decode_str;
 
+use super::Record;
 use super::moments::{Unit, between};
+use super::noted::fields;
 use super::operator::{Message, Name, Part, Which};
-use super::plain::{Field, Form, Holder, Operator, Side, Whose};
-use super::{Flags, Record};
+use super::peers::{address, address_of, attempted, host, network};
+use super::plain::{Course, Field, Holder, Operator, Side, Whose};
+use super::write::{Value, json_bytes, text_bytes, write_number, write_value};
 use crate::tls::{Session, certificate};
-
-/// What a part has to say.
-enum Value<'a> {
-    Absent,
-    Address(SocketAddr),
-    /// Without its port.
-    Ip(SocketAddr),
-    Bytes(&'a [u8]),
-    Flags(Flags),
-    /// The same in words.
-    LongFlags(Flags),
-    Number(u64),
-    /// Filter and callback.
-    Place(&'a str, &'a str),
-    Text(String),
-    Time(SystemTime),
-}
 
 /// Appends a line of text, without a line break.
 pub(super) fn text(parts: &[Part], record: &Record<'_>, out: &mut Vec<u8>) {
@@ -74,13 +59,6 @@ pub(super) fn json(fields: &[(String, Vec<Part>)], record: &Record<'_>, out: &mu
     out.push(b'}');
 }
 
-/// Appends a JSON string.
-pub(super) fn json_string(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'"');
-    json_bytes(bytes, out);
-    out.push(b'"');
-}
-
 fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
     match part {
         Part::Literal(literal) => Value::Bytes(literal.as_bytes()),
@@ -93,6 +71,21 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
             let now: DateTime<Utc> = SystemTime::now().into();
             Value::Text(now.format_with_items(items.iter()).to_string())
         }
+        Part::Local { now, items } => {
+            let time = if *now {
+                SystemTime::now()
+            } else {
+                record.start
+            };
+            let time: DateTime<Local> = time.into();
+            Value::Text(time.format_with_items(items.iter()).to_string())
+        }
+        Part::Network { whose, bits } => match address_of(*whose, record) {
+            Some(address) => Value::Text(network(address.ip(), *bits)),
+            None => Value::Absent,
+        },
+        Part::DetailsAsSaid => Value::text(record.details),
+        Part::Host { tls, which } => host(*tls, *which, record),
         Part::Between { from, to, unit } => {
             let taken = between(*from, *to, &record.times, record.duration);
             taken.map_or(Value::Absent, |taken| Value::Number(unit.count(taken)))
@@ -116,12 +109,14 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
                 None => Value::Absent,
             }
         }
-        Part::Parameter { name, max } => match parameter(name, record.path) {
-            Some(value) if !value.is_empty() => {
-                Value::Bytes(&value[..max.unwrap_or(usize::MAX).min(value.len())])
-            }
-            _ => Value::Absent,
-        },
+        Part::Parameter { name, max } => {
+            let value = parameter(name, record.path).filter(|value| !value.is_empty());
+            value.map_or(Value::Absent, |value| {
+                let mut value: Vec<u8> = percent_decode_str(value).collect();
+                value.truncate(max.unwrap_or(usize::MAX));
+                Value::Owned(value)
+            })
+        }
         Part::Field {
             from,
             name,
@@ -172,12 +167,10 @@ fn stored<'a>(state: &'a FilterState, name: &str) -> Option<&'a [u8]> {
 }
 
 fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
-    let text = |text: Option<&'a str>| match text {
-        Some(text) if !text.is_empty() => Value::Bytes(text.as_bytes()),
-        _ => Value::Absent,
-    };
+    let number = |number: Option<u64>| number.map_or(Value::Absent, Value::Number);
     match operator {
         Operator::Address(whose, form) => address(whose, form, record),
+        Operator::Attempted(what) => attempted(what, record.noted.attempts),
         Operator::Attempts => Value::Number(record.attempts),
         Operator::Between(from, to) => {
             let taken = between(from, to, &record.times, record.duration);
@@ -200,11 +193,38 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
                 },
             }
         }
+        Operator::Chain(field) => {
+            let chain = record.tls.map_or(&[][..], |tls| &tls.peer_issuers);
+            let own = record.tls.and_then(|tls| tls.peer_certificate.as_deref());
+            let all = own.into_iter().chain(chain.iter().map(|der| &**der));
+            Value::list(all.filter_map(|der| certificate(der, field)))
+        }
+        Operator::ChainIssuer(field) => {
+            let issuer = record.tls.and_then(|tls| tls.peer_issuers.first());
+            let told = issuer.and_then(|der| certificate(der, field));
+            told.map_or(Value::Absent, Value::Text)
+        }
+        Operator::CloseReason(Side::Downstream) => Value::text(record.closed_here.0),
+        Operator::CloseReason(Side::Upstream) => Value::text(record.closed_here.1),
+        Operator::CloseType(side) => {
+            let (there, reset) = match side {
+                Side::Downstream => (true, record.noted.client_reset),
+                Side::Upstream => (record.attempts > 0, record.noted.upstream_reset),
+            };
+            match (there, reset) {
+                (false, _) => Value::Absent,
+                (true, true) => Value::Bytes(b"RemoteReset"),
+                (true, false) => Value::Bytes(b"Normal"),
+            }
+        }
         Operator::ConnectionId => Value::Number(record.connection),
         Operator::Duration => {
             Value::Number(u64::try_from(record.duration.as_millis()).unwrap_or(u64::MAX))
         }
+        Operator::EmitLocal => local(SystemTime::now()),
         Operator::EmitTime => Value::Time(SystemTime::now()),
+        Operator::Empty => Value::Bytes(b""),
+        Operator::FieldBytes(side, course) => Value::Number(size(side, course, record).fields),
         Operator::Filter => match record.decided_by {
             Some((filter, callback)) => Value::Place(filter, callback),
             None => Value::Absent,
@@ -224,6 +244,14 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             },
             None => Value::Absent,
         },
+        Operator::Handshake => match (record.protocol, record.handshake) {
+            (None, Some(taken)) => Value::Number(Unit::Millis.count(taken)),
+            _ => Value::Absent,
+        },
+        Operator::HeadBytes(side, course) => match record.protocol {
+            Some(_) => number(size(side, course, record).lines),
+            None => Value::Number(0),
+        },
         Operator::HeaderBytes(from) => Value::Number(header_bytes(from, record)),
         Operator::LogType => Value::Bytes(match record.protocol {
             Some(_) => b"DownstreamEnd",
@@ -234,67 +262,85 @@ fn plain<'a>(operator: Operator, record: &Record<'a>) -> Value<'a> {
             None => Value::Absent,
         },
         // The parser has put it down.
-        Operator::HostName => Value::Absent,
-        Operator::Protocol => text(record.protocol.map(protocol)),
+        Operator::HostName | Operator::Never => Value::Absent,
+        Operator::Protocol => Value::text(record.protocol.map(protocol)),
+        Operator::Query => Value::text(record.path.split_once('?').map(|(_, query)| query)),
         Operator::RequestId => match record.request_headers.get("x-request-id") {
             Some(id) => Value::Bytes(id.as_bytes()),
             None => Value::Absent,
         },
-        Operator::ServerName(Side::Downstream) => text(record.server_name),
+        Operator::ServerName(Side::Downstream) => Value::text(record.server_name),
         Operator::ServerName(side) => {
-            text(session(side, record).and_then(|tls| tls.server_name.as_deref()))
+            Value::text(session(side, record).and_then(|tls| tls.server_name.as_deref()))
         }
         Operator::ResponseCode => Value::Number(record.status.unwrap_or(0).into()),
-        Operator::ResponseCodeDetails => text(record.details),
+        Operator::ResponseCodeDetails => Value::words(record.details),
         Operator::ResponseFlags | Operator::ResponseFlagsLong if record.flags.is_empty() => {
             Value::Absent
         }
         Operator::ResponseFlags => Value::Flags(record.flags),
         Operator::ResponseFlagsLong => Value::LongFlags(record.flags),
-        Operator::RouteName => text(record.route),
+        Operator::RouteName => Value::text(record.route),
         Operator::SpanId => match record.span {
             Some((_, span)) => Value::Text(format!("{span:016x}")),
-            None => text(trace(record.request_headers).map(|(_, span)| span)),
+            None => Value::text(trace(record.request_headers).map(|(_, span)| span)),
         },
         Operator::StreamId => match (record.protocol, record.request_headers.get("x-request-id")) {
             (None, _) => Value::Number(record.connection),
             (_, Some(id)) => Value::Bytes(id.as_bytes()),
             (Some(_), None) => Value::Absent,
         },
-        Operator::TerminationDetails if record.protocol.is_none() => text(record.details),
+        Operator::TerminationDetails if record.protocol.is_none() => Value::text(record.details),
         Operator::TerminationDetails => Value::Absent,
         Operator::TraceId => match record.span {
             Some((trace, _)) => Value::Text(format!("{trace:032x}")),
-            None => text(trace(record.request_headers).map(|(trace, _)| trace)),
+            None => Value::text(trace(record.request_headers).map(|(trace, _)| trace)),
         },
         Operator::UniqueId => {
             let id = crate::headers::uuid(fastrand::u128(..));
             Value::Text(String::from_utf8_lossy(&id).into_owned())
         }
-        Operator::UpstreamProtocol => text(record.upstream_protocol.map(protocol)),
+        Operator::UpstreamProtocol => Value::text(record.upstream_protocol.map(protocol)),
+        Operator::StartLocal => local(record.start),
         Operator::StartTime => Value::Time(record.start),
-        Operator::TlsCipher(side) => text(session(side, record).and_then(|tls| tls.cipher)),
-        Operator::TlsGroup(side) => text(session(side, record).and_then(|tls| tls.group)),
-        Operator::TlsSessionId => Value::Absent,
-        Operator::TlsVersion(side) => text(session(side, record).and_then(|tls| tls.version)),
-        Operator::TransportFailure => text(record.transport_failure),
-        Operator::UpstreamCluster => text(record.upstream_cluster),
+        Operator::TlsCipher(side) => Value::text(session(side, record).and_then(|tls| tls.cipher)),
+        Operator::TlsGroup(side) => Value::text(session(side, record).and_then(|tls| tls.group)),
+        Operator::TlsVersion(side) => {
+            Value::text(session(side, record).and_then(|tls| tls.version))
+        }
+        Operator::TransportFailure => Value::words(record.transport_failure),
+        Operator::UpstreamCluster => Value::text(record.upstream_cluster),
+        Operator::UpstreamConnection => {
+            let last = record.noted.attempts.last();
+            Value::Number(last.and_then(|it| it.connection).unwrap_or(0))
+        }
+        Operator::UpstreamName(form) => {
+            let last = record.noted.attempts.last();
+            match last.and_then(|it| it.name.as_deref()) {
+                // It has no port.
+                Some(name) => Value::Text(name.to_owned()),
+                None => address(Whose::Upstream, form, record),
+            }
+        }
+        Operator::WireBytes(side, course) => number(size(side, course, record).wire),
+        Operator::Zero => Value::Number(0),
     }
 }
 
-fn address<'a>(whose: Whose, form: Form, record: &Record<'a>) -> Value<'a> {
-    let address = match whose {
-        Whose::Downstream => record.downstream_remote,
-        Whose::Direct => record.downstream_direct,
-        Whose::Listener => record.downstream_local,
-        Whose::Upstream => record.upstream_host,
-        Whose::UpstreamLocal => record.upstream_local,
+/// With the distance from UTC.
+fn local(time: SystemTime) -> Value<'static> {
+    let time: DateTime<Local> = time.into();
+    Value::Text(time.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string())
+}
+
+fn size(side: Side, course: Course, record: &Record<'_>) -> super::Size {
+    let both = match side {
+        Side::Downstream => &record.noted.downstream,
+        Side::Upstream => &record.noted.upstream,
     };
-    match (address, form) {
-        (None, _) => Value::Absent,
-        (Some(address), Form::Whole) => Value::Address(address),
-        (Some(address), Form::Ip) => Value::Ip(address),
-        (Some(address), Form::Port) => Value::Number(address.port().into()),
+    match course {
+        Course::Received => both.received,
+        Course::Sent => both.sent,
     }
 }
 
@@ -321,6 +367,7 @@ fn certificate(der: &[u8], field: Field) -> Option<String> {
         Field::Uri => certificate::uri_names(der).join(","),
         Field::Ip => certificate::ip_names(der).join(","),
         Field::Email => certificate::email_names(der).join(","),
+        Field::Other => certificate::other_names(der).join(","),
         Field::Digest => certificate::digest(der),
         Field::Sha1 => certificate::digest_sha1(der),
         Field::Pem => certificate::pem_for_url(der),
@@ -361,7 +408,7 @@ fn snake(name: &str) -> String {
 
 /// Names and values, as Envoy counts them, pseudo-headers among them.
 fn header_bytes(from: Message, record: &Record<'_>) -> u64 {
-    let (fields, pseudo) = match from {
+    let (headers, pseudo): (_, usize) = match from {
         Message::Request => {
             let pseudo = [
                 (":method", record.method),
@@ -379,13 +426,16 @@ fn header_bytes(from: Message, record: &Record<'_>) -> u64 {
         Message::Response => (None, 0),
         Message::Trailers => (record.response_trailers, 0),
     };
+    let Some(headers) = headers else {
+        return pseudo as u64;
+    };
     // In HTTP/1 the authority came as a field, which has been counted.
-    let fields = fields.into_iter().flatten();
-    let fields = fields.filter(|(name, _)| from != Message::Request || *name != http::header::HOST);
-    let bytes: usize = fields
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    (bytes + pseudo) as u64
+    let host = match from {
+        Message::Request => headers.get(http::header::HOST),
+        _ => None,
+    };
+    let again = host.map_or(0, |host| "host".len() + host.len());
+    fields(headers) + pseudo as u64 - again as u64
 }
 
 /// Trace and span, from W3C's header or either form of B3's.
@@ -423,16 +473,15 @@ const GRPC_STATUS: [&str; 17] = [
     "Unauthenticated",
 ];
 
-/// The first value of a parameter of the query, as it was sent.
-fn parameter<'a>(name: &str, path: &'a str) -> Option<&'a [u8]> {
+/// The first value of a parameter of the query, still escaped.
+fn parameter<'a>(name: &str, path: &'a str) -> Option<&'a str> {
     let (_, query) = path.split_once('?')?;
     let query = query.split('#').next()?;
     let mut pairs = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.as_bytes())
+    let found = pairs.find(|(key, _)| *key == name);
+    found.map(|(_, value)| value)
 }
 
 fn field<'a>(from: Message, name: &Name, record: &Record<'a>) -> Value<'a> {
@@ -471,117 +520,4 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_3 => "HTTP/3",
         _ => "HTTP/1.1",
     }
-}
-
-/// Writes one value as text; `bytes` writes what somebody else chose.
-fn write_value(value: &Value<'_>, out: &mut Vec<u8>, bytes: fn(&[u8], &mut Vec<u8>)) {
-    match *value {
-        Value::Absent => out.push(b'-'),
-        Value::Address(address) => write_display(address, out),
-        Value::Ip(address) => write_display(address.ip(), out),
-        Value::Bytes(text) => bytes(text, out),
-        Value::Flags(flags) => write_display(flags, out),
-        Value::LongFlags(flags) => {
-            for (at, name) in flags.long_names().enumerate() {
-                out.extend_from_slice(if at == 0 { b"" } else { b"," });
-                out.extend_from_slice(name.as_bytes());
-            }
-        }
-        Value::Number(number) => write_number(number, out),
-        Value::Place(filter, callback) => {
-            bytes(filter.as_bytes(), out);
-            out.push(b'/');
-            bytes(callback.as_bytes(), out);
-        }
-        Value::Text(ref text) => bytes(text.as_bytes(), out),
-        Value::Time(time) => write_time(time, out),
-    }
-}
-
-fn write_display(value: impl std::fmt::Display, out: &mut Vec<u8>) {
-    // Writing to a `Vec` does not fail.
-    let _ = write!(out, "{value}");
-}
-
-fn write_number(number: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// nginx's rule for its logs: nothing passes that could end a line, close a quote or be
-/// taken for anything but text.
-fn text_bytes(mut bytes: &[u8], out: &mut Vec<u8>) {
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    loop {
-        let plain = bytes.iter().position(|byte| !is_plain(byte));
-        out.extend_from_slice(&bytes[..plain.unwrap_or(bytes.len())]);
-        let Some(at) = plain else { return };
-        out.extend_from_slice(b"\\x");
-        hex(bytes[at], out);
-        bytes = &bytes[at + 1..];
-    }
-}
-
-/// What JSON wants escaped. Bytes that are no UTF-8 become the replacement character.
-fn json_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    for chunk in bytes.utf8_chunks() {
-        let mut rest = chunk.valid().as_bytes();
-        loop {
-            let special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\' | 0x7f);
-            let end = rest.iter().position(special);
-            out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
-            let Some(at) = end else { break };
-            match rest[at] {
-                byte @ (b'"' | b'\\') => out.extend_from_slice(&[b'\\', byte]),
-                byte => {
-                    out.extend_from_slice(b"\\u00");
-                    hex(byte, out);
-                }
-            }
-            rest = &rest[at + 1..];
-        }
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-}
-
-fn hex(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.push(DIGITS[usize::from(byte >> 4)]);
-    out.push(DIGITS[usize::from(byte & 0xf)]);
-}
-
-/// ISO 8601 in UTC with milliseconds. Times before 1970 read as 1970.
-fn write_time(time: SystemTime, out: &mut Vec<u8>) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    let _ = write!(
-        out,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis(),
-    );
-}
-
-/// The date of a day counted from 1970-01-01. Years are counted from March, so that the
-/// leap day is the last one and months have a regular pattern of lengths.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Days since 0000-03-01, in eras of 400 years.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
 }

@@ -48,6 +48,11 @@ impl Sink {
         Self::new(format, output)
     }
 
+    /// Whether its format asks for what is noted of a request only then.
+    pub fn is_noted(&self) -> bool {
+        self.format.is_noted()
+    }
+
     fn new(format: Format, output: Output) -> Self {
         Self {
             format,

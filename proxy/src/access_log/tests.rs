@@ -39,6 +39,11 @@ fn session() -> Session {
             params
                 .subject_alt_names
                 .push(rcgen::SanType::DnsName(second));
+            let upn = rcgen::OtherNameValue::Utf8String(format!("{name}@directory"));
+            let kind = vec![1, 3, 6, 1, 4, 1, 311, 20, 2, 3];
+            params
+                .subject_alt_names
+                .push(rcgen::SanType::OtherName((kind, upn)));
             params.serial_number = Some(rcgen::SerialNumber::from(0xbeef));
             params.not_before = rcgen::date_time_ymd(2024, 2, 29);
             params.not_after = rcgen::date_time_ymd(2100, 1, 1);
@@ -54,9 +59,63 @@ fn session() -> Session {
             http2: false,
             own_certificate: Some(der("own").into()),
             peer_certificate: Some(der("peer").into()),
+            peer_issuers: [der("issuer").into()].into(),
         }
     });
     SESSION.clone()
+}
+
+/// One that refused, and one that answered.
+fn attempts() -> [Attempt; 2] {
+    let attempt = |port, name: Option<&str>, connection| Attempt {
+        address: ([127, 0, 0, 1], port).into(),
+        name: name.map(Into::into),
+        connection,
+    };
+    [
+        attempt(9001, None, None),
+        attempt(9000, Some("backend.test"), Some(12)),
+    ]
+}
+
+fn noted(attempts: &[Attempt]) -> Noted<'_> {
+    let size = |wire, lines, fields| Size {
+        wire,
+        lines,
+        fields,
+    };
+    Noted {
+        attempts,
+        downstream: Both {
+            received: size(Some(101), Some(31), 31),
+            sent: size(None, Some(41), 41),
+        },
+        upstream: Both {
+            received: size(None, None, 51),
+            sent: size(Some(201), Some(61), 61),
+        },
+        client_reset: false,
+        upstream_reset: true,
+    }
+}
+
+fn times() -> Times {
+    // Some connections are older than the request.
+    let begun = std::time::Instant::now() + Duration::from_secs(1);
+    let after = |micros| Some(begun + Duration::from_micros(micros));
+    let before = |micros| begun.checked_sub(Duration::from_micros(micros));
+    Times {
+        begun: Some(begun),
+        request_complete: after(2_500),
+        connect_begun: before(5_000),
+        connected: before(4_000),
+        secured: before(1_000),
+        upstream_begun: after(1_100),
+        response_begun: after(7_250),
+        body_begun: after(8_000),
+        response_complete: after(9_000),
+        pool_ready: Some(Duration::from_millis(1)),
+    }
 }
 
 /// Runs `test` with a record in which everything is there.
@@ -70,6 +129,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
     let response_headers = headers(&[("server", b"cofferdam")]);
     let response_trailers = headers(&[("grpc-status", b"5")]);
     let session = session();
+    let attempts = attempts();
     test(Record {
         start: UNIX_EPOCH + Duration::from_millis(1_709_210_096_007),
         duration: Duration::from_micros(12_999),
@@ -91,6 +151,10 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         downstream_remote: Some("[2001:db8::1]:4000".parse().unwrap()),
         downstream_direct: Some(([10, 0, 0, 9], 4001).into()),
         downstream_local: Some(([10, 0, 0, 1], 8080).into()),
+        direct_local: Some(([172, 16, 5, 9], 8443).into()),
+        handshake: Some(Duration::from_millis(31)),
+        closed_here: (Some("tcp_session_idle_timeout"), Some("closing")),
+        noted: noted(&attempts),
         connection: 7,
         tls: Some(&session),
         server_name: session.server_name.as_deref(),
@@ -101,12 +165,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         upstream_tls: Some(&session),
         route: Some("web.routes[2]"),
         decided_by: Some(("greet", "on_request_headers")),
-        times: Times {
-            request_complete: Some(Duration::from_micros(2_500)),
-            upstream_begun: Some(Duration::from_micros(1_100)),
-            response_begun: Some(Duration::from_micros(7_250)),
-            pool_ready: Some(Duration::from_millis(1)),
-        },
+        times: times(),
         upstream_protocol: Some(Version::HTTP_2),
         filter_state: None,
     });
@@ -129,6 +188,10 @@ fn with_bare_record(test: impl FnOnce(Record<'_>)) {
             downstream_remote: None,
             downstream_direct: None,
             downstream_local: None,
+            direct_local: None,
+            handshake: None,
+            closed_here: (None, None),
+            noted: Noted::default(),
             tls: None,
             server_name: None,
             upstream_local: None,
@@ -254,7 +317,7 @@ fn every_operator_writes_its_value() {
         ),
         ("", "", ""),
     ];
-    for row in plain::PLAIN {
+    for row in plain::rows() {
         let tested = format!("%{}%", row.name);
         assert!(
             cases.iter().any(|(template, ..)| *template == tested)
@@ -271,10 +334,11 @@ fn every_operator_writes_its_value() {
     }
 }
 
-const OF_CERTIFICATES: [&str; 28] = [
+const OF_CERTIFICATES: [&str; 30] = [
     "DOWNSTREAM_LOCAL_DNS_SAN",
     "DOWNSTREAM_LOCAL_EMAIL_SAN",
     "DOWNSTREAM_LOCAL_IP_SAN",
+    "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
     "DOWNSTREAM_LOCAL_SUBJECT",
     "DOWNSTREAM_LOCAL_URI_SAN",
     "DOWNSTREAM_PEER_CERT",
@@ -286,6 +350,7 @@ const OF_CERTIFICATES: [&str; 28] = [
     "DOWNSTREAM_PEER_FINGERPRINT_256",
     "DOWNSTREAM_PEER_IP_SAN",
     "DOWNSTREAM_PEER_ISSUER",
+    "DOWNSTREAM_PEER_OTHERNAME_SAN",
     "DOWNSTREAM_PEER_SERIAL",
     "DOWNSTREAM_PEER_SUBJECT",
     "DOWNSTREAM_PEER_URI_SAN",
@@ -325,6 +390,7 @@ fn certificates_are_told_as_filters_are_told_them() {
             "SAN" if name.contains("DNS") => format!("{holder}.test,second.{holder}.test"),
             "SAN" if name.contains("IP") => "10.0.0.1".to_owned(),
             "SAN" if name.contains("EMAIL") => format!("{holder}@test"),
+            "SAN" if name.contains("OTHERNAME") => format!("{holder}@directory"),
             "SAN" => format!("spiffe://test/{holder}"),
             "SUBJECT" | "ISSUER" => format!("CN={holder}"),
             "SERIAL" => "beef".to_owned(),
@@ -359,8 +425,10 @@ fn values_stay_inside_their_quotes_and_their_line() {
             details: Some("one\r\ntwo\x1b[2J\x7f"),
             ..record
         };
-        let escaped = text("%RESPONSE_CODE_DETAILS%", &record);
+        let escaped = text("%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", &record);
         assert_eq!(escaped, r"one\x0D\x0Atwo\x1B[2J\x7F");
+        let escaped = text("%RESPONSE_CODE_DETAILS%", &record);
+        assert_eq!(escaped, r"one__two\x1B[2J\x7F");
     });
 }
 

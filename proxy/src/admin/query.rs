@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::Uri;
+use percent_encoding::percent_decode_str;
 
 /// The query of a request.
 #[derive(Debug, Clone, Copy)]
@@ -34,31 +35,8 @@ fn decoded(value: &str) -> Cow<'_, str> {
     if !value.contains(['%', '+']) {
         return Cow::Borrowed(value);
     }
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = (*first == b'%')
-            .then(|| {
-                let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-                u8::from_str_radix(digits, 16).ok()
-            })
-            .flatten();
-        match (escaped, first) {
-            (Some(byte), _) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (None, b'+') => {
-                bytes.push(b' ');
-                rest = after;
-            }
-            (None, byte) => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    let spaced = value.replace('+', " ");
+    Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -238,12 +238,18 @@ Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
 | `%REQ(NAME)%` | The request header NAME, or `:method`, `:path`, `:authority`, `:scheme`. `%REQ(NAME?OTHER):LENGTH%`: OTHER where there is no NAME, and at most LENGTH bytes of it; likewise below. |
 | `%RESP(NAME)%` | A response header, or `:status`. |
 | `%TRAILER(NAME)%` | A response trailer. |
-| `%QUERY_PARAM(NAME):LENGTH%` | A parameter of the request's query, as it was sent. |
+| `%QUERY_PARAM(NAME):LENGTH%` | A parameter of the request's query, decoded. |
 | `%ENVIRONMENT(NAME):LENGTH%` | A variable of this process's environment, as it was at the start. |
 | `%START_TIME(FORMAT)%` | When the request's head was complete, in UTC, by a format of strftime: `%Y-%m-%d %H:%M:%S.%3f`, `%s`. |
 | `%EMIT_TIME(FORMAT)%` | When the line is written, likewise. |
+| `%START_TIME_LOCAL(FORMAT)%`, `%EMIT_TIME_LOCAL(FORMAT)%` | The same in local time (`TZ`, or the machine's). |
+| `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(BITS)%` | The network that the address is in: `10.1.0.0/16`. Likewise of every operator that ends in `ADDRESS_WITHOUT_PORT`. |
+| `%REQUESTED_SERVER_NAME(TURN:WHICH)%` | What the client asked for: by TLS (`SNI_ONLY`, or nothing), by that or else by its request (`SNI_FIRST`), by its request or else by TLS (`HOST_FIRST`); its request's `x-envoy-original-host` (`ORIG`), authority (`HOST`), or the first of these that is there (`ORIG_OR_HOST`, or nothing). |
+| `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%` | With its spaces; without that they are `_`. |
+| `%QUERY_PARAMS(ORIG)%` | As `%QUERY_PARAMS%`; likewise `DECODED`, which Envoy does not decode either. |
+| `%DYNAMIC_METADATA(NAMESPACE:KEY):LENGTH%`, `%CLUSTER_METADATA(…)%`, `%UPSTREAM_METADATA(…)%`, `%METADATA(TYPE:…)%`, `%UPSTREAM_FILTER_STATE(…)%` | Always `-`: nothing here has metadata, and no filter that speaks proxy-wasm can set any. |
 | `%REQUEST_HEADER(NAME)%`, `%RESPONSE_HEADER(NAME)%`, `%RESPONSE_TRAILER(NAME)%` | As `%REQ(NAME)%`, `%RESP(NAME)%`, `%TRAILER(NAME)%`. |
-| `%COMMON_DURATION(FROM:TO:UNIT)%` | How long it took from one point to another, in `ms` (or nothing), `us` or `ns`. The points: `DS_RX_BEG` (the request's head was complete), `DS_RX_END` and `US_TX_END` (the whole request had been handed on), `US_TX_BEG`, `US_RX_BEG` and `DS_TX_BEG` (the head of the upstream's response had come), `DS_TX_END`. |
+| `%COMMON_DURATION(FROM:TO:UNIT)%` | How long it took from one point to another, in `ms` (or nothing), `us` or `ns`. The points: `DS_RX_BEG` (the request's head was complete), `DS_RX_END` and `US_TX_END` (the whole request had been handed on), `US_CX_BEG`, `US_CX_END` and `US_HS_END` (the connection to the upstream began to be made, was there, had settled TLS; before the request where it found one), `US_TX_BEG`, `US_RX_BEG` and `DS_TX_BEG` (the head of the upstream's response had come), `US_RX_BODY_BEG` (something of its body), `US_RX_END` (all of it), `DS_TX_END`. `-` where the first came after the second. |
 | `%PATH(QUERY:WHICH):LENGTH%` | The path, with (`WQ`) or without (`NQ`) its query: that of `x-envoy-original-path` (`ORIG`), the request's (`PATH`), or the first of these that is there (`ORIG_OR_PATH`, or nothing). |
 | `%GRPC_STATUS(FORM)%` | As `CAMEL_STRING`, `SNAKE_STRING` or `NUMBER`. |
 | `%FILTER_STATE(NAME):LENGTH%` | What a filter has stored by `proxy_set_property`, as `NAME` or `wasm.NAME`, or by `set_envoy_filter_state`. What Envoy has behind a second `:` is left out. |

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(super) struct Seen {
 pub(super) struct ClientIo<S> {
     stream: S,
     seen: Arc<Seen>,
+    /// What comes, where somebody counts it.
+    received: Option<Arc<AtomicU64>>,
     limit: Duration,
     /// While something waits to be sent.
     stall: Option<Pin<Box<Sleep>>>,
@@ -71,9 +73,16 @@ impl<S> ClientIo<S> {
         Self {
             stream,
             seen,
+            received: None,
             limit,
             stall: None,
         }
+    }
+
+    /// Has what comes added to `counter`.
+    pub(super) fn counted(mut self, counter: Arc<AtomicU64>) -> Self {
+        self.received = Some(counter);
+        self
     }
 
     /// What came of sending, and the clock that runs while nothing comes of it.
@@ -102,8 +111,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
+        let come = buffer.filled().len() - before;
+        if come > 0 {
             self.seen.begun();
+            if let Some(received) = &self.received {
+                received.fetch_add(come as u64, Ordering::Relaxed);
+            }
         }
         read
     }

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::stalled::Streams;
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
-use crate::connection::Connection;
+use crate::connection::{Connection, Received};
 use crate::flood::Guarded;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
@@ -42,7 +43,7 @@ const GOOD_BYE: Duration = Duration::from_secs(5);
 pub(super) fn serve<S>(
     worker: Rc<Worker>,
     config: Arc<Listener>,
-    connection: Connection,
+    mut connection: Connection,
     stream: S,
     http2: bool,
 ) -> Serving
@@ -50,7 +51,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let seen = Arc::new(Seen::default());
-    let io = ClientIo::new(stream, seen.clone(), config.send_timeout);
+    let mut io = ClientIo::new(stream, seen.clone(), config.send_timeout);
+    if !http2 && connection.door.setup().0.takes_notes() {
+        let counter = Arc::<AtomicU64>::default();
+        connection.received = Some(Received::new(counter.clone()));
+        io = io.counted(counter);
+    }
     let service = Service {
         worker,
         connection: Rc::new(connection),

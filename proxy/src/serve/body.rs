@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use super::answer;
 use crate::access_log::Flags;
 use crate::flow::{Broken, End, Flow};
+use crate::notes::Notes;
 use crate::timer::Timer;
 use crate::trailers;
 use crate::upstream::body::{BodyError, Filtered};
@@ -133,10 +134,12 @@ impl ResponseBody {
                         Ok(found) => {
                             self.ended = true;
                             flow.log_with(|logged| logged.trailers = Some(found.clone()));
+                            flow.note(|notes| notes.trailers_came(&found));
                             let found = trailers::restrict(found, self.sendable.as_deref());
                             Poll::Ready((!found.is_empty()).then(|| Ok(Frame::trailers(found))))
                         }
                         Err(frame) => {
+                            flow.note(Notes::body_came);
                             flow.facts
                                 .count(Way::Response, frame.data_ref().map_or(0, Bytes::len));
                             Poll::Ready(Some(Ok(frame)))
@@ -168,6 +171,9 @@ impl ResponseBody {
                         None => {
                             if let Some(lease) = &self.lease {
                                 lease.note(Outcome::Failed);
+                            }
+                            if let Some(error) = error.source_of_body() {
+                                flow.note(|notes| notes.upstream_broke(error));
                             }
                             match error.source_of_body() {
                                 Some(error) if answer::breaks_protocol(error) => {
@@ -239,6 +245,9 @@ impl Drop for ResponseBody {
             Kind::Filtered(body) => body.is_ended() && body.has_read_all(),
         };
         if complete {
+            if let Some(End(flow)) = &self.end {
+                flow.note(Notes::upstream_done);
+            }
             if let Some(lease) = self.lease.take() {
                 lease.give_back();
             }

@@ -118,6 +118,7 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     if flow.is_logged() {
         flow.facts.responded.set(Some(Instant::now()));
         flow.facts.upstream_protocol.set(Some(response.version()));
+        flow.note(|notes| notes.response_came(response.headers(), response.version()));
     }
     Ok(Forwarded {
         response,

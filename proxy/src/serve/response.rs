@@ -18,6 +18,7 @@ use crate::access_log::Flags;
 use crate::config::ServerHeader;
 use crate::flow::{End, Flow};
 use crate::headers;
+use crate::notes::Notes;
 use crate::pump::{Pump, Source, Stopped};
 use crate::timer::Timer;
 use crate::trailers;
@@ -209,6 +210,7 @@ pub(crate) async fn released(
             if let Some(lease) = lease
                 && pump.has_read_all()
             {
+                end.0.note(Notes::upstream_done);
                 lease.give_back();
             }
             ResponseBody::full(bytes::Bytes::new(), end)
@@ -342,6 +344,7 @@ pub(crate) fn head(
     flow.facts
         .explain(&bytes::Bytes::from_static(b"via_upstream"));
     flow.log_with(|logged| logged.response = headers.clone());
+    flow.note(|notes| notes.response_leaves(&headers, flow.facts.protocol));
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

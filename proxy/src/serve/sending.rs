@@ -127,6 +127,15 @@ impl Sending<'_> {
 
     /// The pause before the next attempt, or the end.
     fn after_loss(&mut self, failure: Failed) -> Result<Duration, Stop> {
+        self.flow.note(|notes| match &failure {
+            Failed::NotConnected(error) => {
+                if let Some(address) = error.address() {
+                    notes.connected(address, self.upstream.name_of(address).as_deref(), None);
+                }
+            }
+            Failed::Broken { error, .. } => notes.upstream_broke(error),
+            Failed::Stop(_) | Failed::TooSlow => {}
+        });
         let lost = match &failure {
             Failed::Stop(_) => None,
             // Not the upstream's doing.
@@ -183,6 +192,10 @@ impl Sending<'_> {
         loop {
             facts.upstream.set(Some(lease.address()));
             facts.set_wire(&lease.wire);
+            flow.note(|notes| {
+                notes.connected(lease.address(), lease.name(), lease.wire.line.as_ref());
+                notes.request_leaves(&request, lease.is_http2());
+            });
             let sent = lease.send(request);
             let sent = match limit {
                 None => wait(flow, sent, timer).await.map_err(Failed::Stop),

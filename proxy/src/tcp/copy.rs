@@ -1,11 +1,13 @@
 //! One way of a connection that nobody looks into.
 
+use std::io::ErrorKind;
+
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Which side of it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failed {
-    Read,
+    Read(ErrorKind),
     Write,
 }
 
@@ -19,7 +21,10 @@ pub(crate) async fn copy(
     const READ: usize = 16 << 10;
     let mut buffer = vec![0; READ];
     loop {
-        let read = from.read(&mut buffer).await.map_err(|_| Failed::Read)?;
+        let read = from
+            .read(&mut buffer)
+            .await
+            .map_err(|error| Failed::Read(error.kind()))?;
         if read == 0 {
             return to.shutdown().await.map_err(|_| Failed::Write);
         }

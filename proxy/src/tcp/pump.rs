@@ -70,7 +70,7 @@ fn poll_chunk(
             Next::Stop => return Poll::Ready(Err(Stopped::Closed)),
             Next::Read => {
                 if let Poll::Ready(read) = poll_read(from, cx) {
-                    let chunk = read.map_err(|_| Stopped::Read)?;
+                    let chunk = read.map_err(|error| Stopped::Read(error.kind()))?;
                     relay.touch();
                     if way == Way::Request {
                         relay.count(way, chunk.bytes.len());

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use cofferdam_abi::{Failure, FailureReason, Peer, SharedExchange, TcpChain, Way}
 use super::Over;
 use crate::access_log::{Flags, Record};
 use crate::facts::Facts;
+use crate::notes::Notes;
 use crate::worker::Worker;
 
 /// One connection; when it goes, its filters end and the access log has its line.
@@ -21,6 +23,10 @@ pub(super) struct Relay {
     pub(super) filters: Option<Filters>,
     last_activity: Cell<Instant>,
     closed_by: Cell<Peer>,
+    /// Why it was closed here, and why the connection to the upstream was.
+    closed_here: Cell<(Option<&'static str>, Option<&'static str>)>,
+    /// Only where the log's format asks for them.
+    notes: Option<RefCell<Notes>>,
     failure_told: Cell<bool>,
     decided_by: RefCell<Option<(String, &'static str)>>,
 }
@@ -36,10 +42,13 @@ pub(crate) struct Filters {
 impl Relay {
     pub(super) fn new(worker: Rc<Worker>, facts: Rc<Facts>, filters: Option<Filters>) -> Self {
         let begun = facts.begun;
+        let noted = facts.setup.takes_notes();
         Self {
             worker,
             facts,
             filters,
+            notes: noted.then(RefCell::default),
+            closed_here: Cell::default(),
             last_activity: Cell::new(begun),
             // What ends without a word (the process, a deadline) ends here.
             closed_by: Cell::new(Peer::Local),
@@ -162,6 +171,13 @@ impl Relay {
         self.closed_by.set(peer);
     }
 
+    /// Remembers what the log's format asks for, where it does.
+    pub(super) fn note(&self, write: impl FnOnce(&mut Notes)) {
+        if let Some(notes) = &self.notes {
+            write(&mut notes.borrow_mut());
+        }
+    }
+
     pub(super) fn flag(&self, flag: Flags) {
         self.facts.flag(flag);
     }
@@ -176,10 +192,35 @@ impl Relay {
     pub(super) fn conclude(&self, over: &Over) {
         let peer = match over {
             Over::Ended => return,
-            Over::ClientGone => Peer::Remote,
+            Over::ClientGone(_) => Peer::Remote,
             _ => Peer::Local,
         };
         self.closed_by(peer);
+        let reset = Some(ErrorKind::ConnectionReset);
+        // In Envoy's words.
+        self.closed_here.set(match over {
+            Over::Idle => (
+                Some("tcp_session_idle_timeout"),
+                Some("closing_upstream_tcp_connection_due_to_downstream_local_close"),
+            ),
+            Over::ClientGone(kind) if *kind == reset => (
+                None,
+                Some("closing_upstream_tcp_connection_due_to_downstream_reset_close"),
+            ),
+            Over::ClientGone(_) => (
+                None,
+                Some("closing_upstream_tcp_connection_due_to_downstream_remote_close"),
+            ),
+            Over::Closed => (Some("wasm_close_stream"), Some("wasm_close_stream")),
+            Over::Ended | Over::NotConnected(_) | Over::UpstreamGone(_) => (None, None),
+        });
+        match over {
+            Over::ClientGone(kind) if *kind == reset => self.note(|notes| notes.was_reset(true)),
+            Over::UpstreamGone(kind) if Some(*kind) == reset => {
+                self.note(|notes| notes.was_reset(false));
+            }
+            _ => {}
+        }
         match over {
             Over::Ended => {}
             Over::Closed if self.failure_told.get() => {
@@ -190,11 +231,11 @@ impl Relay {
                 let (flag, details) = error.in_log();
                 self.explain(flag, details);
             }
-            Over::ClientGone => self.explain(
+            Over::ClientGone(_) => self.explain(
                 Flags::DOWNSTREAM_CONNECTION_TERMINATION,
                 "downstream_remote_disconnect",
             ),
-            Over::UpstreamGone => self.explain(
+            Over::UpstreamGone(_) => self.explain(
                 Flags::UPSTREAM_CONNECTION_TERMINATION,
                 "upstream_remote_disconnect",
             ),
@@ -216,7 +257,15 @@ impl Relay {
         let decided_by = self.decided_by.borrow();
         let transport_failure = facts.transport_failure.borrow();
         let upstream_tls = facts.upstream_tls.borrow();
+        self.note(|notes| {
+            notes.client_sent(Some(facts.received.get()));
+            notes.client_got(facts.sent.get());
+        });
+        let notes = self.notes.as_ref().map(RefCell::borrow);
+        let noted = notes.as_ref().map(|notes| notes.noted(None, false));
         let record = Record {
+            closed_here: self.closed_here.get(),
+            noted: noted.unwrap_or_default(),
             duration: facts.duration.get().unwrap_or_default(),
             details: std::str::from_utf8(&details)
                 .ok()

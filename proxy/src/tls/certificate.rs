@@ -60,6 +60,28 @@ pub fn ip_names(der: &[u8]) -> Vec<String> {
     })
 }
 
+/// Names of kinds that are known by a number only, such as a user's in a directory; those
+/// that are text.
+#[must_use]
+pub fn other_names(der: &[u8]) -> Vec<String> {
+    alternative_names(der, |name| match name {
+        GeneralName::OtherName(_, value) => {
+            // The value stands in a wrapper of its own.
+            let (_, wrapper) = Any::from_der(value).ok()?;
+            let (_, value) = Any::from_der(wrapper.data).ok()?;
+            let text = [
+                Tag::Utf8String,
+                Tag::PrintableString,
+                Tag::Ia5String,
+                Tag::BmpString,
+            ];
+            let found = text.contains(&value.tag()).then(|| characters(&value))?;
+            Some(String::from_utf8_lossy(&found).into_owned())
+        }
+        _ => None,
+    })
+}
+
 /// The first DNS name it is for.
 #[must_use]
 pub fn dns_name(der: &[u8]) -> Option<String> {

@@ -28,6 +28,8 @@ pub struct Session {
     pub own_certificate: Option<Arc<[u8]>>,
     /// The certificate the peer has shown, in DER.
     pub peer_certificate: Option<Box<[u8]>>,
+    /// Those a client has shown behind it.
+    pub peer_issuers: Box<[Box<[u8]>]>,
 }
 
 // === impl Session ===
@@ -46,6 +48,10 @@ impl Session {
             http2: connection.alpn_protocol() == Some(H2),
             own_certificate: serving.shown(name),
             peer_certificate: first(connection.peer_certificates()),
+            peer_issuers: (connection.peer_certificates().into_iter().flatten())
+                .skip(1)
+                .map(|der| der.as_ref().into())
+                .collect(),
         }
     }
 
@@ -69,6 +75,7 @@ impl Session {
             http2: connection.alpn_protocol() == Some(H2),
             own_certificate: own,
             peer_certificate: first(connection.peer_certificates()),
+            peer_issuers: Box::default(),
         }
     }
 }

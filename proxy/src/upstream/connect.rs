@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::host::Word;
+use super::line::{Line, Metered};
 use super::load::Full;
 use super::pool::{Active, Open, Pool, Wire};
 use super::{Outcome, Pick, Upstream, UpstreamBody};
@@ -190,6 +192,11 @@ impl Lease {
         self.active.pool.address
     }
 
+    /// The name that its endpoint was found by, if it was.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.active.pool.name()
+    }
+
     /// How the request has ended.
     pub(crate) fn note(&self, outcome: Outcome) {
         self.active.pool.note(outcome);
@@ -294,17 +301,19 @@ async fn open(
 
 async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Opened, ConnectError> {
     let address = pool.address;
+    let begun = Instant::now();
     let (stream, local) = dial(address, pool.header.as_deref()).await?;
+    let connected = Instant::now();
     let Some(tls) = &cluster.tls else {
-        let wire = Wire { local, tls: None };
-        return start(
-            stream,
-            cluster.protocol == Protocol::Http2,
-            pool,
-            wire,
-            open,
-        )
-        .await;
+        let http2 = cluster.protocol == Protocol::Http2;
+        let line = Line::new(begun, connected, None);
+        let stream = Metered::new(stream, line.clone());
+        let wire = Wire {
+            local,
+            tls: None,
+            line: Some(line),
+        };
+        return start(stream, http2, pool, wire, open).await;
     };
     let speaks = if tls.only_http2 {
         Speaks::Http2
@@ -317,8 +326,14 @@ async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Open
         let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
         return Err(ConnectError::Tls(address, error));
     }
-    let tls = Some(Rc::new(session));
-    start(stream, spoken, pool, Wire { local, tls }, open).await
+    let line = Line::new(begun, connected, Some(Instant::now()));
+    let stream = Metered::new(stream, line.clone());
+    let wire = Wire {
+        local,
+        tls: Some(Rc::new(session)),
+        line: Some(line),
+    };
+    start(stream, spoken, pool, wire, open).await
 }
 
 /// A connection to an endpoint that begins with `header`, and its address here.

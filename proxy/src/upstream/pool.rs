@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::backends::Backends;
 use super::host::{Host, Tally, Word};
+use super::line::Line;
 use super::load::{Load, Place};
 use super::{Outcome, UpstreamBody};
 use crate::tls::Session;
@@ -68,6 +69,8 @@ pub(crate) struct Wire {
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Rc<Session>>,
+    /// What is known of it otherwise.
+    pub(crate) line: Option<Arc<Line>>,
 }
 
 /// A connection nobody uses.
@@ -113,6 +116,11 @@ impl Pool {
             header,
             own: Rc::default(),
         })
+    }
+
+    /// The name that the endpoint was found by, if it was.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.host.name.as_deref()
     }
 
     /// Connections to the same endpoint that begin with this header and are one client's own.

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{ConnectError, dial, secure};
 use super::host::Word;
+use super::line::{Line, Metered};
 use super::load::Full;
 use super::pool::{Open, Wire};
 use super::{Outcome, Pick, Upstream};
@@ -23,6 +25,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 pub(crate) struct Raw {
     pub(crate) stream: Box<dyn Io>,
     pub(crate) address: SocketAddr,
+    /// The name that its endpoint was found by, if it was.
+    pub(crate) name: Option<Box<str>>,
     pub(crate) wire: Wire,
     /// Held for as long as it is open, so that it counts.
     pub(crate) open: Open,
@@ -48,20 +52,33 @@ impl Upstream {
         let place = pool.load.connection(first);
         let open = pool.opened(place.map_err(|Full| ConnectError::Overflow(address))?);
         let opening = async {
+            let begun = Instant::now();
             let (stream, local) = dial(address, header.as_deref()).await?;
-            let mut wire = Wire { local, tls: None };
-            let stream: Box<dyn Io> = match &self.cluster.tls {
+            let connected = Instant::now();
+            let line;
+            let (stream, tls): (Box<dyn Io>, _) = match &self.cluster.tls {
                 Some(tls) => {
                     let (stream, session) = secure(tls, Speaks::Raw, stream, address).await?;
-                    wire.tls = Some(Rc::new(session));
-                    Box::new(stream)
+                    line = Line::new(begun, connected, Some(Instant::now()));
+                    (
+                        Box::new(Metered::new(stream, line.clone())),
+                        Some(Rc::new(session)),
+                    )
                 }
-                None => Box::new(stream),
+                None => {
+                    line = Line::new(begun, connected, None);
+                    (Box::new(Metered::new(stream, line.clone())), None)
+                }
             };
             Ok(Raw {
                 stream,
                 address,
-                wire,
+                name: pool.name().map(Into::into),
+                wire: Wire {
+                    local,
+                    tls,
+                    line: Some(line),
+                },
                 open,
             })
         };

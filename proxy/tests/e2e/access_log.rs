@@ -1,5 +1,7 @@
 //! The file of the access log, as whoever rotates logs meets it.
 
+mod noted;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 

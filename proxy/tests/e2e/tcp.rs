@@ -6,6 +6,7 @@ mod guests;
 mod names;
 mod plain;
 mod tls;
+mod told;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -15,6 +15,12 @@ fn times_are_told_from_one_moment_to_another() {
             ("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%", "12999"),
             ("%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ns)%", "6150000"),
             ("%COMMON_DURATION(US_RX_BEG:US_TX_BEG:ns)%", "-"),
+            ("%COMMON_DURATION(US_CX_BEG:US_CX_END:us)%", "1000"),
+            ("%COMMON_DURATION(US_CX_END:US_HS_END:us)%", "3000"),
+            ("%COMMON_DURATION(US_CX_BEG:DS_RX_BEG:us)%", "5000"),
+            ("%COMMON_DURATION(DS_RX_BEG:US_CX_END:us)%", "-"),
+            ("%COMMON_DURATION(US_RX_BEG:US_RX_BODY_BEG:us)%", "750"),
+            ("%COMMON_DURATION(US_RX_BEG:US_RX_END:us)%", "1750"),
         ] {
             assert_eq!(text(template, &record), wanted, "{template}");
         }
@@ -118,7 +124,7 @@ fn streams_and_traces_have_numbers() {
             ("%UPSTREAM_PROTOCOL%", "HTTP/2"),
             (
                 "%UPSTREAM_HOST_NAME% %UPSTREAM_HOST_NAME_WITHOUT_PORT%",
-                "127.0.0.1:9000 127.0.0.1",
+                "backend.test backend.test",
             ),
             ("%CONNECTION_TERMINATION_DETAILS%", "-"),
             (
@@ -188,7 +194,7 @@ fn what_makes_no_sense_is_told() {
     for (template, part) in [
         ("%COMMON_DURATION%", "write it as"),
         ("%COMMON_DURATION(DS_RX_BEG)%", "write it as"),
-        ("%COMMON_DURATION(DS_RX_BEG:US_CX_END)%", "DS_TX_END"),
+        ("%COMMON_DURATION(DS_RX_BEG:US_CX_MID)%", "US_CX_END"),
         ("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:s)%", "ms, us or ns"),
         ("%PATH(X)%", "WQ"),
         ("%PATH(WQ:X)%", "ORIG_OR_PATH"),
@@ -206,10 +212,240 @@ fn what_makes_no_sense_is_told() {
             r#"%COALESCE({"operators": [{"command": "COALESCE", "param": "{}"}]})%"#,
             "names no operators",
         ),
+        ("%CEL(request.path)%", "not evaluated"),
+        ("%CUSTER_METADATA(a)%", "`CLUSTER_METADATA`"),
+        ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(129)%", "first bits"),
+        ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(x)%", "first bits"),
+        ("%DYNAMIC_METADATA%", "names nothing"),
+        ("%METADATA(OTHER:a)%", "LISTENER_FILTER_CHAIN"),
+        ("%QUERY_PARAMS(X)%", "takes no arguments"),
+        ("%REQUESTED_SERVER_NAME(X)%", "SNI_FIRST"),
+        ("%REQUESTED_SERVER_NAME(SNI_FIRST:X)%", "ORIG_OR_HOST"),
+        ("%RESPONSE_CODE_DETAILS(X)%", "takes no arguments"),
+        ("%START_TIME_LOCAL(%Q)%", "no format of strftime"),
         ("%COALESCE%", "names no operators"),
         ("%COALESCE(X)%", "no closing"),
     ] {
         let told = Format::text(template).expect_err(template);
         assert!(told.contains(part), "{template}: {told}");
     }
+}
+
+#[test]
+fn what_is_noted_is_told() {
+    let full = [
+        (
+            "%UPSTREAM_HOSTS_ATTEMPTED%",
+            "127.0.0.1:9001,127.0.0.1:9000",
+        ),
+        (
+            "%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%",
+            "127.0.0.1,127.0.0.1",
+        ),
+        (
+            "%UPSTREAM_HOST_NAMES_ATTEMPTED%",
+            "127.0.0.1:9001,backend.test",
+        ),
+        (
+            "%UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%",
+            "127.0.0.1,backend.test",
+        ),
+        ("%UPSTREAM_CONNECTION_IDS_ATTEMPTED%", "12"),
+        ("%UPSTREAM_CONNECTION_ID%", "12"),
+        (
+            "%DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT%",
+            "101 -",
+        ),
+        (
+            "%DOWNSTREAM_HEADER_BYTES_RECEIVED% %DOWNSTREAM_HEADER_BYTES_SENT%",
+            "31 41",
+        ),
+        (
+            "%DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED% %DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT%",
+            "31 41",
+        ),
+        (
+            "%UPSTREAM_WIRE_BYTES_RECEIVED% %UPSTREAM_WIRE_BYTES_SENT%",
+            "- 201",
+        ),
+        (
+            "%UPSTREAM_HEADER_BYTES_RECEIVED% %UPSTREAM_HEADER_BYTES_SENT%",
+            "- 61",
+        ),
+        (
+            "%UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED% %UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT%",
+            "51 61",
+        ),
+        (
+            "%DOWNSTREAM_DETECTED_CLOSE_TYPE% %UPSTREAM_DETECTED_CLOSE_TYPE%",
+            "Normal RemoteReset",
+        ),
+    ];
+    for (template, wanted) in full {
+        assert!(Format::text(template).unwrap().is_noted(), "{template}");
+        with_record(|record| assert_eq!(text(template, &record), wanted, "{template}"));
+    }
+    with_bare_record(|record| {
+        let template = "%UPSTREAM_HOSTS_ATTEMPTED% %UPSTREAM_CONNECTION_ID% \
+                        %UPSTREAM_CONNECTION_IDS_ATTEMPTED% %UPSTREAM_DETECTED_CLOSE_TYPE% \
+                        %DOWNSTREAM_WIRE_BYTES_SENT% %UPSTREAM_HEADER_BYTES_SENT%";
+        assert_eq!(text(template, &record), "- 0 - - - -");
+    });
+    assert!(!Format::default().is_noted());
+    for asks in [
+        "%COMMON_DURATION(US_CX_BEG:DS_TX_END)%",
+        r#"%COALESCE({"operators": ["UPSTREAM_HOSTS_ATTEMPTED"]})%"#,
+    ] {
+        assert!(Format::text(asks).unwrap().is_noted(), "{asks}");
+    }
+}
+
+#[test]
+fn connections_are_told_of() {
+    for (template, full, bare) in [
+        ("%DOWNSTREAM_DIRECT_LOCAL_ADDRESS%", "172.16.5.9:8443", "-"),
+        (
+            "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT%",
+            "172.16.5.9",
+            "-",
+        ),
+        ("%DOWNSTREAM_DIRECT_LOCAL_PORT%", "8443", "-"),
+        (
+            "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT(16)%",
+            "172.16.0.0/16",
+            "-",
+        ),
+        (
+            "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT(0)%",
+            "0.0.0.0/0",
+            "-",
+        ),
+        // As Envoy does it.
+        (
+            "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT(128)%",
+            "172.16.5.9/32",
+            "-",
+        ),
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(32)%",
+            "2001:db8::/32",
+            "-",
+        ),
+        (
+            "%DOWNSTREAM_LOCAL_CLOSE_REASON%",
+            "tcp_session_idle_timeout",
+            "-",
+        ),
+        ("%UPSTREAM_LOCAL_CLOSE_REASON%", "closing", "-"),
+        ("%DOWNSTREAM_HANDSHAKE_DURATION%", "-", "-"),
+        ("%REQUESTED_SERVER_NAME(SNI_ONLY)%", "a.example", "-"),
+        ("%REQUESTED_SERVER_NAME(SNI_FIRST:HOST)%", "a.example", "-"),
+        ("%REQUESTED_SERVER_NAME(HOST_FIRST)%", "a.example:80", "-"),
+        ("%REQUESTED_SERVER_NAME(HOST_FIRST:ORIG)%", "a.example", "-"),
+        ("%DOWNSTREAM_PEER_CHAIN_SERIALS%", "beef,beef", "-"),
+        ("%DOWNSTREAM_PEER_ISSUER_SERIAL%", "beef", "-"),
+    ] {
+        with_record(|record| assert_eq!(text(template, &record), full, "{template}"));
+        with_bare_record(|record| assert_eq!(text(template, &record), bare, "{template}"));
+    }
+    let session = session();
+    let (own, issuer) = (
+        certificate::digest(&session.peer_certificate.clone().unwrap()),
+        certificate::digest(&session.peer_issuers[0]),
+    );
+    with_record(|record| {
+        let raw = Record {
+            protocol: None,
+            ..record
+        };
+        assert_eq!(text("%DOWNSTREAM_HANDSHAKE_DURATION%", &raw), "31");
+        assert_eq!(text("%DOWNSTREAM_HEADER_BYTES_SENT%", &raw), "0");
+        let chain = text("%DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256%", &record);
+        assert_eq!(chain, format!("{own},{issuer}"));
+        let chain = text("%DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1%", &record);
+        assert_eq!(chain.len(), 40 + 1 + 40);
+        let told = text("%DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256%", &record);
+        assert_eq!(told, issuer);
+    });
+}
+
+#[test]
+fn local_time_says_how_far_from_utc_it_is() {
+    with_record(|record| {
+        let local = text("%START_TIME_LOCAL%", &record);
+        let parsed = chrono::DateTime::parse_from_str(&local, "%Y-%m-%dT%H:%M:%S%.3f%z");
+        assert_eq!(
+            parsed.unwrap(),
+            chrono::DateTime::<chrono::Utc>::from(record.start)
+        );
+        assert_eq!(text("%START_TIME_LOCAL(%s)%", &record), "1709210096");
+        let now = text("%EMIT_TIME_LOCAL(%Y)% %EMIT_TIME_LOCAL%", &record);
+        assert!(now.as_str() > "2024", "{now}");
+    });
+}
+
+#[test]
+fn queries_and_sentences_are_told_as_envoy_tells_them() {
+    with_record(|record| {
+        let record = Record {
+            path: "/p?a=%20x%2&b=c+d",
+            details: Some("one two\tthree"),
+            transport_failure: Some("refused: no way"),
+            ..record
+        };
+        for (template, wanted) in [
+            ("%QUERY_PARAM(a)%", " x%2"),
+            ("%QUERY_PARAM(a):2%", " x"),
+            ("%QUERY_PARAM(b)%", "c+d"),
+            (
+                "%QUERY_PARAMS% %QUERY_PARAMS(ORIG)%",
+                "a=%20x%2&b=c+d a=%20x%2&b=c+d",
+            ),
+            ("%QUERY_PARAMS(DECODED)%", "a=%20x%2&b=c+d"),
+            ("%RESPONSE_CODE_DETAILS%", "one_two_three"),
+            (
+                "%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%",
+                r"one two\x09three",
+            ),
+            ("%UPSTREAM_TRANSPORT_FAILURE_REASON%", "refused:_no_way"),
+        ] {
+            assert_eq!(text(template, &record), wanted, "{template}");
+        }
+        let record = Record {
+            path: "/p",
+            ..record
+        };
+        assert_eq!(text("%QUERY_PARAMS%", &record), "-");
+    });
+}
+
+/// What Envoy has and there is nothing of here is taken all the same.
+#[test]
+fn what_there_is_nothing_of_is_absent() {
+    with_record(|record| {
+        for template in [
+            "%CLUSTER_METADATA(a:b)%",
+            "%DOWNSTREAM_CX_RTT%",
+            "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID%",
+            "%DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID%",
+            "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
+            "%DYNAMIC_METADATA(a):4%",
+            "%FILTER_CHAIN_NAME%",
+            "%METADATA(ROUTE:a:b):3%",
+            "%ROUNDTRIP_DURATION%",
+            "%TLS_JA3_FINGERPRINT%",
+            "%TLS_JA4_FINGERPRINT%",
+            "%UPSTREAM_FILTER_STATE(a:PLAIN)%",
+            "%UPSTREAM_METADATA(a)%",
+            "%UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID%",
+            "%VIRTUAL_CLUSTER_NAME%",
+        ] {
+            assert_eq!(text(template, &record), "-", "{template}");
+        }
+        assert_eq!(
+            text("%BYTES_RETRANSMITTED% %PACKETS_RETRANSMITTED%", &record),
+            "0 0"
+        );
+        assert_eq!(text("[%CUSTOM_FLAGS%%LOCAL_REPLY_BODY%]", &record), "[]");
+    });
 }

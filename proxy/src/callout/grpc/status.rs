@@ -55,20 +55,7 @@ impl Status {
 
 /// `grpc-message` without its percent-encoding. What is not encoded right stays as it is.
 fn decoded(text: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let hex = |at: usize| char::from(*after.get(at)?).to_digit(16);
-        rest = after;
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                rest = &after[2..];
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.into()
+    percent_encoding::percent_decode(text).collect()
 }
 
 /// A deadline as `grpc-timeout` says it: at most eight digits, in the finest unit that has

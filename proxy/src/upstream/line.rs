@@ -1,0 +1,144 @@
+//! One connection to an upstream: its number, when it came about, and what passes on it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What is known of a connection for as long as it is open. Its codec wants what counts its
+/// bytes to be `Send`, hence the atomics; there is one thread.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its number in this process.
+    pub(crate) id: u64,
+    /// When it began to be made,
+    pub(crate) begun: Instant,
+    /// when the upstream had let it in,
+    pub(crate) connected: Instant,
+    /// and when TLS was settled, where it has that.
+    pub(crate) secured: Option<Instant>,
+    passed: [AtomicU64; 2],
+}
+
+/// Bytes that have passed, TLS apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+/// A stream whose bytes are counted.
+#[derive(Debug)]
+pub(crate) struct Metered<S> {
+    stream: S,
+    line: Arc<Line>,
+}
+
+// === impl Line ===
+
+impl Line {
+    /// One that has been made since `begun`, and whose stream is there since `connected`.
+    pub(super) fn new(begun: Instant, connected: Instant, secured: Option<Instant>) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            begun,
+            connected,
+            secured,
+            passed: Default::default(),
+        })
+    }
+
+    /// What has passed so far.
+    pub(crate) fn passed(&self) -> Passed {
+        let [received, sent] = &self.passed;
+        Passed {
+            received: received.load(Ordering::Relaxed),
+            sent: sent.load(Ordering::Relaxed),
+        }
+    }
+
+    fn add(&self, which: usize, bytes: usize) {
+        self.passed[which].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+// === impl Passed ===
+
+impl Passed {
+    /// What has passed since it was `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            sent: self.sent.saturating_sub(before.sent),
+        }
+    }
+}
+
+// === impl Metered ===
+
+const RECEIVED: usize = 0;
+const SENT: usize = 1;
+
+impl<S> Metered<S> {
+    pub(super) const fn new(stream: S, line: Arc<Line>) -> Self {
+        Self { stream, line }
+    }
+
+    fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.line.add(SENT, *bytes);
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.line.add(RECEIVED, buffer.filled().len() - before);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.sent(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.sent(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
