@@ -65,6 +65,8 @@ pub(crate) struct Received {
 pub(crate) struct Requests {
     count: Cell<usize>,
     since: Cell<Instant>,
+    /// When the last one began.
+    begun: Cell<Instant>,
 }
 
 // === impl Connection ===
@@ -158,14 +160,18 @@ impl Received {
 
 impl Requests {
     pub(crate) fn new() -> Self {
+        let now = Instant::now();
         Self {
             count: Cell::new(0),
-            since: Cell::new(Instant::now()),
+            since: Cell::new(now),
+            begun: Cell::new(now),
         }
     }
 
-    pub(crate) fn enter(&self) {
+    /// One begins.
+    pub(crate) fn enter(&self, now: Instant) {
         self.count.set(self.count.get() + 1);
+        self.begun.set(now);
     }
 
     pub(crate) fn leave(&self) {
@@ -178,18 +184,12 @@ impl Requests {
         self.since.set(Instant::now());
     }
 
-    /// Ready when none has been under way for that long.
-    pub(crate) async fn none_for(&self, time: Duration) {
-        loop {
-            let until = if self.count.get() == 0 {
-                self.since.get() + time
-            } else {
-                Instant::now() + time
-            };
-            if until <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(until.into()).await;
-        }
+    pub(crate) fn last_begun(&self) -> Instant {
+        self.begun.get()
+    }
+
+    /// Since when there has been none, if there is none.
+    pub(crate) fn none_since(&self) -> Option<Instant> {
+        (self.count.get() == 0).then(|| self.since.get())
     }
 }

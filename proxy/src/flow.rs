@@ -86,7 +86,7 @@ impl Flow {
     ) -> Rc<Self> {
         let begun = facts.begun;
         facts.listener().traffic.begun();
-        facts.connection.requests.enter();
+        facts.connection.requests.enter(begun);
         Rc::new(Self {
             worker,
             facts,

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client_io::{ClientIo, Seen};
 use super::head_clock::HeadClock;
-use super::stalled::Streams;
+use super::stalled::{self, Streams};
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
@@ -139,6 +139,7 @@ where
     let connection = service.connection.clone();
     let requests = &connection.requests;
     let streams = Streams::new(service);
+    let tails = streams.tails();
     let mut builder = http2::Builder::new(streams.executor());
     builder
         .timer(TokioTimer::new())
@@ -175,17 +176,18 @@ where
         if closing {
             serving.as_mut().graceful_shutdown();
             requests.touch();
-            // Who neither asks for anything nor says good-bye is not waited for.
+            // Who neither asks for anything nor says good-bye is not waited for, nor who goes on
+            // as if nothing had been said.
             break tokio::select! {
                 result = serving.as_mut() => result,
-                () = requests.none_for(GOOD_BYE) => Ok(()),
+                () = stalled::gone(requests, &tails, GOOD_BYE) => Ok(()),
             };
         }
         // Unlike HTTP/1, hyper has no idle clock here.
         tokio::select! {
             result = serving.as_mut() => break result,
             () = connection.door.closing.wait() => closing = true,
-            () = requests.none_for(config.idle_timeout) => closing = true,
+            () = stalled::idle(requests, &tails, config.idle_timeout) => closing = true,
         }
     };
     ended_http2(&connection, &seen, result)

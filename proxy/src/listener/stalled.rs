@@ -6,6 +6,10 @@
 //! leaves ends, and at the time of the whole. When one runs out the stream's future is
 //! dropped, and with it go what waits to be sent and the upstream's connection; the codec
 //! resets the stream.
+//!
+//! The last piece of a response may be the codec's alone, and then nobody can reset its
+//! stream. Such [`Tails`] keep a connection from being idle while they move, and have it closed
+//! politely once one has not moved for too long.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -20,6 +24,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::codec::{Gone, Service};
+use crate::connection::Requests;
 use crate::flow::Flow;
 use crate::serve::{self, ResponseBody};
 use crate::timer::{self, Expired, Spare};
@@ -28,7 +33,7 @@ use crate::upstream::body::BodyError;
 /// What hyper calls with every request of an HTTP/2 connection.
 pub(super) struct Streams {
     service: Service,
-    next: Next,
+    executor: Executor,
 }
 
 /// The stream whose request has been taken last, until its task is started: the codec does
@@ -36,8 +41,15 @@ pub(super) struct Streams {
 type Next = Rc<Cell<Option<Rc<Stream>>>>;
 
 /// Runs the codec's tasks on the worker's own thread: one for each stream.
-#[derive(Clone)]
-pub(super) struct Executor(Next);
+#[derive(Clone, Default)]
+pub(super) struct Executor {
+    next: Next,
+    tails: Rc<Tails>,
+}
+
+/// Streams whose tasks are over, and whose last bytes have not left.
+#[derive(Default)]
+pub(super) struct Tails(RefCell<Vec<Rc<Stream>>>);
 
 /// A stream, as the task that drives it and the bytes of its response know it.
 struct Stream {
@@ -45,8 +57,10 @@ struct Stream {
     flow: RefCell<Option<Rc<Flow>>>,
     /// The codec has been given something, and has not come back for more.
     has_some: Cell<bool>,
-    /// When something of it last left.
+    /// When something of it last left,
     moved: Cell<Instant>,
+    /// and how long nothing may, once its task is over.
+    limit: Cell<Option<Duration>>,
 }
 
 /// A response's body whose bytes tell when they leave.
@@ -67,12 +81,16 @@ impl Streams {
     pub(super) fn new(service: Service) -> Self {
         Self {
             service,
-            next: Rc::default(),
+            executor: Executor::default(),
         }
     }
 
     pub(super) fn executor(&self) -> Executor {
-        Executor(self.next.clone())
+        self.executor.clone()
+    }
+
+    pub(super) fn tails(&self) -> Rc<Tails> {
+        self.executor.tails.clone()
     }
 }
 
@@ -86,8 +104,9 @@ impl hyper::service::Service<Request<Incoming>> for Streams {
             flow: RefCell::default(),
             has_some: Cell::new(false),
             moved: Cell::new(Instant::now()),
+            limit: Cell::new(None),
         });
-        self.next.set(Some(stream.clone()));
+        self.executor.next.set(Some(stream.clone()));
         let served = self.service.serve(request);
         Box::pin(async move {
             let response = served.await?;
@@ -103,10 +122,14 @@ impl hyper::service::Service<Request<Incoming>> for Streams {
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Executor {
     fn execute(&self, future: F) {
-        let stream = self.0.take();
+        let stream = self.next.take();
+        let tails = self.tails.clone();
         tokio::task::spawn_local(async move {
             match stream {
-                Some(stream) => drive(future, &stream).await,
+                Some(stream) => {
+                    drive(future, &stream).await;
+                    tails.add(stream);
+                }
                 // The other half of a tunnel.
                 None => {
                     future.await;
@@ -139,12 +162,87 @@ async fn drive<F: Future>(future: F, stream: &Stream) {
         timer::put_back(sleep);
     }
     // What the codec has of it may outlast the exchange.
-    stream.flow.take();
+    let flow = stream.flow.take();
+    let limit = flow.and_then(|flow| flow.stream_idle_timeout());
+    stream.limit.set(limit);
+}
+
+/// Ready when a connection has had nothing under way for that long, and nothing has left it; or
+/// when the end of a response has waited for its window for too long.
+pub(super) async fn idle(requests: &Requests, tails: &Tails, time: Duration) {
+    over(requests, tails, time, |now| tails.are_stalled(now)).await;
+}
+
+/// The same of a connection that is told good-bye now: or when something is begun on it so much
+/// later that its client cannot have missed that.
+pub(super) async fn gone(requests: &Requests, tails: &Tails, time: Duration) {
+    let told = Instant::now();
+    over(requests, tails, time, |_| {
+        requests.last_begun() > told + time
+    })
+    .await;
+}
+
+async fn over(
+    requests: &Requests,
+    tails: &Tails,
+    time: Duration,
+    is_over: impl Fn(Instant) -> bool,
+) {
+    loop {
+        let now = Instant::now();
+        if is_over(now) {
+            return;
+        }
+        let until = match requests.none_since() {
+            Some(since) => tails.moved().map_or(since, |moved| moved.max(since)) + time,
+            None => now + time,
+        };
+        if until <= now {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
+
+// === impl Tails ===
+
+impl Tails {
+    fn add(&self, stream: Rc<Stream>) {
+        if stream.is_sent() {
+            return;
+        }
+        let mut held = self.0.borrow_mut();
+        // Most have left long since.
+        if held.len() == held.capacity() {
+            held.retain(|stream| !stream.is_sent());
+        }
+        held.push(stream);
+    }
+
+    /// When something of them last left.
+    fn moved(&self) -> Option<Instant> {
+        let mut held = self.0.borrow_mut();
+        held.retain(|stream| !stream.is_sent());
+        held.iter().map(|stream| stream.moved.get()).max()
+    }
+
+    fn are_stalled(&self, now: Instant) -> bool {
+        self.0.borrow().iter().any(|stream| {
+            let limit = stream.limit.get().filter(|_| !stream.is_sent());
+            limit.is_some_and(|limit| stream.moved.get() + limit <= now)
+        })
+    }
 }
 
 // === impl Stream ===
 
 impl Stream {
+    /// Whether nothing is left of it but this.
+    fn is_sent(self: &Rc<Self>) -> bool {
+        Rc::strong_count(self) == 1
+    }
+
     /// Until when it may wait, while it is the client that is waited for.
     fn deadline(&self) -> Option<(Instant, Expired)> {
         if !self.has_some.get() {

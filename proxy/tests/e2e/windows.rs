@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::patience::endless;
 use crate::support::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, RST_STREAM, WINDOW_UPDATE,
+    DATA, END_HEADERS, END_STREAM, Frames, GET, HEADERS, RST_STREAM, WINDOW_UPDATE, frame,
 };
 use crate::support::{Proxy, Setup, Upstream, guest, proxy};
 
@@ -133,6 +133,60 @@ fn a_little_window_now_and_then_is_enough() {
             }
         }
         proxy.stdout.wait_for("200 - via_upstream GET /");
+    }
+}
+
+/// A body so short that the codec has all of it with the first byte of window.
+fn short() -> (Upstream, String) {
+    let upstream = Upstream::named("some words");
+    let yaml = proxy::plain(upstream.address);
+    (upstream, route(&yaml, "idle_timeout: 300ms"))
+}
+
+#[test]
+fn the_end_of_a_response_that_waits_for_window_ends_a_connection_that_is_not_idle() {
+    let (upstream, yaml) = short();
+    let address = "  address: 127.0.0.1:0\n";
+    let proxy = Proxy::start(&yaml.replace(address, &format!("{address}  idle_timeout: 200ms\n")));
+    let mut client = with_window(&proxy, 1);
+    ask(&mut client, 1);
+    client.until(|frame| frame.kind == DATA);
+    // Others are asked for and come, so that it is never idle; in the end none is begun.
+    let mut reader = client.twin();
+    let reading = std::thread::spawn(move || reader.end());
+    let mut streams = (3..3_000).step_by(2);
+    for stream in streams.by_ref() {
+        let request = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+        let window = frame(WINDOW_UPDATE, 0, stream, &100_u32.to_be_bytes());
+        if client.send_bytes(&[request, window].concat()).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(
+        streams.next().is_some(),
+        "it went on for as long as it was used"
+    );
+    assert_eq!(reading.join().unwrap(), Some(0));
+    assert!(upstream.requests().len() > 2);
+}
+
+#[test]
+fn the_end_of_a_response_that_moves_keeps_its_connection() {
+    let (_upstream, yaml) = short();
+    let address = "  address: 127.0.0.1:0\n";
+    let proxy = Proxy::start(&yaml.replace(address, &format!("{address}  idle_timeout: 1s\n")));
+    let mut client = with_window(&proxy, 1);
+    ask(&mut client, 1);
+    for byte in 1..="some words".len() {
+        let data = client.until(|frame| frame.kind == DATA && !frame.payload.is_empty());
+        assert_eq!((data.stream, data.payload.len()), (1, 1), "byte {byte}");
+        // Longer in all than it may be idle.
+        std::thread::sleep(Duration::from_millis(200));
+        if byte < "some words".len() {
+            assert_eq!(client.goaway, None);
+            widen(&mut client, 1, 1);
+        }
     }
 }
 
