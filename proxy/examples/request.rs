@@ -1,7 +1,9 @@
-//! `request N interpreter|aot`: N whole requests through the proxy and one header filter, one
-//! after the other on one connection, in one process. Nothing is timed: this is what
-//! `make bench-instructions` counts instructions of. Client and upstream are as plain as
-//! they can be, so that what is counted is the proxy.
+//! `request N interpreter|aot [FILTERS [MODULE [BYTES [CONFIGURATION]]]]`: N whole requests
+//! through the proxy and one header filter, or that many, each in a VM of its own; one after
+//! the other on one connection, in one process. The filter is a plain one of its own, or any
+//! other module; bodies have 0 and 13 bytes, or BYTES both ways. Nothing is timed: this is what
+//! `make bench-instructions` counts instructions of. Client and upstream are as plain as they
+//! can be, so that what is counted is the proxy.
 
 use std::error::Error;
 use std::io::{Read, Write};
@@ -38,29 +40,46 @@ const FILTER: &str = r#"(module
   (func (export "proxy_on_log") (param i32))
   (func (export "proxy_on_delete") (param i32)))"#;
 
-const REQUEST: &[u8] =
-    b"GET /bench HTTP/1.1\r\nhost: bench.test\r\nuser-agent: bench\r\naccept: */*\r\n\
-    x-request-id: 11111111-1111-4111-8111-111111111111\r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 13\r\n\
-    date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nHello, World!";
+/// What goes over the wire.
+#[derive(Clone)]
+struct Messages {
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let count: u64 = arguments
         .next()
-        .ok_or("usage: request N interpreter|aot")?
+        .ok_or("usage: request N interpreter|aot [FILTERS [MODULE [BYTES [CONFIGURATION]]]]")?
         .parse()?;
     let engine = arguments.next().ok_or("give an engine")?;
+    let filters: usize = arguments.next().map_or(Ok(1), |count| count.parse())?;
+    let wasm = match arguments.next() {
+        Some(file) => std::fs::read(file)?,
+        None => wat::parse_str(FILTER)?,
+    };
+    let bytes = arguments.next().map(|count| count.parse()).transpose()?;
+    let configuration = arguments.next().unwrap_or_default();
+    let messages = Messages::new(bytes);
     let upstream = TcpListener::bind("127.0.0.1:0")?;
     let folder = std::env::temp_dir().join(format!("cofferdam-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
+    let named =
+        |row: &dyn Fn(usize) -> String| (0..filters).map(row).collect::<Vec<_>>().join(", ");
+    let names = named(&|number| format!("f{number}"));
+    let rows = named(&|number| {
+        format!(
+            "{{ name: f{number}, module: {{ file: f.wasm }}, vm_id: v{number}, engine: {engine}, \
+             configuration: '{configuration}' }}"
+        )
+    });
     let yaml = format!(
-        "workers: 1\nlisteners: [{{ name: bench, address: '127.0.0.1:0', filters: [f], routes: [{{ cluster: up }}] }}]\n\
-         filters: [{{ name: f, module: {{ file: f.wasm }}, engine: {engine} }}]\n\
+        "workers: 1\nlisteners: [{{ name: bench, address: '127.0.0.1:0', filters: [{names}], routes: [{{ cluster: up }}] }}]\n\
+         filters: [{rows}]\n\
          clusters: [{{ name: up, endpoints: ['{}'] }}]\nartifacts: {{ directory: native }}\n",
         upstream.local_addr()?
     );
-    let wasm = wat::parse_str(FILTER)?;
     std::fs::write(folder.join("f.wasm"), &wasm)?;
     #[cfg(feature = "compiler")]
     if engine == "aot" {
@@ -69,7 +88,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = config::check::load_str(&yaml, "bench.yaml", &folder)
         .map_err(|problems| format!("{problems:?}"))?;
 
-    thread::spawn(move || serve(&upstream));
+    let answers = messages.clone();
+    thread::spawn(move || serve(&upstream, &answers));
     let prepared = app::Prepared::new(config).map_err(|problems| format!("{problems:?}"))?;
     std::fs::remove_dir_all(&folder)?;
     app::run(prepared, move |listening| {
@@ -80,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         thread::spawn(move || {
             if let Err(error) = address
                 .ok_or_else(|| "no address".into())
-                .and_then(|address| ask(address, count))
+                .and_then(|address| ask(address, count, &messages))
             {
                 eprintln!("{error}");
             }
@@ -110,13 +130,14 @@ fn compile(wasm: Vec<u8>, folder: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Answers every request on every connection.
-fn serve(listener: &TcpListener) {
+fn serve(listener: &TcpListener, messages: &Messages) {
     while let Ok((mut stream, _)) = listener.accept() {
+        let messages = messages.clone();
         thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = stream.read(&mut buffer) {
-                // Requests have no body and are small: one read, one request.
-                if !buffer[..read].ends_with(b"\r\n\r\n") || stream.write_all(RESPONSE).is_err() {
+            let (mut buffer, mut whole) = (vec![0; 64 << 10], None);
+            while read_message(&mut stream, &mut buffer, &mut whole).is_ok_and(|length| length > 0)
+            {
+                if stream.write_all(&messages.response).is_err() {
                     return;
                 }
             }
@@ -124,23 +145,73 @@ fn serve(listener: &TcpListener) {
     }
 }
 
-fn ask(address: SocketAddr, count: u64) -> Result<(), Box<dyn Error>> {
+fn ask(address: SocketAddr, count: u64, messages: &Messages) -> Result<(), Box<dyn Error>> {
     let mut stream = TcpStream::connect(address)?;
-    let mut buffer = [0; 4096];
+    let (mut buffer, mut whole) = (vec![0; 64 << 10], None);
     for _ in 0..count {
-        stream.write_all(REQUEST)?;
-        let mut length = 0;
-        while !buffer[..length].ends_with(b"Hello, World!") {
-            match stream.read(&mut buffer[length..])? {
-                0 => return Err("the proxy closed the connection".into()),
-                read => length += read,
-            }
-        }
-        if !buffer.starts_with(b"HTTP/1.1 200") {
-            return Err(String::from_utf8_lossy(&buffer[..length])
-                .into_owned()
-                .into());
+        stream.write_all(&messages.request)?;
+        let length = read_message(&mut stream, &mut buffer, &mut whole)?;
+        if !buffer[..length].starts_with(b"HTTP/1.1 200") {
+            let answer = String::from_utf8_lossy(&buffer[..length]);
+            return Err(format!("no good answer: {answer}").into());
         }
     }
     Ok(())
+}
+
+/// One message with its body; 0 when the connection has ended before it. All that come one
+/// way are as long as the first one, which alone is looked at.
+fn read_message(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    whole: &mut Option<usize>,
+) -> std::io::Result<usize> {
+    let mut length = 0;
+    while whole.is_none_or(|whole| length < whole) {
+        match stream.read(&mut buffer[length..])? {
+            0 => return Ok(0),
+            read => length += read,
+        }
+        if whole.is_none() {
+            *whole = whole_length(&buffer[..length]);
+        }
+    }
+    Ok(length)
+}
+
+/// How long the message is that begins so, once its head is there.
+fn whole_length(begin: &[u8]) -> Option<usize> {
+    let head = begin.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&begin[..head]).ok()?;
+    let body = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    Some(head + body.unwrap_or(0))
+}
+
+// === impl Messages ===
+
+impl Messages {
+    fn new(bytes: Option<usize>) -> Self {
+        let length = |bytes: usize| format!("content-length: {bytes}\r\n");
+        let request = match bytes {
+            None => "GET /bench HTTP/1.1\r\n".to_owned(),
+            Some(bytes) => format!("POST /bench HTTP/1.1\r\n{}", length(bytes)),
+        };
+        let request = format!(
+            "{request}host: bench.test\r\nuser-agent: bench\r\naccept: */*\r\n\
+             x-request-id: 11111111-1111-4111-8111-111111111111\r\n\r\n"
+        );
+        let body = vec![b'b'; bytes.unwrap_or(13)];
+        let response = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n{}\
+             date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n",
+            length(body.len())
+        );
+        let sent = if bytes.is_some() { &body[..] } else { &[] };
+        Self {
+            request: [request.as_bytes(), sent].concat(),
+            response: [response.as_bytes(), &body].concat(),
+        }
+    }
 }

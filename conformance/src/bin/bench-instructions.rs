@@ -46,12 +46,14 @@ const OPTIONS: &[Opt] = &[
 struct Figure(&'static str, &'static str, &'static str, [u64; 2]);
 
 /// `hook` is one exchange through a header filter's hooks without a proxy around it,
-/// `request` the whole of one through the proxy. A cold figure comes before its hot one.
-const FIGURES: [Figure; 4] = [
+/// `request` the whole of one through the proxy, `chain` the same with five filters in their
+/// own VMs. A cold figure comes before its hot one.
+const FIGURES: [Figure; 5] = [
     Figure("hook/cold", "hook", "wasmi", [1_000, 11_000]),
     Figure("hook/hot", "hook", "wasmtime", [1_000, 11_000]),
     Figure("request/cold", "request", "interpreter", [200, 1_200]),
     Figure("request/hot", "request", "aot", [200, 1_200]),
+    Figure("chain/hot", "request", "aot 5", [200, 1_200]),
 ];
 
 fn main() -> ExitCode {
@@ -74,11 +76,16 @@ fn run() -> Result<u8> {
     let mut baseline = Baseline::read(&file)?;
     let mut status = 0;
     let mut cold = f64::INFINITY;
-    for Figure(name, program, engine, [less, more]) in FIGURES {
+    for Figure(name, program, arguments, [less, more]) in FIGURES {
         if args.text("--only").is_some_and(|only| only != name) {
             continue;
         }
-        let words = |count: u64| vec![count.to_string(), engine.to_owned()];
+        let words = |count: u64| {
+            let count = std::iter::once(count.to_string());
+            count
+                .chain(arguments.split(' ').map(str::to_owned))
+                .collect()
+        };
         let measure = Measure {
             program: examples.join(program),
             less: words(less),
