@@ -1,64 +1,80 @@
 //! The stream contexts of a VM. They are looked at several times in every callback, so each
 //! is found by where it lies, and by its id only where a guest names one.
 
-use super::{IdMap, Stream};
+use super::Stream;
 use crate::vm::StreamId;
 
 /// Stream contexts, none of which moves while it lives.
 #[derive(Default)]
 pub(crate) struct Streams {
-    slots: Vec<Option<(u32, Stream)>>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Where each is, by its id.
-    places: IdMap<u32>,
+    /// For ids with these last bits in common, where the first of them is: a power of two of
+    /// them, and no fewer than slots. Ids are handed out one after the other, so that hardly
+    /// two share one.
+    first: Vec<u32>,
 }
+
+/// Room for one.
+struct Slot {
+    id: u32,
+    /// Where the next is whose id has the same last bits.
+    next: u32,
+    stream: Option<Stream>,
+}
+
+/// Behind the last of a chain.
+const NONE: u32 = u32::MAX;
+/// Fewer chains are not worth growing.
+const FEWEST: usize = 16;
 
 // === impl Streams ===
 
 impl Streams {
     /// Adds one under an id that no other has.
     pub(crate) fn insert(&mut self, id: u32, stream: Stream) -> StreamId {
-        let stream = Some((id, stream));
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.slots[place as usize] = stream;
-                place
-            }
-            None => {
-                self.slots.push(stream);
-                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
-        self.places.insert(id, place);
+        let place = self.free.pop().unwrap_or_else(|| self.grow());
+        let slot = &mut self.slots[place as usize];
+        slot.id = id;
+        slot.stream = Some(stream);
+        self.chain(place);
         StreamId { id, place }
     }
 
     /// Removes one; nothing happens if it has gone before.
     pub(crate) fn remove(&mut self, stream: StreamId) {
-        if self.at(stream).is_some() {
-            self.slots[stream.place as usize] = None;
-            self.free.push(stream.place);
-            self.places.remove(&stream.id);
+        if self.at(stream).is_none() {
+            return;
         }
+        self.unchain(stream);
+        self.slots[stream.place as usize].stream = None;
+        self.free.push(stream.place);
     }
 
     /// The one that is there, unless it has gone.
+    #[inline]
     pub(crate) fn at(&mut self, stream: StreamId) -> Option<&mut Stream> {
         match self.slots.get_mut(stream.place as usize) {
-            Some(Some((id, found))) if *id == stream.id => Some(found),
+            Some(slot) if slot.id == stream.id => slot.stream.as_mut(),
             _ => None,
         }
     }
 
     /// Where the one of that id is, if there is one.
     pub(crate) fn find(&self, id: u32) -> Option<StreamId> {
-        let place = self.places.get(&id).copied();
-        place.map(|place| StreamId { id, place })
+        let mut place = *self.first.get(self.last_bits(id))?;
+        while let Some(slot) = self.slots.get(place as usize) {
+            if slot.id == id {
+                return Some(StreamId { id, place });
+            }
+            place = slot.next;
+        }
+        None
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Stream> {
-        let found = self.slots.get(*self.places.get(&id)? as usize)?;
-        found.as_ref().map(|(_, stream)| stream)
+        let found = self.find(id)?;
+        self.slots[found.place as usize].stream.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
@@ -66,15 +82,61 @@ impl Streams {
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Stream> {
-        self.slots.iter().flatten().map(|(_, stream)| stream)
+        self.slots.iter().filter_map(|slot| slot.stream.as_ref())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.places.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Another slot; the caller takes it.
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        let place = u32::try_from(self.slots.len()).unwrap_or(NONE);
+        self.slots.push(Slot {
+            id: 0,
+            next: NONE,
+            stream: None,
+        });
+        if self.slots.len() > self.first.len() {
+            let chains = self.slots.len().next_power_of_two().max(FEWEST);
+            self.first.clear();
+            self.first.resize(chains, NONE);
+            // All others are taken, or somebody would have had one of them.
+            (0..place).for_each(|place| self.chain(place));
+        }
+        place
+    }
+
+    fn chain(&mut self, place: u32) {
+        let slot = &mut self.slots[place as usize];
+        let last_bits = slot.id as usize & (self.first.len() - 1);
+        slot.next = std::mem::replace(&mut self.first[last_bits], place);
+    }
+
+    fn unchain(&mut self, stream: StreamId) {
+        let after = self.slots[stream.place as usize].next;
+        let last_bits = self.last_bits(stream.id);
+        let mut place = self.first[last_bits];
+        if place == stream.place {
+            self.first[last_bits] = after;
+            return;
+        }
+        while let Some(slot) = self.slots.get_mut(place as usize) {
+            if slot.next == stream.place {
+                slot.next = after;
+                return;
+            }
+            place = slot.next;
+        }
+    }
+
+    const fn last_bits(&self, id: u32) -> usize {
+        id as usize & self.first.len().wrapping_sub(1)
     }
 }
 
@@ -105,5 +167,33 @@ mod tests {
         streams.remove(again);
         streams.remove(other);
         assert!(streams.is_empty() && streams.values().next().is_none());
+    }
+
+    #[test]
+    fn each_is_found_by_its_id_whichever_have_gone() {
+        let exchange = Exchange::new(Headers::default(), Box::new(())).share();
+        let mut streams = Streams::default();
+        let mut live = Vec::new();
+        for id in 1..2_000 {
+            // Every seventh id, and then every 64th: those share their last bits.
+            let id = if id < 1_000 { id * 7 } else { id * 64 };
+            live.push(streams.insert(id, Stream::new(id, exchange.clone(), 0)));
+            if id % 3 == 0 {
+                let index = (id as usize * 31) % live.len();
+                streams.remove(live.swap_remove(index));
+            }
+            assert_eq!(streams.len(), live.len());
+        }
+        for stream in &live {
+            assert_eq!(streams.find(stream.id), Some(*stream));
+            let root = streams.get(stream.id).map(|stream| stream.root);
+            assert_eq!(root, Some(stream.id));
+        }
+        assert_eq!(streams.find(3), None);
+        while let Some(stream) = live.pop() {
+            streams.remove(stream);
+            assert_eq!(streams.find(stream.id), None);
+        }
+        assert!(streams.is_empty());
     }
 }
