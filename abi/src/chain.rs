@@ -139,7 +139,7 @@ impl Chain {
             match Context::create(vm, root, plugin.clone(), exchange, position) {
                 Ok(context) => chain.filters.push(StreamContext::new(context)),
                 Err(trap) => {
-                    let reason = FailureReason::Trap(trap);
+                    let reason = FailureReason::Trap(*trap);
                     chain.failure = Some(Failure { plugin, reason });
                     break;
                 }

@@ -96,7 +96,7 @@ pub(crate) struct Root {
     /// What it and its streams have written to the log.
     written: Written,
     /// What they have used. Counting who holds it must be cheap: each stream does.
-    tally: Rc<Tally>,
+    pub(crate) tally: Rc<Tally>,
     /// Expressions it and its streams have created.
     #[cfg(feature = "foreign")]
     pub(crate) expressions: Expressions,

@@ -221,9 +221,7 @@ impl StreamContext {
             Way::Request => (MapType::RequestHeaders, Callback::RequestHeaders),
             Way::Response => (MapType::ResponseHeaders, Callback::ResponseHeaders),
         };
-        self.context.set_access(map, Access::Write);
-        let count = self.context.map_len(map);
-        let value = self.context.call(callback, [count, u32::from(end)])?;
+        let value = self.context.show_map(callback, map, end)?;
         let action = if self.context.is_stopped() {
             HeadersAction::StopAllAndWatermark
         } else {
@@ -239,7 +237,7 @@ impl StreamContext {
     }
 
     fn body(&mut self, way: Way, end: bool, out: &mut Parts) -> Result<(), Broken> {
-        let value = self.show_body(way, end)?;
+        let value = self.context.show_body(body_callback(way), way, end)?;
         let asked = self.context.asked();
         let action = if asked.stop {
             DataAction::StopNoBuffer
@@ -269,34 +267,10 @@ impl StreamContext {
         Ok(())
     }
 
-    /// What the guest answers to what the window shows; 0 if it does not look.
-    fn show_body(&self, way: Way, end: bool) -> Result<u32, Box<Trap>> {
-        let callback = body_callback(way);
-        if !self.context.vm.borrow().exports(callback) {
-            return Ok(0);
-        }
-        let slot = way as usize;
-        let size = self.context.with_stream(|stream| {
-            stream.windows[slot].open = true;
-            stream.may_create_trailers[slot] = end;
-            stream.windows[slot].visible_len()
-        });
-        let Some(size) = size else { return Ok(0) };
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let value = self.context.call(callback, [size, u32::from(end)]);
-        self.context.with_stream(|stream| {
-            stream.windows[slot].open = false;
-            stream.may_create_trailers[slot] = false;
-        });
-        value
-    }
-
     fn trailers(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
         let (map, callback) = trailers_of(way);
-        self.context.set_access(map, Access::Write);
         self.way(way).trailers = Trailers::Shown;
-        let count = self.context.map_len(map);
-        let value = self.context.call(callback, [count, 0])?;
+        let value = self.context.show_map(callback, map, false)?;
         if value == 0 && !self.context.is_stopped() {
             self.release(way, out);
         } else {

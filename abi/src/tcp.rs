@@ -173,7 +173,7 @@ impl TcpChain {
             match Context::create(vm, root, plugin.clone(), exchange, position) {
                 Ok(context) => self.filters.push(Filter::new(context)),
                 Err(trap) => {
-                    let reason = FailureReason::Trap(trap);
+                    let reason = FailureReason::Trap(*trap);
                     self.failure.get_or_insert(Failure { plugin, reason });
                     return self.close(Closing::Failure);
                 }

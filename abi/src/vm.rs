@@ -181,10 +181,11 @@ impl Vm {
         root: RootId,
         exchange: SharedExchange,
         position: usize,
-    ) -> Result<(StreamId, Account), Trap> {
+    ) -> Result<(StreamId, Account), Box<Trap>> {
         let id = self.new_id("proxy_on_context_create")?;
         let state = self.instance.state();
-        let account = Account::new(state.tally_of(root.0).unwrap_or_default());
+        let tally = state.roots.get(&root.0).map(|root| root.tally.clone());
+        let account = Account::new(tally.unwrap_or_default());
         let stream = Stream::new(root.0, exchange, position);
         let stream = state.streams.insert(id, stream);
         let args = [id, root.0, 0, 0, 0];
@@ -192,7 +193,7 @@ impl Vm {
             Ok(_) => Ok((stream, account)),
             Err(trap) => {
                 self.forget_stream(stream);
-                Err(*trap)
+                Err(trap)
             }
         }
     }

@@ -21,7 +21,7 @@ impl Chain {
                     .borrow_mut()
                     .effects
                     .retain(|(position, _)| *position != index);
-                (FailureReason::Trap(trap), reply::failed())
+                (FailureReason::Trap(*trap), reply::failed())
             }
             Broken::TooLarge(way) => {
                 filter.context.body_too_large(way);
@@ -33,7 +33,15 @@ impl Chain {
     }
 
     /// Carries out, in order, what guests have asked for.
+    #[inline]
     pub(super) fn apply_effects(&mut self) {
+        // Asked after every step, and seldom so.
+        if !self.exchange.borrow().effects.is_empty() {
+            self.carry_out_effects();
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
         loop {
             let effect = self.exchange.borrow_mut().effects.pop_front();
             let Some((position, effect)) = effect else {
@@ -59,13 +67,13 @@ impl Chain {
                 Effect::RootFailed(trap) => {
                     let holds = self.filters.get(position).is_some_and(StreamContext::holds);
                     if holds {
-                        self.broken(position, Broken::Trap(trap));
+                        self.broken(position, trap.into());
                     }
                 }
                 Effect::VmEnded(trap) => {
                     let filter = self.filters.get(position);
                     if filter.is_some_and(|filter| !filter.context.dead) {
-                        self.broken(position, Broken::Trap(trap));
+                        self.broken(position, trap.into());
                     }
                 }
             }
@@ -75,10 +83,8 @@ impl Chain {
     /// Whether a guest has asked for something that ends what is on its way.
     pub(super) fn stop_is_pending(&self) -> bool {
         let exchange = self.exchange.borrow();
-        exchange
-            .effects
-            .iter()
-            .any(|(_, effect)| matches!(effect, Effect::LocalReply(..) | Effect::Close(_)))
+        let ends = |effect: &Effect| matches!(effect, Effect::LocalReply(..) | Effect::Close(_));
+        !exchange.effects.is_empty() && exchange.effects.iter().any(|(_, effect)| ends(effect))
     }
 
     /// Section 13. Injected bytes go whether or not anybody reads them, so what waits is

@@ -50,7 +50,7 @@ impl Context {
         plugin: Rc<Plugin>,
         exchange: SharedExchange,
         position: usize,
-    ) -> Result<Self, Trap> {
+    ) -> Result<Self, Box<Trap>> {
         let (id, account) = vm
             .borrow_mut()
             .create_stream(root, exchange.clone(), position)?;
@@ -124,6 +124,10 @@ impl Context {
     pub(crate) fn asked(&self) -> Asked {
         let exchange = self.exchange.borrow();
         let mut asked = Asked::default();
+        // Most calls ask for nothing.
+        if exchange.effects.is_empty() {
+            return asked;
+        }
         for (position, effect) in &exchange.effects {
             if *position == self.position {
                 asked.stop |= matches!(effect, Effect::LocalReply(..) | Effect::Close(_));
@@ -141,6 +145,53 @@ impl Context {
         self.vm
             .borrow_mut()
             .call_stream(callback, self.id, &args, &self.account)
+    }
+
+    /// Shows a map that is there to be changed: what the guest answers.
+    pub(crate) fn show_map(
+        &self,
+        callback: Callback,
+        map: MapType,
+        end: bool,
+    ) -> Result<u32, Box<Trap>> {
+        let count = self.map_len(map);
+        let mut vm = self.vm.borrow_mut();
+        if let Some(stream) = vm.state().streams.at(self.id) {
+            stream.access[map as usize] = Access::Write;
+        }
+        if self.dead {
+            return Ok(0);
+        }
+        let args = [self.id.id, count, u32::from(end), 0, 0];
+        vm.call_stream(callback, self.id, &args, &self.account)
+    }
+
+    /// Shows what the window of that way has: what the guest answers, 0 if it does not look.
+    pub(crate) fn show_body(
+        &self,
+        callback: Callback,
+        way: Way,
+        end: bool,
+    ) -> Result<u32, Box<Trap>> {
+        let slot = way as usize;
+        let mut vm = self.vm.borrow_mut();
+        if self.dead || !vm.exports(callback) {
+            return Ok(0);
+        }
+        let Some(stream) = vm.state().streams.at(self.id) else {
+            return Ok(0);
+        };
+        stream.windows[slot].open = true;
+        stream.may_create_trailers[slot] = end;
+        let size = stream.windows[slot].visible_len();
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let args = [self.id.id, size, u32::from(end), 0, 0];
+        let value = vm.call_stream(callback, self.id, &args, &self.account);
+        if let Some(stream) = vm.state().streams.at(self.id) {
+            stream.windows[slot].open = false;
+            stream.may_create_trailers[slot] = false;
+        }
+        value
     }
 
     /// `proxy_on_foreign_function`.
@@ -180,10 +231,6 @@ impl Context {
         if let Some(stream) = state.streams.at(self.id) {
             stream.access[map as usize] = if readable { Access::Read } else { Access::None };
         }
-    }
-
-    pub(crate) fn set_access(&self, map: MapType, access: Access) {
-        self.with_access(|maps| maps[map as usize] = access);
     }
 
     pub(crate) fn with_access(&self, apply: impl FnOnce(&mut [Access; 4])) {

@@ -43,19 +43,19 @@ impl Part {
 /// Why a filter's part ended before its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Broken {
-    Trap(Trap),
+    Trap(Box<Trap>),
     /// More body than may be kept, that way.
     TooLarge(Way),
 }
 
 impl From<Trap> for Broken {
     fn from(trap: Trap) -> Self {
-        Self::Trap(trap)
+        Self::Trap(trap.into())
     }
 }
 
 impl From<Box<Trap>> for Broken {
     fn from(trap: Box<Trap>) -> Self {
-        Self::Trap(*trap)
+        Self::Trap(trap)
     }
 }

@@ -96,27 +96,30 @@ impl Vm {
     }
 
     /// Counts the call that has just been made, which began then if it was timed.
+    #[inline]
     pub(super) fn count(
         &mut self,
         callback: Callback,
         tally: &Tally,
         begun: Option<std::time::Duration>,
     ) {
-        let spent = self.last;
-        let timed = begun.map(|begun| {
-            let now = self.instance.state().host.monotonic();
-            let nanos = now.saturating_sub(begun).as_nanos();
-            u64::try_from(nanos).unwrap_or(u64::MAX)
-        });
-        if let Some(nanos) = timed {
-            tally.time(callback, nanos, EVERY);
-        }
-        let cost = match (self.tier, timed) {
-            (Tier::Interpreter, _) => spent.fuel,
-            (Tier::Native, _) if spent.ticks > 1 => spent.time,
-            (Tier::Native, timed) => timed.unwrap_or(0).saturating_mul(EVERY.into()),
+        let timed = begun.map_or(0, |begun| self.time_call(callback, tally, begun));
+        let cost = match self.tier {
+            Tier::Interpreter => self.last.fuel,
+            Tier::Native if self.last.ticks > 1 => self.last.time,
+            Tier::Native => timed,
         };
         tally.add(self.tier, callback, cost);
+    }
+
+    /// Writes down how long the call took that has just been made, for all that it stands for.
+    #[cold]
+    fn time_call(&mut self, callback: Callback, tally: &Tally, begun: std::time::Duration) -> u64 {
+        let now = self.instance.state().host.monotonic();
+        let nanos = now.saturating_sub(begun).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        tally.time(callback, nanos, EVERY);
+        nanos.saturating_mul(EVERY.into())
     }
 
     #[cold]

@@ -41,11 +41,11 @@ struct Bounds {
 struct Deadline {
     /// Of each call.
     time: Duration,
-    /// Of the next one, where it is shorter.
+    /// Of the running one, or the next, where it is shorter.
     shortened: Option<Duration>,
-    limit: Duration,
     period: Duration,
-    /// Ticks that have fallen into the call.
+    /// Ticks that have fallen into the call. Most calls see none, so that the rest of this is
+    /// looked at when one comes.
     seen: u32,
     /// The thread's CPU time at the first of them.
     since: Option<Duration>,
@@ -89,7 +89,6 @@ pub(super) fn start(
         deadline: Deadline {
             time: limits.callback,
             shortened: None,
-            limit: limits.callback,
             period: native.ticks.period(),
             seen: 0,
             since: None,
@@ -158,7 +157,7 @@ fn guarded<R>(
 ) -> Result<R, wasmtime::Error> {
     store.set_epoch_deadline(1);
     let data = store.data_mut();
-    data.deadline.begin();
+    data.deadline.seen = 0;
     data.service = allowance.service;
     if let Some(fuel) = allowance.fuel {
         store.set_fuel(fuel)?;
@@ -210,6 +209,7 @@ impl Instance for NativeInstance {
             export.call(store, args)
         });
         *spent = self.spent();
+        self.store.data_mut().deadline.shortened = None;
         match result {
             Ok(value) => {
                 self.store.data_mut().state.finish();
@@ -247,15 +247,6 @@ impl Instance for NativeInstance {
 // === impl Deadline ===
 
 impl Deadline {
-    fn begin(&mut self) {
-        self.seen = 0;
-        self.since = None;
-        self.limit = self.time;
-        if let Some(time) = self.shortened.take() {
-            self.limit = time.min(self.time);
-        }
-    }
-
     /// How long the call that is over took: as many periods as ticks have fallen into it,
     /// which is right in the mean; but for what the thread did not run since the first.
     fn took(&self, cpu_time: impl FnOnce() -> Option<Duration>) -> Duration {
@@ -278,13 +269,14 @@ impl Deadline {
         if self.seen == 1 {
             self.since = cpu_time();
         }
+        let limit = self.shortened.map_or(self.time, |time| time.min(self.time));
         let passed = self.period.saturating_mul(self.seen - 1);
-        if passed < self.limit {
+        if passed < limit {
             return false;
         }
         match (self.since, cpu_time()) {
             // A call may have run up to a tick before the first one came.
-            (Some(since), Some(now)) => now.saturating_sub(since) + self.period >= self.limit,
+            (Some(since), Some(now)) => now.saturating_sub(since) + self.period >= limit,
             _ => true,
         }
     }
