@@ -174,9 +174,9 @@ impl Requests {
         self.begun.set(now);
     }
 
-    pub(crate) fn leave(&self) {
+    pub(crate) fn leave(&self, now: Instant) {
         self.count.set(self.count.get().saturating_sub(1));
-        self.touch();
+        self.since.set(now);
     }
 
     /// From now on it is counted how long there is none.

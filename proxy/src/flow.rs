@@ -271,11 +271,14 @@ impl Flow {
     fn finish(&self) {
         let facts = &self.facts;
         self.finished.set(true);
-        facts.connection.requests.leave();
+        let now = Instant::now();
+        facts.connection.requests.leave(now);
         if let Some(waker) = self.request_waker.borrow_mut().take() {
             waker.wake();
         }
-        facts.duration.set(Some(facts.begun.elapsed()));
+        facts
+            .duration
+            .set(Some(now.saturating_duration_since(facts.begun)));
         facts.last_received.set(Some(self.last_activity.get()));
         if let Some(filters) = &self.filters
             && let Ok(mut chain) = filters.chain.try_borrow_mut()

@@ -92,6 +92,8 @@ impl Pump {
         let Some(filters) = &flow.filters else {
             return Poll::Ready(Err(Stopped::Reset));
         };
+        // What is read in this very call was activity then: the clock is not asked again.
+        let mut read = false;
         loop {
             let way = self.way;
             let next = flow.with_chain(way, |chain| {
@@ -117,11 +119,13 @@ impl Pump {
             });
             match next {
                 Some(Next::Part(part)) => {
-                    flow.touch();
+                    if !read {
+                        flow.touch();
+                    }
                     return Poll::Ready(Ok(part));
                 }
                 Some(Next::Read) if self.source.is_some() => match self.poll_source(cx) {
-                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Ok(())) => read = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         filters.exchange.borrow_mut().set_waker(way, cx.waker());

@@ -46,7 +46,9 @@ pub(crate) async fn serve_request(
 ) -> Result<Response<ResponseBody>, Cut> {
     // No context yet. What the client sent is put in order first, so that routes, filters
     // and the upstream all see the same request.
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
+    // It goes through many hands, all but the last of which want a pointer.
+    let mut head = Box::new(head);
     let facts = Facts::new(connection.clone(), &head, worker.tracer.as_ref());
     let facts = Rc::new(facts);
     let noted = facts.setup.takes_notes();

@@ -58,10 +58,8 @@ fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Headers {
     let pseudo = || pseudo.iter().filter(|(_, value)| !value.is_empty());
     let fields = || headers.iter().filter(|(name, _)| *name != header::HOST);
 
-    let size = pseudo().map(|(_, value)| value.len()).sum::<usize>()
-        + fields()
-            .map(|(name, value)| name.as_str().len() + value.len())
-            .sum::<usize>();
+    // Guessed: to walk through a header map costs more than to copy a long one once more.
+    let size = pseudo().map(|(_, value)| value.len()).sum::<usize>() + headers.len() * FIELD_BYTES;
     let mut room = BytesMut::with_capacity(size + SPARE_BYTES);
     for (_, value) in pseudo() {
         room.extend_from_slice(value.as_bytes());
@@ -87,6 +85,8 @@ fn gather(pseudo: &[(&'static str, &str)], headers: &HeaderMap) -> Headers {
 /// Room for what filters commonly add to a message, in bytes and in entries.
 const SPARE_BYTES: usize = 256;
 const SPARE_ENTRIES: usize = 8;
+/// What a name and a value have together, as far as one can tell before.
+const FIELD_BYTES: usize = 40;
 
 const AUTHORITY: &str = ":authority";
 const METHOD: &str = ":method";

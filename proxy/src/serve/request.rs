@@ -29,7 +29,7 @@ use crate::worker::Worker;
 
 /// A request that has passed its filters.
 pub(crate) struct Admitted {
-    pub(super) head: Parts,
+    pub(super) head: Box<Parts>,
     pub(super) body: Body,
     pub(super) upgrade: Option<Upgrade>,
     /// What the client takes: said in its own `te`, which goes no further.
@@ -113,7 +113,7 @@ pub(crate) fn exchange(head: &Parts, facts: &Rc<Facts>) -> Exchange {
 /// Takes the request through its filters, until its head may leave them.
 pub(crate) async fn admit(
     flow: &Rc<Flow>,
-    mut head: Parts,
+    mut head: Box<Parts>,
     body: Incoming,
     upgrade: Option<Upgrade>,
 ) -> Result<Admitted, Stop> {

@@ -35,7 +35,7 @@ pub(super) struct Sending<'a> {
     pub(super) host: Option<&'a str>,
     pub(super) pick: Pick,
     /// As it left the filters, until nobody needs it any more.
-    pub(super) head: Option<Parts>,
+    pub(super) head: Option<Box<Parts>>,
     pub(super) payload: Payload,
     pub(super) retries: Option<Retries<'a>>,
 }
@@ -332,7 +332,7 @@ impl Sending<'_> {
             let count = HeaderValue::from(flow.facts.attempts.get());
             head.headers.insert(ATTEMPT_COUNT, count);
         }
-        Request::from_parts(head, body)
+        Request::from_parts(*head, body)
     }
 
     fn note_timeout(&self, failed: &Failed, lease: &Lease) {
@@ -415,6 +415,6 @@ async fn within<T>(
 }
 
 /// Of a request that is never sent: whoever comes here has no head to send.
-fn empty() -> Parts {
-    Request::new(()).into_parts().0
+fn empty() -> Box<Parts> {
+    Box::new(Request::new(()).into_parts().0)
 }
