@@ -81,6 +81,8 @@ pub use exchange::{Exchange, LocalReply, SharedExchange};
 pub use filter_state::FilterState;
 pub use headers::Headers;
 pub use host::{Host, Origin};
+#[cfg(feature = "foreign")]
+pub use hostcalls::foreign::LoneExpression as Expression;
 pub use limits::{Limit, Limits};
 pub use module::Module;
 pub use plugin::{Plugin, VmSettings};

@@ -27,7 +27,7 @@ mod write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use cofferdam_abi::FilterState;
+use cofferdam_abi::{Exchange, FilterState};
 use http::{HeaderMap, Version};
 
 use operator::Part;
@@ -44,8 +44,10 @@ pub use sink::Sink;
 #[derive(Debug, Clone)]
 pub struct Format {
     shape: Shape,
-    /// Whether it asks for what is noted only then.
+    /// Whether it asks for what is noted only then,
     noted: bool,
+    /// and for the exchange as filters see it.
+    evaluated: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -133,6 +135,8 @@ pub struct Record<'a> {
     pub upstream_protocol: Option<Version>,
     /// What filters have stored beside the request.
     pub filter_state: Option<&'a FilterState>,
+    /// All of it as filters see it, where the format asks for that.
+    pub exchange: Option<&'a Exchange>,
 }
 
 // === impl Format ===
@@ -182,14 +186,22 @@ impl Format {
     }
 
     fn of(shape: Shape) -> Self {
-        let noted = match &shape {
-            Shape::Text(parts) => parts.iter().any(Part::is_noted),
-            Shape::Json(fields) => fields
-                .iter()
-                .flat_map(|(_, parts)| parts)
-                .any(Part::is_noted),
+        let any = |asks: fn(&Part) -> bool| match &shape {
+            Shape::Text(parts) => parts.iter().any(asks),
+            Shape::Json(fields) => fields.iter().flat_map(|(_, parts)| parts).any(asks),
         };
-        Self { shape, noted }
+        let (noted, evaluated) = (any(Part::is_noted), any(Part::is_evaluated));
+        Self {
+            shape,
+            noted,
+            evaluated,
+        }
+    }
+
+    /// Whether it asks for [`Record::exchange`].
+    #[must_use]
+    pub const fn is_evaluated(&self) -> bool {
+        self.evaluated
     }
 
     /// Whether it asks for what is noted of a request only then ([`Noted`] and some of

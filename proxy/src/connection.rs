@@ -133,6 +133,7 @@ impl Connection {
             times: Times::default(),
             upstream_protocol: None,
             filter_state: None,
+            exchange: None,
         }
     }
 }

@@ -353,6 +353,12 @@ impl Flow {
             ..Times::default()
         };
         let shared = upstream_protocol == Some(http::Version::HTTP_2);
+        // Where filters have seen none, one is made of what the log remembers.
+        let made = match &self.filters {
+            None if sink.is_evaluated() => Some(logged.exchange(facts)),
+            _ => None,
+        };
+        let made = made.as_ref().map(|made| made.borrow());
         let exchange = self
             .filters
             .as_ref()
@@ -362,6 +368,7 @@ impl Flow {
             noted: notes.map_or_else(Noted::default, |notes| notes.noted(trailers, shared)),
             upstream_protocol,
             filter_state: exchange.as_ref().map(|exchange| &exchange.filter_state),
+            exchange: exchange.as_deref().or(made.as_deref()),
             duration: facts.duration.get().unwrap_or_default(),
             protocol: facts.protocol,
             method: logged.method.as_str(),

@@ -20,6 +20,8 @@ use crate::types::{Status, Way};
 
 #[cfg(feature = "foreign")]
 pub(crate) use expression::Expressions;
+#[cfg(feature = "foreign")]
+pub use expression::LoneExpression;
 
 /// What a function comes to.
 type Answer = Result<Bytes, Failure>;

@@ -105,6 +105,22 @@ pub(crate) fn look<C: GuestCaller>(
     Ok(found)
 }
 
+/// The property of an exchange that is over, for whoever tells of it: all its header maps are
+/// there, and no plugin asks.
+#[cfg(feature = "foreign")]
+pub(crate) fn of_exchange(exchange: &Exchange, path: &[&[u8]]) -> Option<Value> {
+    let maps = Maps {
+        request: exchange.map(MapType::RequestHeaders),
+        response: exchange.map(MapType::ResponseHeaders),
+        trailers: exchange.map(MapType::ResponseTrailers),
+    };
+    if path == [b"xds"] {
+        return Some(Value::Unserialisable);
+    }
+    maps.find(exchange, path)
+        .unwrap_or_else(|| attribute(exchange, path).or_else(|| stored(exchange, path)))
+}
+
 /// The property at a path of at least one part. Built-ins come before what filters have
 /// set.
 pub(crate) fn find(state: &mut HostState, path: &[&[u8]]) -> Option<Value> {

@@ -1,6 +1,9 @@
 //! From a template to its parts.
 
+use std::sync::Arc;
+
 use chrono::format::{Item, StrftimeItems};
+use cofferdam_abi::Expression;
 use http::HeaderName;
 
 use super::coalesce;
@@ -8,7 +11,7 @@ use super::moments::{Moment, Unit};
 use super::plain::{self, Field, Form, Operator, Side, Whose};
 
 /// One piece of a template.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Part {
     /// Written as it stands.
     Literal(String),
@@ -31,6 +34,12 @@ pub(super) enum Part {
     },
     /// The network that an address is in, by the number of its first bits.
     Network { whose: Whose, bits: u8 },
+    /// A CEL expression; `typed` keeps its type in JSON.
+    Expression {
+        expression: Arc<Expression>,
+        typed: bool,
+        max: Option<usize>,
+    },
     /// Why the response is what it is, as it was said.
     DetailsAsSaid,
     /// What the client asked for, by TLS or by its request.
@@ -100,6 +109,15 @@ pub(super) enum Name {
 }
 
 impl Part {
+    /// Whether it asks for the exchange as filters see it.
+    pub(super) fn is_evaluated(&self) -> bool {
+        match self {
+            Self::Expression { .. } => true,
+            Self::Coalesce(parts) => parts.iter().any(Self::is_evaluated),
+            _ => false,
+        }
+    }
+
     /// Whether it tells of what is noted of a request only where somebody asks.
     pub(super) fn is_noted(&self) -> bool {
         match self {
@@ -155,6 +173,17 @@ fn end_of(body: &str) -> Option<usize> {
         let close = body.find("})")? + 2;
         return Some(close + body[close..].find('%')?);
     }
+    if matches!(name, "CEL" | "TYPED_CEL") {
+        // It may have parentheses, and percent signs.
+        return body.match_indices(')').find_map(|(at, _)| {
+            let behind = &body[at + 1..];
+            let length = behind.find('%')?;
+            let digits = behind[..length].strip_prefix(':');
+            let ends = length == 0
+                || digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            ends.then_some(at + 1 + length)
+        });
+    }
     if matches!(
         name.strip_suffix("_LOCAL").unwrap_or(name),
         "START_TIME" | "EMIT_TIME"
@@ -193,6 +222,9 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
             _ => {}
         }
     }
+    if let "CEL" | "TYPED_CEL" = name {
+        return parse_expression(text, name == "TYPED_CEL", rest);
+    }
     if METADATA.contains(&name) {
         return parse_metadata(text, name, rest);
     }
@@ -216,11 +248,6 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
         // Envoy writes the same for both.
         ("QUERY_PARAMS", Some(("ORIG" | "DECODED", ""))) => {
             return Ok(Part::Plain(Operator::Query));
-        }
-        ("CEL" | "TYPED_CEL", _) => {
-            return Err(format!(
-                "`%{text}%`: expressions are not evaluated here; name the operators instead"
-            ));
         }
         ("PATH", Some((words, length))) => return parse_path(text, words, length),
         ("PATH", None) if rest.is_empty() => return parse_path(text, "WQ", ""),
@@ -269,6 +296,29 @@ fn parse_grpc(text: &str, form: &str) -> Result<Part, String> {
             "`{form}` in `%{text}%` is no form; write CAMEL_STRING, SNAKE_STRING or NUMBER"
         )),
     }
+}
+
+/// `(EXPRESSION)`, `(EXPRESSION):LENGTH`.
+fn parse_expression(text: &str, typed: bool, rest: &str) -> Result<Part, String> {
+    let inner = rest
+        .strip_prefix('(')
+        .and_then(|rest| rest.rsplit_once(')'));
+    let (source, length) = inner
+        .filter(|(source, _)| !source.is_empty())
+        .ok_or_else(|| format!("`%{text}%` has no expression; write it as `%CEL(EXPRESSION)%`"))?;
+    let max = parse_length(text, length)?;
+    let parsed = Expression::parse(source);
+    let expression = parsed.map_err(|why| {
+        // One sentence, whatever the parser draws beside it.
+        let why: Vec<_> = why.split_whitespace().collect();
+        let why = why.join(" ");
+        format!("`{source}` in `%{text}%` is no expression of CEL ({why}); correct it")
+    })?;
+    Ok(Part::Expression {
+        expression: Arc::new(expression),
+        typed,
+        max,
+    })
 }
 
 /// `(BITS)` behind an address.
@@ -471,12 +521,14 @@ fn nearest(name: &str) -> &'static str {
         .chain(METADATA)
         .chain(WITH_FIELD.iter().map(|&(known, _)| known))
         .chain([
+            "CEL",
             "COALESCE",
             "COMMON_DURATION",
             "ENVIRONMENT",
             "FILTER_STATE",
             "PATH",
             "QUERY_PARAM",
+            "TYPED_CEL",
             "UPSTREAM_FILTER_STATE",
         ])
         .min_by_key(|known| distance(&name, known))

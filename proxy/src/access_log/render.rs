@@ -47,6 +47,10 @@ pub(super) fn json(fields: &[(String, Vec<Part>)], record: &Record<'_>, out: &mu
                     write_number(number, out);
                     continue;
                 }
+                Value::Plain(plain) => {
+                    out.extend_from_slice(plain.as_bytes());
+                    continue;
+                }
                 _ => {}
             }
         }
@@ -84,6 +88,14 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
             Some(address) => Value::Text(network(address.ip(), *bits)),
             None => Value::Absent,
         },
+        Part::Expression {
+            expression,
+            typed,
+            max,
+        } => {
+            let found = record.exchange.and_then(|it| expression.evaluate(it));
+            found.map_or(Value::Absent, |found| evaluated(found, *typed, *max))
+        }
         Part::DetailsAsSaid => Value::text(record.details),
         Part::Host { tls, which } => host(*tls, *which, record),
         Part::Between { from, to, unit } => {
@@ -130,6 +142,32 @@ fn value<'a>(part: &'a Part, record: &Record<'a>) -> Value<'a> {
             };
             cut(found, *max)
         }
+    }
+}
+
+/// What an expression came to; lists, maps and messages have no text.
+fn evaluated(found: cofferdam_abi::Value, typed: bool, max: Option<usize>) -> Value<'static> {
+    use cofferdam_abi::Value as Found;
+    let plain = match found {
+        Found::Bytes(bytes) => {
+            let mut bytes = bytes.to_vec();
+            bytes.truncate(max.unwrap_or(usize::MAX));
+            return Value::Owned(bytes);
+        }
+        Found::Int(number) => number.to_string(),
+        Found::Uint(number) => number.to_string(),
+        Found::Double(number) if number.is_finite() => number.to_string(),
+        Found::Bool(truth) => truth.to_string(),
+        Found::Duration(length) => return Value::Text(format!("{}s", length.as_secs_f64())),
+        Found::Timestamp(since) => {
+            let time = SystemTime::UNIX_EPOCH.checked_add(since);
+            return time.map_or(Value::Absent, Value::Time);
+        }
+        _ => return Value::Absent,
+    };
+    match typed {
+        true => Value::Plain(plain),
+        false => Value::Text(plain[..max.unwrap_or(usize::MAX).min(plain.len())].to_owned()),
     }
 }
 

@@ -53,6 +53,11 @@ impl Sink {
         self.format.is_noted()
     }
 
+    /// Whether its format asks for the exchange as filters see it.
+    pub fn is_evaluated(&self) -> bool {
+        self.format.is_evaluated()
+    }
+
     fn new(format: Format, output: Output) -> Self {
         Self {
             format,

@@ -168,6 +168,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         times: times(),
         upstream_protocol: Some(Version::HTTP_2),
         filter_state: None,
+        exchange: None,
     });
 }
 

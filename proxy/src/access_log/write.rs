@@ -18,6 +18,8 @@ pub(super) enum Value<'a> {
     LongFlags(Flags),
     Number(u64),
     Owned(Vec<u8>),
+    /// A value of JSON that is no text.
+    Plain(String),
     /// Filter and callback.
     Place(&'a str, &'a str),
     Text(String),
@@ -78,6 +80,7 @@ pub(super) fn write_value(value: &Value<'_>, out: &mut Vec<u8>, bytes: fn(&[u8],
         }
         Value::Number(number) => write_number(number, out),
         Value::Owned(ref text) => bytes(text, out),
+        Value::Plain(ref plain) => out.extend_from_slice(plain.as_bytes()),
         Value::Place(filter, callback) => {
             bytes(filter.as_bytes(), out);
             out.push(b'/');

@@ -253,6 +253,7 @@ Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
 | `%PATH(QUERY:WHICH):LENGTH%` | The path, with (`WQ`) or without (`NQ`) its query: that of `x-envoy-original-path` (`ORIG`), the request's (`PATH`), or the first of these that is there (`ORIG_OR_PATH`, or nothing). |
 | `%GRPC_STATUS(FORM)%` | As `CAMEL_STRING`, `SNAKE_STRING` or `NUMBER`. |
 | `%FILTER_STATE(NAME):LENGTH%` | What a filter has stored by `proxy_set_property`, as `NAME` or `wasm.NAME`, or by `set_envoy_filter_state`. What Envoy has behind a second `:` is left out. |
+| `%CEL(EXPRESSION):LENGTH%`, `%TYPED_CEL(EXPRESSION):LENGTH%` | A CEL expression over the properties that filters read: `%CEL(request.headers['x-id'])%`, `%CEL(response.code >= 500)%`; in JSON the second keeps the type of numbers and truth values. `-` where it fails, or comes to a list or a map. |
 | `%COALESCE({"operators": [...]}):LENGTH%` | The first of these operators that is there: names, or `{"command": "REQ", "param": "x-id", "max_length": 8}`. |
 "#;
 

@@ -5,6 +5,7 @@
 //! depth and size. What an evaluation can cost at most is worked out beforehand
 //! ([`cost`]) and charged; one that could cost too much is not begun.
 
+mod alone;
 mod cost;
 mod references;
 mod values;
@@ -18,12 +19,14 @@ use cel::parser::{Expression, PrattParser};
 use cel::{Context, ExecutionError, Value as Cel};
 
 use super::{Answer, charge};
-use crate::guest::{GuestCaller, HostTrap};
+use crate::guest::GuestCaller;
 use crate::hostcalls::properties;
 use crate::property::Value;
 use crate::state::HostState;
 use crate::types::Status;
 use references::Reference;
+
+pub use alone::Expression as LoneExpression;
 
 /// Longest expression, in bytes.
 const MAX_TEXT: usize = 2 << 10;
@@ -75,7 +78,7 @@ pub(super) fn evaluate<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
             return Ok(found.encode().ok_or(Status::SerializationFailure)?);
         }
     }
-    let variables = compiled.variables(caller)?;
+    let variables = compiled.variables(|path| properties::look(caller, path))?;
     let size = cost::Size::of(variables.values());
     charge(caller, usize::try_from(size.bytes).unwrap_or(usize::MAX), 1)?;
     let (cost, looked) = cost::of(&compiled.expression, size);
@@ -87,16 +90,7 @@ pub(super) fn evaluate<C: GuestCaller>(caller: &mut C, args: Bytes) -> Answer {
         return Err(Status::InternalFailure.into());
     };
     caller.charge(cost)?;
-    let mut context = Context::default();
-    let added = context.add_function("matches", matches);
-    for (name, value) in variables {
-        context.add_variable_from_value(name, value);
-    }
-    let result = match added {
-        Ok(()) => Cel::resolve(&compiled.expression, &context),
-        Err(error) => Err(ExecutionError::InternalError(error.to_string())),
-    };
-    match result {
+    match compiled.resolve(variables) {
         Ok(value) => {
             let encoded = values::from_cel(value).encode();
             Ok(encoded.ok_or(Status::SerializationFailure)?)
@@ -190,7 +184,10 @@ impl Compiled {
 
     /// What there is now of what it speaks of, by the names the interpreter looks for:
     /// `request.path` is one variable, so that nothing else of the request is asked for.
-    fn variables<C: GuestCaller>(&self, caller: &mut C) -> Result<BTreeMap<String, Cel>, HostTrap> {
+    fn variables<E>(
+        &self,
+        mut find: impl FnMut(&[&[u8]]) -> Result<Option<Value>, E>,
+    ) -> Result<BTreeMap<String, Cel>, E> {
         let mut whole: BTreeMap<String, Value> = BTreeMap::new();
         let mut parts: BTreeMap<String, Vec<(Bytes, Value)>> = BTreeMap::new();
         let mut look = |path: &[&str], last: Option<&str>| {
@@ -200,7 +197,7 @@ impl Compiled {
                 .chain(last)
                 .map(str::as_bytes)
                 .collect();
-            properties::look(caller, &path)
+            find(&path)
         };
         for reference in &self.references {
             let path: Vec<&str> = reference.path.iter().map(String::as_str).collect();
@@ -238,6 +235,20 @@ impl Compiled {
             .into_iter()
             .filter_map(|(name, value)| Some((name, values::to_cel(value)?)))
             .collect())
+    }
+}
+
+impl Compiled {
+    /// Its value, where `variables` are what there is. What that can cost is looked at before.
+    fn resolve(&self, variables: BTreeMap<String, Cel>) -> Result<Cel, ExecutionError> {
+        let mut context = Context::default();
+        context
+            .add_function("matches", matches)
+            .map_err(|error| ExecutionError::InternalError(error.to_string()))?;
+        for (name, value) in variables {
+            context.add_variable_from_value(name, value);
+        }
+        Cel::resolve(&self.expression, &context)
     }
 }
 

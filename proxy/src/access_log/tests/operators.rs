@@ -212,7 +212,11 @@ fn what_makes_no_sense_is_told() {
             r#"%COALESCE({"operators": [{"command": "COALESCE", "param": "{}"}]})%"#,
             "names no operators",
         ),
-        ("%CEL(request.path)%", "not evaluated"),
+        ("%CEL%", "has no expression"),
+        ("%CEL()%", "has no expression"),
+        ("%CEL(request.)%", "is no expression of CEL"),
+        ("%TYPED_CEL(1 +)%", "is no expression of CEL"),
+        ("%CEL(request.path):x%", "no closing"),
         ("%CUSTER_METADATA(a)%", "`CLUSTER_METADATA`"),
         ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(129)%", "first bits"),
         ("%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT(x)%", "first bits"),
@@ -448,4 +452,56 @@ fn what_there_is_nothing_of_is_absent() {
         );
         assert_eq!(text("[%CUSTOM_FLAGS%%LOCAL_REPLY_BODY%]", &record), "[]");
     });
+}
+
+#[test]
+fn expressions_are_evaluated_over_the_exchange() {
+    struct Code;
+    impl cofferdam_abi::Attributes for Code {
+        fn attribute(&self, path: &[&[u8]]) -> Option<cofferdam_abi::Value> {
+            (path == [&b"response"[..], b"code"]).then_some(cofferdam_abi::Value::Int(503))
+        }
+    }
+    let pairs = [
+        (":path", "/x?q=1"),
+        (":authority", "a.example"),
+        ("x-who", "100% \"me\""),
+    ];
+    let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+    let request = cofferdam_abi::Headers::from_entries(pairs.to_vec());
+    let exchange = Exchange::new(request, Box::new(Code));
+    with_record(|record| {
+        let record = Record {
+            exchange: Some(&exchange),
+            ..record
+        };
+        for (template, wanted) in [
+            ("%CEL(request.path)%", "/x?q=1"),
+            ("%CEL(request.path):2%|", "/x|"),
+            ("%CEL(request.headers['x-who'])%", r"100% \x22me\x22"),
+            ("%CEL(response.code % 100)%|%PROTOCOL%", "3|HTTP/1.1"),
+            (
+                "%CEL(response.code >= 500 && request.url_path.startsWith('/x'))%",
+                "true",
+            ),
+            ("%CEL(request.headers['x-none'])%", "-"),
+            ("%CEL(request.headers)%", "-"),
+            ("%TYPED_CEL(response.code)%", "503"),
+        ] {
+            assert!(Format::text(template).unwrap().is_evaluated(), "{template}");
+            assert_eq!(text(template, &record), wanted, "{template}");
+        }
+        let fields = [
+            "%CEL(response.code)%",
+            "%TYPED_CEL(response.code)%",
+            "%TYPED_CEL(1 < 2)%",
+        ];
+        let fields = fields.map(|it| (it.to_owned(), it.to_owned()));
+        let line = line(&Format::json(fields.to_vec()).unwrap(), &record);
+        assert!(
+            line.contains(":\"503\",") && line.contains(":503,") && line.contains(":true}"),
+            "{line}"
+        );
+    });
+    with_record(|record| assert_eq!(text("%CEL(request.path)%", &record), "-"));
 }

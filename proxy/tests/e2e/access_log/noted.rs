@@ -193,3 +193,17 @@ async fn an_upstream_that_resets_is_told_of_and_http_2_has_no_lines() {
         "{line}"
     );
 }
+
+#[test]
+fn expressions_are_told_without_a_filter_too() {
+    let upstream = Upstream::named("one");
+    // Quotes of YAML are doubled inside it.
+    let format = "%CEL(request.path)% %CEL(response.code + 1)% %CEL(request.headers[''x-who''])% \
+                  %CEL(upstream.address)% %CEL(connection.mtls)% %CEL(request.headers[''x-none''])%|";
+    let proxy = proxy(&[upstream.address], "", format);
+    let mut client = proxy.client();
+    let answer = client.request("GET /a?b HTTP/1.1\r\nhost: h\r\nx-who: me\r\n\r\n");
+    assert_eq!(answer.status(), 200);
+    let wanted = format!("/a?b 201 me {} false -|", upstream.address);
+    proxy.stdout.wait_for(&wanted);
+}
