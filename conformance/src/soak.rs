@@ -2,9 +2,10 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. For themselves are [`reload`], [`upgrade`] and [`long`], which take as long as one
+//! started again. For themselves are [`reload`], [`upgrade`], [`ending`] and [`long`], which take as long as one
 //! likes, [`flood`] and [`idle`].
 
+pub mod ending;
 pub mod flood;
 pub mod idle;
 pub mod long;

@@ -78,7 +78,12 @@ async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance)
             // Without the bound on what a task does in one turn: past it nobody seems to wait.
             match poll_once(pin!(unconstrained(acceptor.accept()))).await {
                 Some(accepted) => accepted,
-                None => return,
+                // The last look, right before the socket goes: who comes behind it is refused, and
+                // who came before it, after an answer that said `close` perhaps, is let in.
+                None => match acceptor.accept_now() {
+                    Some(accepted) => Ok(accepted),
+                    None => return,
+                },
             }
         } else {
             tokio::select! {

@@ -1,7 +1,7 @@
 //! `soak`: whether a proxy that runs for long keeps to its memory. The exit status is the
 //! verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use cofferdam_conformance::args::{Args, Opt};
@@ -32,6 +32,11 @@ const OPTIONS: &[Opt] = &[
         name: "--upgrade",
         value: Some("SECONDS"),
         help: "instead: another process takes over once a second under load, for so long",
+    },
+    Opt {
+        name: "--ending",
+        value: Some("SECONDS"),
+        help: "instead: SIGTERM once a second under load, for so long",
     },
     Opt {
         name: "--flood",
@@ -69,17 +74,21 @@ fn run() -> Result<u8> {
         let usage = || Error::Usage(format!("give {option} whole seconds"));
         seconds.ok_or_else(usage).map(Some)
     };
-    let kept = match (
-        seconds("--reload")?,
-        seconds("--upgrade")?,
-        seconds("--long")?,
-    ) {
-        (None, None, None) => soak::run(&program)?,
-        (Some(seconds), None, None) => soak::reload::run(&program, seconds)?,
-        (None, Some(seconds), None) => soak::upgrade::run(&program, seconds)?,
-        (None, None, Some(seconds)) => soak::long::run(&program, seconds)?,
+    let forms: [(&str, fn(&Path, u64) -> Result<bool>); 4] = [
+        ("--reload", soak::reload::run),
+        ("--upgrade", soak::upgrade::run),
+        ("--ending", soak::ending::run),
+        ("--long", soak::long::run),
+    ];
+    let mut asked = Vec::new();
+    for (option, run) in forms {
+        asked.extend(seconds(option)?.map(|seconds| (run, seconds)));
+    }
+    let kept = match asked[..] {
+        [] => soak::run(&program)?,
+        [(run, seconds)] => run(&program, seconds)?,
         _ => {
-            let one = "give one of --reload, --upgrade and --long";
+            let one = "give one of --reload, --upgrade, --ending and --long";
             return Err(Error::Usage(one.to_owned()));
         }
     };

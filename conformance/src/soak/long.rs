@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::reload::{self, Counts, ENOUGH, panicked};
-use super::upgrade::{Line, streams};
+use super::upgrade::{Away, Line, streams};
 use crate::peer::nginx;
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result, proc, process};
@@ -72,7 +72,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     let half = Duration::from_secs(seconds) / 2;
     let over = AtomicBool::new(false);
     let (done, kept) = thread::scope(|scope| -> Result<_> {
-        let streams = scope.spawn(|| streams(web, nginx::BODY, &over));
+        let streams = scope.spawn(|| streams(web, nginx::BODY, &over, Away::Fails));
         let through: Vec<_> = (THROUGH.iter())
             .map(|client| scope.spawn(|| reload::load(client, web, seconds, &world.scratch)))
             .collect();

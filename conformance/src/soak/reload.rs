@@ -222,8 +222,13 @@ pub(super) fn upload(web: SocketAddr, over: &AtomicBool) -> Result<Counts> {
 }
 
 fn upload_once(web: SocketAddr) -> std::io::Result<bool> {
-    let mut stream = TcpStream::connect(web)?;
+    let stream = TcpStream::connect(web)?;
     stream.set_read_timeout(Some(LIMIT))?;
+    send_slowly(stream)
+}
+
+/// A body in four parts; whether the answer is what it must be.
+pub(super) fn send_slowly(mut stream: TcpStream) -> std::io::Result<bool> {
     stream.write_all(b"POST / HTTP/1.1\r\nhost: soak.test\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n")?;
     for _ in 0..4 {
         thread::sleep(EACH + EACH / 4);

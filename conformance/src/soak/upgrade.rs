@@ -54,7 +54,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         let slow: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| reload::upload(web, &over)))
             .collect();
-        let streams = scope.spawn(|| streams(web, "ok\n", &over));
+        let streams = scope.spawn(|| streams(web, "ok\n", &over, Away::Fails));
         let loads: Vec<_> = CLIENTS
             .iter()
             .filter(|(_, program, _)| *program != "h2load")
@@ -209,12 +209,21 @@ fn is_there(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// Whether it is a failure that nobody listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Away {
+    Fails,
+    /// The client comes again a moment later, and that is counted as what is moved is.
+    ComesAgain,
+}
+
 /// Streams of HTTP/2 on one connection after the other; how many were moved to the next one
 /// because the server had said, before it saw them, that it takes no more.
 pub(super) fn streams(
     web: SocketAddr,
     body: &'static str,
     over: &AtomicBool,
+    away: Away,
 ) -> Result<(Counts, u64)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -224,7 +233,11 @@ pub(super) fn streams(
     runtime.block_on(async {
         while !over.load(Ordering::Relaxed) {
             let Ok(client) = connect(web).await else {
-                failed += 1;
+                match away {
+                    Away::Fails => failed += 1,
+                    Away::ComesAgain => moved += 1,
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;
             };
             let mut goes_on = true;

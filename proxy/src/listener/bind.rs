@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{Address, Config};
@@ -218,6 +218,29 @@ impl Acceptor {
             Self::Unix(socket) => Ok(Accepted::Unix {
                 stream: socket.accept().await?.0,
             }),
+        }
+    }
+
+    /// One that waits at this very moment, if there is one: the system itself is asked, and not
+    /// what it told the event loop last.
+    pub(crate) fn accept_now(&self) -> Option<Accepted> {
+        let listening = match self {
+            Self::Tcp(socket) => SockRef::from(socket),
+            Self::Unix(socket) => SockRef::from(socket),
+        };
+        let (socket, peer) = listening.accept().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        match self {
+            Self::Tcp(_) => {
+                let _ = socket.set_tcp_nodelay(true);
+                let peer = peer.as_socket()?;
+                let stream = TcpStream::from_std(socket.into()).ok()?;
+                Some(Accepted::Tcp { stream, peer })
+            }
+            Self::Unix(_) => {
+                let stream = UnixStream::from_std(OwnedFd::from(socket).into()).ok()?;
+                Some(Accepted::Unix { stream })
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use super::stalled::{self, Streams};
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
-use crate::connection::{Connection, Received};
+use crate::connection::{Connection, Received, Requests};
 use crate::flood::Guarded;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
@@ -95,7 +95,10 @@ where
     let ending = async {
         match late {
             true => late_in(&connection).await,
-            false => connection.door.ending.wait().await,
+            false => {
+                connection.door.ending.wait().await;
+                quiet(&connection.requests).await;
+            }
         }
     };
     let result = tokio::select! {
@@ -191,6 +194,20 @@ where
         }
     };
     ended_http2(&connection, &seen, result)
+}
+
+/// Ready when there has been no request for a moment. A client that is at work has its next
+/// one on its way, and would lose it; with the answer to that it is told that it is over.
+async fn quiet(requests: &Requests) {
+    const QUIET: Duration = Duration::from_millis(250);
+    loop {
+        let now = Instant::now();
+        let until = requests.none_since().unwrap_or(now) + QUIET;
+        if until <= now {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
 }
 
 /// The process ends, and a moment has passed since.

@@ -99,6 +99,22 @@ fn an_answer_that_comes_while_draining_says_close() {
     assert_eq!(proxy.exit().code(), Some(0));
 }
 
+/// A client that is at work has its next request on its way when the signal comes.
+#[test]
+fn a_client_at_work_is_answered_once_more() {
+    let mut proxy = Proxy::in_front_of(Upstream::named("ok").address);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/a").field("connection"), None);
+    begin(&proxy, Signal::TERM);
+    let answer = client.get("/b");
+    assert_eq!(
+        (answer.status(), answer.field("connection")),
+        (200, Some("close"))
+    );
+    client.assert_ended();
+    assert_eq!(proxy.exit().code(), Some(0));
+}
+
 #[test]
 fn an_upload_under_way_is_finished_before_the_end() {
     let upstream = Upstream::echo();
