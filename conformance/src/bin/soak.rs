@@ -50,6 +50,9 @@ const OPTIONS: &[Opt] = &[
     },
 ];
 
+/// What takes as long as one likes.
+type Form = fn(&Path, u64) -> Result<bool>;
+
 fn main() -> ExitCode {
     error::conclude("soak", run())
 }
@@ -74,7 +77,7 @@ fn run() -> Result<u8> {
         let usage = || Error::Usage(format!("give {option} whole seconds"));
         seconds.ok_or_else(usage).map(Some)
     };
-    let forms: [(&str, fn(&Path, u64) -> Result<bool>); 4] = [
+    let forms: [(&str, Form); 4] = [
         ("--reload", soak::reload::run),
         ("--upgrade", soak::upgrade::run),
         ("--ending", soak::ending::run),
