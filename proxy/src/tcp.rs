@@ -132,7 +132,7 @@ where
         }) => {
             facts.upstream.set(Some(address));
             facts.set_wire(&wire);
-            relay.note(|notes| notes.connected(address, name.as_deref(), wire.line.as_ref()));
+            relay.note(|notes| notes.connected(address, name.as_deref(), Some(&wire.line)));
             relay.touch();
             carry(relay, client, stream).await
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client_io::{ClientIo, Seen};
 use super::head_clock::HeadClock;
-use super::stalled::{self, Streams};
+use super::stalled::{self, Streams, Tails};
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
-use crate::connection::{Connection, Received, Requests};
+use crate::connection::{Connection, Received};
 use crate::flood::Guarded;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
@@ -38,6 +38,11 @@ const SEND_BUFFER: usize = 64 << 10;
 const MAX_PENDING_RESETS: usize = 200;
 /// How long a client that is told that it is over, and has nothing under way, may take to close.
 const GOOD_BYE: Duration = Duration::from_secs(5);
+
+/// How long a kept connection has had no request before the end of the process closes it. A
+/// client that is at work has its next one on its way, and would lose it; with the answer to that
+/// it is told that it is over.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// Serves the requests of one connection.
 pub(super) fn serve<S>(
@@ -97,7 +102,7 @@ where
             true => late_in(&connection).await,
             false => {
                 connection.door.ending.wait().await;
-                quiet(&connection.requests).await;
+                stalled::idle(&connection.requests, &Tails::default(), QUIET).await;
             }
         }
     };
@@ -194,20 +199,6 @@ where
         }
     };
     ended_http2(&connection, &seen, result)
-}
-
-/// Ready when there has been no request for a moment. A client that is at work has its next
-/// one on its way, and would lose it; with the answer to that it is told that it is over.
-async fn quiet(requests: &Requests) {
-    const QUIET: Duration = Duration::from_millis(250);
-    loop {
-        let now = Instant::now();
-        let until = requests.none_since().unwrap_or(now) + QUIET;
-        if until <= now {
-            return;
-        }
-        tokio::time::sleep_until(until.into()).await;
-    }
 }
 
 /// The process ends, and a moment has passed since.

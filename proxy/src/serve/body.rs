@@ -172,14 +172,13 @@ impl ResponseBody {
                             if let Some(lease) = &self.lease {
                                 lease.note(Outcome::Failed);
                             }
-                            if let Some(error) = error.source_of_body() {
+                            let error = error.source_of_body();
+                            if let Some(error) = error {
                                 flow.note(|notes| notes.upstream_broke(error));
                             }
-                            match error.source_of_body() {
-                                Some(error) if answer::breaks_protocol(error) => {
-                                    Flags::UPSTREAM_PROTOCOL_ERROR
-                                }
-                                _ => Flags::UPSTREAM_CONNECTION_TERMINATION,
+                            match error.is_some_and(answer::breaks_protocol) {
+                                true => Flags::UPSTREAM_PROTOCOL_ERROR,
+                                false => Flags::UPSTREAM_CONNECTION_TERMINATION,
                             }
                         }
                     });

@@ -193,7 +193,7 @@ impl Sending<'_> {
             facts.upstream.set(Some(lease.address()));
             facts.set_wire(&lease.wire);
             flow.note(|notes| {
-                notes.connected(lease.address(), lease.name(), lease.wire.line.as_ref());
+                notes.connected(lease.address(), lease.name(), Some(&lease.wire.line));
                 notes.request_leaves(&request, lease.is_http2());
             });
             let sent = lease.send(request);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::host::Word;
-use super::line::{Line, Metered};
+use super::line::{Dialled, Metered};
 use super::load::Full;
 use super::pool::{Active, Open, Pool, Wire};
 use super::{Outcome, Pick, Upstream, UpstreamBody};
@@ -301,18 +301,10 @@ async fn open(
 
 async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Opened, ConnectError> {
     let address = pool.address;
-    let begun = Instant::now();
-    let (stream, local) = dial(address, pool.header.as_deref()).await?;
-    let connected = Instant::now();
+    let (stream, dialled) = dial(address, pool.header.as_deref()).await?;
     let Some(tls) = &cluster.tls else {
         let http2 = cluster.protocol == Protocol::Http2;
-        let line = Line::new(begun, connected, None);
-        let stream = Metered::new(stream, line.clone());
-        let wire = Wire {
-            local,
-            tls: None,
-            line: Some(line),
-        };
+        let (stream, wire) = Metered::new(stream, dialled, None);
         return start(stream, http2, pool, wire, open).await;
     };
     let speaks = if tls.only_http2 {
@@ -326,21 +318,16 @@ async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Open
         let error = std::io::Error::other("the upstream does not offer HTTP/2 (ALPN h2)");
         return Err(ConnectError::Tls(address, error));
     }
-    let line = Line::new(begun, connected, Some(Instant::now()));
-    let stream = Metered::new(stream, line.clone());
-    let wire = Wire {
-        local,
-        tls: Some(Rc::new(session)),
-        line: Some(line),
-    };
+    let (stream, wire) = Metered::new(stream, dialled, Some(session));
     start(stream, spoken, pool, wire, open).await
 }
 
-/// A connection to an endpoint that begins with `header`, and its address here.
+/// A connection to an endpoint that begins with `header`, and how it came about.
 pub(super) async fn dial(
     address: SocketAddr,
     header: Option<&[u8]>,
-) -> Result<(TcpStream, Option<SocketAddr>), ConnectError> {
+) -> Result<(TcpStream, Dialled), ConnectError> {
+    let begun = Instant::now();
     let mut stream = TcpStream::connect(address).await.map_err(|error| {
         match descriptors::are_exhausted(&error) {
             true => ConnectError::Exhausted(address, error),
@@ -353,8 +340,12 @@ pub(super) async fn dial(
         let sent = stream.write_all(header).await;
         sent.map_err(|error| ConnectError::Refused(address, error))?;
     }
-    let local = stream.local_addr().ok();
-    Ok((stream, local))
+    let dialled = Dialled {
+        local: stream.local_addr().ok(),
+        begun,
+        connected: Instant::now(),
+    };
+    Ok((stream, dialled))
 }
 
 /// TLS on it, with what the cluster shows and believes now; and what was settled.

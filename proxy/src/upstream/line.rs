@@ -1,13 +1,18 @@
 //! One connection to an upstream: its number, when it came about, and what passes on it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pool::Wire;
+use crate::tls::Session;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -24,6 +29,15 @@ pub(crate) struct Line {
     /// and when TLS was settled, where it has that.
     pub(crate) secured: Option<Instant>,
     passed: [AtomicU64; 2],
+}
+
+/// How a socket came about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialled {
+    /// Its address here.
+    pub(super) local: Option<SocketAddr>,
+    pub(super) begun: Instant,
+    pub(super) connected: Instant,
 }
 
 /// Bytes that have passed, TLS apart.
@@ -43,12 +57,11 @@ pub(crate) struct Metered<S> {
 // === impl Line ===
 
 impl Line {
-    /// One that has been made since `begun`, and whose stream is there since `connected`.
-    pub(super) fn new(begun: Instant, connected: Instant, secured: Option<Instant>) -> Arc<Self> {
+    fn new(dialled: Dialled, secured: Option<Instant>) -> Arc<Self> {
         Arc::new(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            begun,
-            connected,
+            begun: dialled.begun,
+            connected: dialled.connected,
             secured,
             passed: Default::default(),
         })
@@ -64,7 +77,10 @@ impl Line {
     }
 
     fn add(&self, which: usize, bytes: usize) {
-        self.passed[which].fetch_add(bytes as u64, Ordering::Relaxed);
+        let passed = &self.passed[which];
+        // Nobody else writes: it need not be done in one go.
+        let all = passed.load(Ordering::Relaxed).wrapping_add(bytes as u64);
+        passed.store(all, Ordering::Relaxed);
     }
 }
 
@@ -86,8 +102,16 @@ const RECEIVED: usize = 0;
 const SENT: usize = 1;
 
 impl<S> Metered<S> {
-    pub(super) const fn new(stream: S, line: Arc<Line>) -> Self {
-        Self { stream, line }
+    /// What carries a connection from now on, and what is known of it: `stream` is what
+    /// `dialled` has come to, with TLS on it if there is a `session`.
+    pub(super) fn new(stream: S, dialled: Dialled, session: Option<Session>) -> (Self, Wire) {
+        let line = Line::new(dialled, session.is_some().then(Instant::now));
+        let wire = Wire {
+            local: dialled.local,
+            tls: session.map(Rc::new),
+            line: line.clone(),
+        };
+        (Self { stream, line }, wire)
     }
 
     fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

@@ -63,14 +63,14 @@ pub(crate) struct Active {
 }
 
 /// What carries a connection.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wire {
     /// Its address here.
     pub(crate) local: Option<SocketAddr>,
     /// Its TLS session, if any.
     pub(crate) tls: Option<Rc<Session>>,
     /// What is known of it otherwise.
-    pub(crate) line: Option<Arc<Line>>,
+    pub(crate) line: Arc<Line>,
 }
 
 /// A connection nobody uses.

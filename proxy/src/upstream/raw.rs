@@ -1,14 +1,12 @@
 //! Connections to an upstream that carry something else than HTTP: never pooled.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{ConnectError, dial, secure};
 use super::host::Word;
-use super::line::{Line, Metered};
+use super::line::Metered;
 use super::load::Full;
 use super::pool::{Open, Wire};
 use super::{Outcome, Pick, Upstream};
@@ -52,33 +50,23 @@ impl Upstream {
         let place = pool.load.connection(first);
         let open = pool.opened(place.map_err(|Full| ConnectError::Overflow(address))?);
         let opening = async {
-            let begun = Instant::now();
-            let (stream, local) = dial(address, header.as_deref()).await?;
-            let connected = Instant::now();
-            let line;
-            let (stream, tls): (Box<dyn Io>, _) = match &self.cluster.tls {
+            let (stream, dialled) = dial(address, header.as_deref()).await?;
+            let (stream, wire): (Box<dyn Io>, _) = match &self.cluster.tls {
                 Some(tls) => {
                     let (stream, session) = secure(tls, Speaks::Raw, stream, address).await?;
-                    line = Line::new(begun, connected, Some(Instant::now()));
-                    (
-                        Box::new(Metered::new(stream, line.clone())),
-                        Some(Rc::new(session)),
-                    )
+                    let (stream, wire) = Metered::new(stream, dialled, Some(session));
+                    (Box::new(stream), wire)
                 }
                 None => {
-                    line = Line::new(begun, connected, None);
-                    (Box::new(Metered::new(stream, line.clone())), None)
+                    let (stream, wire) = Metered::new(stream, dialled, None);
+                    (Box::new(stream), wire)
                 }
             };
             Ok(Raw {
                 stream,
                 address,
                 name: pool.name().map(Into::into),
-                wire: Wire {
-                    local,
-                    tls,
-                    line: Some(line),
-                },
+                wire,
                 open,
             })
         };
