@@ -17,7 +17,7 @@ help:
 	@echo 'make conformance-envoy    the same on the real Envoy'
 	@echo 'make soak                 whether memory grows with streams, callouts, crashes;'
 	@echo '                          SOAK="--reload 60": whether requests fail while the configuration changes;'
-	@echo '                          SOAK="--upgrade 60": while one process follows the other; "--ending 60": at SIGTERM; "--long 120": all at once'
+	@echo '                          SOAK="--upgrade 60": while one process follows the other; "--ending 120": at SIGTERM; "--long 120": all at once'
 	@echo '                          SOAK=--flood: what floods do to others; SOAK=--idle: what idle clients cost'
 	@echo 'make bench                CPU, latency, memory beside the real Envoy and nginx; BENCH=--help'
 	@echo 'make bench-plain          the rows without filters, no verdict'

@@ -12,16 +12,13 @@ mod proxied;
 mod stalled;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::unconstrained;
 
 use crate::connection::{Connection, Requests};
 use crate::descriptors;
@@ -45,13 +42,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the log tells of that.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How long a socket that closes waits for the rest of handshakes that have begun: the way to a
+/// distant client and back.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+
 /// How long a draining worker waits for the first byte of a connection it has accepted.
 const DRAIN_FIRST_BYTE: Duration = Duration::from_millis(500);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// Accepts until the worker drains, and then what is in the queue already: those clients
-/// have been told that they are connected.
+/// Accepts until the worker drains, and then who is about to be let in: those clients have been
+/// told that they are connected.
 pub(crate) async fn accept_loop(
     worker: Rc<Worker>,
     acceptor: Rc<Acceptor>,
@@ -63,55 +64,53 @@ pub(crate) async fn accept_loop(
 }
 
 async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance) {
-    let mut looked = false;
+    let serve = |accepted| {
+        let guard = ConnectionGuard::new(worker.clone());
+        let serving = serve_connection(worker.clone(), entrance.door(), accepted, guard);
+        tokio::task::spawn_local(serving);
+    };
     let mut failures = Failures::default();
     loop {
-        let accepted = if entrance.closing.has_happened() {
-            if entrance.is_handed_over() {
-                // Whoever waits there is the other process's: it closes none of them.
-                return;
-            }
-            if !std::mem::replace(&mut looked, true) {
-                // Who came while guest code ran is not known of before the system is asked.
-                tokio::task::yield_now().await;
-            }
-            // Without the bound on what a task does in one turn: past it nobody seems to wait.
-            match poll_once(pin!(unconstrained(acceptor.accept()))).await {
-                Some(accepted) => accepted,
-                // The last look, right before the socket goes: who comes behind it is refused, and
-                // who came before it, after an answer that said `close` perhaps, is let in.
-                None => match acceptor.accept_now() {
-                    Some(accepted) => Ok(accepted),
-                    None => return,
-                },
-            }
-        } else {
-            tokio::select! {
-                accepted = acceptor.accept() => accepted,
-                () = entrance.closing.wait() => continue,
-            }
+        let accepted = tokio::select! {
+            biased;
+            () = entrance.closing.wait() => break,
+            accepted = acceptor.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => {
-                let guard = ConnectionGuard::new(worker.clone());
-                tokio::task::spawn_local(serve_connection(
-                    worker.clone(),
-                    entrance.door(),
-                    accepted,
-                    guard,
-                ));
-            }
+            Ok(accepted) => serve(accepted),
             Err(error) => {
                 failures.tell(entrance, &error);
-                if entrance.closing.has_happened() {
-                    return;
-                }
                 // A client that has gone before it was accepted is no reason to wait.
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+    if entrance.is_handed_over() {
+        // Whoever waits there is the other process's: it closes none of them.
+        return;
+    }
+    if let Err(error) = acceptor.turn_newcomers_away() {
+        tracing::debug!("who comes right now may be reset: {error}");
+    }
+    // On a unix socket nobody is on the way: who has connected is in the queue.
+    if let Acceptor::Tcp(_) = &*acceptor {
+        let mut last = pin!(tokio::time::sleep(LAST_HANDSHAKES));
+        loop {
+            tokio::select! {
+                biased;
+                () = last.as_mut() => break,
+                accepted = acceptor.accept() => match accepted {
+                    Ok(accepted) => serve(accepted),
+                    Err(_) => break,
+                },
+            }
+        }
+    }
+    // Who came while guest code ran is not known of before the system itself is asked.
+    while let Some(accepted) = acceptor.accept_now() {
+        serve(accepted);
     }
 }
 
@@ -142,14 +141,6 @@ impl Failures {
         };
         tracing::warn!(listener = name, times, "accept failed: {error}{help}");
     }
-}
-
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }
 
 /// What serves one connection. Boxed step by step, so that a connection that sits idle

@@ -1,4 +1,4 @@
-//! SIGTERM once a second under load, and then another process in the place of the one that
+//! SIGTERM every two seconds under load, and then another process in the place of the one that
 //! ends: whether a single request that was sent fails for it.
 //!
 //! Nobody listens in between. Who is not let in, and who sees that a kept connection has been
@@ -13,14 +13,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::reload::{self, ENOUGH, LIMIT, panicked};
-use super::upgrade::{Away, streams};
+use super::upgrade::{Away, TOLD, streams};
 use super::world::Upstream;
 use crate::process::Server;
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result};
 
 /// How long each process serves.
-const EACH: Duration = Duration::from_secs(1);
+const EACH: Duration = Duration::from_secs(2);
 /// Between two attempts of somebody who is not let in.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 struct Counts {
     answered: u64,
     failed: u64,
+    /// How, the first few.
+    how: Vec<String>,
     /// Not let in.
     away: u64,
 }
@@ -88,15 +90,17 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
                 let counts = client.join().map_err(|_| panicked())?;
                 all.answered += counts.answered;
                 all.failed += counts.failed;
+                all.how.extend(counts.how);
                 all.away += counts.away;
             }
             done.push((what, all));
         }
-        let ((answered, failed), away) = http2.join().unwrap_or_else(|_| Err(panicked()))?;
+        let streamed = http2.join().unwrap_or_else(|_| Err(panicked()))?;
         let counts = Counts {
-            answered,
-            failed,
-            away,
+            answered: streamed.answered,
+            failed: streamed.failed,
+            how: streamed.how,
+            away: streamed.moved,
         };
         done.push(("HTTP/2", counts));
         Ok::<_, Error>((done, ended?))
@@ -108,12 +112,26 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         println!("  {what}: {answered} requests, {failed} failed; {away} times nobody was there");
         whole += answered;
         failures += failed;
+        for how in counts.how.iter().take(TOLD) {
+            println!("    {how}");
+        }
     }
     let rate = whole as f64 / began.elapsed().as_secs_f64();
     println!(
         "  {rate:.0} requests/s (at least {ENOUGH}) while {ended} processes ended; {failures} failed"
     );
     Ok(failures == 0 && rate >= ENOUGH && ended > 0)
+}
+
+// === impl Counts ===
+
+impl Counts {
+    fn fail(&mut self, how: &dyn std::fmt::Display) {
+        self.failed += 1;
+        if self.how.len() < TOLD {
+            self.how.push(how.to_string());
+        }
+    }
 }
 
 /// One request after the other on one connection.
@@ -133,7 +151,7 @@ fn keep(web: SocketAddr, over: &AtomicBool) -> Counts {
             }
             // Seen to be closed, and nothing sent.
             Ok((false, _)) => counts.away += 1,
-            Err(_) => counts.failed += 1,
+            Err(error) => counts.fail(&error),
         }
     }
     counts
@@ -149,7 +167,8 @@ fn renew(web: SocketAddr, over: &AtomicBool) -> Counts {
         let request = b"GET / HTTP/1.1\r\nhost: soak.test\r\nconnection: close\r\n\r\n";
         match ask(stream, request) {
             Ok((true, _)) => counts.answered += 1,
-            Ok((false, _)) | Err(_) => counts.failed += 1,
+            Ok((false, _)) => counts.fail(&"closed before anything was sent"),
+            Err(error) => counts.fail(&error),
         }
     }
     counts
@@ -164,7 +183,8 @@ fn upload(web: SocketAddr, over: &AtomicBool) -> Counts {
         };
         match reload::send_slowly(stream) {
             Ok(true) => counts.answered += 1,
-            Ok(false) | Err(_) => counts.failed += 1,
+            Ok(false) => counts.fail(&"another answer"),
+            Err(error) => counts.fail(&error),
         }
     }
     counts

@@ -88,8 +88,8 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))?));
         }
         over.store(true, Ordering::Relaxed);
-        let (counts, _) = streams.join().unwrap_or_else(|_| Err(panicked()))?;
-        done.push(("HTTP/2, a connection after another", counts));
+        let streamed = streams.join().unwrap_or_else(|_| Err(panicked()))?;
+        done.push(("HTTP/2, a connection after another", streamed.tell()));
         Ok((done, second?))
     })?;
     let (mut whole, mut failures) = (0, 0);

@@ -24,6 +24,8 @@ use crate::{Error, Result};
 const EACH: Duration = Duration::from_secs(1);
 /// Streams of HTTP/2 at once.
 const STREAMS: usize = 8;
+/// How many failures of a kind of client are told one by one.
+pub(super) const TOLD: usize = 8;
 
 /// Every process there is or was, and what they log.
 pub(super) struct Line {
@@ -79,8 +81,9 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             let ended = upload.join().unwrap_or_else(|_| Err(panicked()));
             done.push(("bodies that take half a second", ended?));
         }
-        let (counts, moved) = streams.join().unwrap_or_else(|_| Err(panicked()))?;
-        done.push(("HTTP/2", counts));
+        let streamed = streams.join().unwrap_or_else(|_| Err(panicked()))?;
+        let moved = streamed.moved;
+        done.push(("HTTP/2", streamed.tell()));
         match failed {
             Some(error) => Err(error),
             None => Ok((done, moved)),
@@ -209,6 +212,35 @@ fn is_there(pid: u32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
+/// What came of streams of HTTP/2.
+#[derive(Debug, Default)]
+pub(super) struct Streamed {
+    pub(super) answered: u64,
+    pub(super) failed: u64,
+    /// How, the first few.
+    pub(super) how: Vec<String>,
+    /// Sent again on the next connection, because the server had said, before it saw them, that it
+    /// takes no more.
+    pub(super) moved: u64,
+}
+
+impl Streamed {
+    fn fail(&mut self, how: &dyn std::fmt::Display) {
+        self.failed += 1;
+        if self.how.len() < TOLD {
+            self.how.push(how.to_string());
+        }
+    }
+
+    /// Prints how some have failed, if any; how many were answered, and were not.
+    pub(super) fn tell(self) -> Counts {
+        for how in self.how {
+            println!("  HTTP/2: {how}");
+        }
+        (self.answered, self.failed)
+    }
+}
+
 /// Whether it is a failure that nobody listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Away {
@@ -217,49 +249,51 @@ pub(super) enum Away {
     ComesAgain,
 }
 
-/// Streams of HTTP/2 on one connection after the other; how many were moved to the next one
-/// because the server had said, before it saw them, that it takes no more.
+/// Streams of HTTP/2 on one connection after the other.
 pub(super) fn streams(
     web: SocketAddr,
     body: &'static str,
     over: &AtomicBool,
     away: Away,
-) -> Result<(Counts, u64)> {
+) -> Result<Streamed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed("HTTP/2", error))?;
-    let (mut answered, mut failed, mut moved) = (0, 0, 0);
+    let mut done = Streamed::default();
     runtime.block_on(async {
         while !over.load(Ordering::Relaxed) {
-            let Ok(client) = connect(web).await else {
-                match away {
-                    Away::Fails => failed += 1,
-                    Away::ComesAgain => moved += 1,
+            let client = match connect(web).await {
+                Ok(client) => client,
+                Err(error) => {
+                    match away {
+                        Away::Fails => done.fail(&error),
+                        Away::ComesAgain => done.moved += 1,
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    continue;
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                continue;
             };
             let mut goes_on = true;
             while goes_on && !over.load(Ordering::Relaxed) {
                 let sent = (0..STREAMS).map(|_| tokio::spawn(fetch(client.clone(), body)));
                 for stream in sent.collect::<Vec<_>>() {
                     match stream.await {
-                        Ok(Ok(true)) => answered += 1,
-                        Ok(Err(error)) if error.is_go_away() => {
-                            moved += 1;
-                            goes_on = false;
+                        Ok(Ok(true)) => {
+                            done.answered += 1;
+                            continue;
                         }
-                        Ok(Ok(false) | Err(_)) | Err(_) => {
-                            failed += 1;
-                            goes_on = false;
-                        }
+                        Ok(Err(error)) if error.is_go_away() => done.moved += 1,
+                        Ok(Ok(false)) => done.fail(&"another answer"),
+                        Ok(Err(error)) => done.fail(&error),
+                        Err(error) => done.fail(&error),
                     }
+                    goes_on = false;
                 }
             }
         }
     });
-    Ok(((answered, failed), moved))
+    Ok(done)
 }
 
 async fn connect(web: SocketAddr) -> std::result::Result<SendRequest<Bytes>, h2::Error> {

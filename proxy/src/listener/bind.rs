@@ -4,12 +4,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::{Address, Config};
@@ -17,6 +17,18 @@ use crate::handover::{Inheritance, Key};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// What the kernel asks of every segment that comes to a listening socket: one that wants a new
+/// connection (SYN, a bit of the header's byte 13) is dropped, every other goes on.
+const NO_NEWCOMERS: [SockFilter; 4] = [
+    // BPF_LD | BPF_B | BPF_ABS
+    SockFilter::new(0x30, 0, 0, 13),
+    // BPF_JMP | BPF_JSET
+    SockFilter::new(0x45, 0, 1, 0x02),
+    // BPF_RET
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
 /// A listening socket of one worker.
 #[derive(Debug)]
@@ -132,7 +144,10 @@ fn tcp(address: SocketAddr, count: usize, inherited: Vec<OwnedFd>) -> io::Result
         None if address.port() == 0 => address,
         // With port sharing on, the kernel would let a second proxy of the same user join in
         // silence: whether the port is free is asked without it first.
-        None => probe(address)?,
+        None => {
+            probe(address)?;
+            address
+        }
     };
     while sockets.len() < count {
         let socket = open(actual, true)?;
@@ -142,11 +157,19 @@ fn tcp(address: SocketAddr, count: usize, inherited: Vec<OwnedFd>) -> io::Result
     Ok(sockets.into_iter().map(Kind::Tcp).collect())
 }
 
-fn probe(address: SocketAddr) -> io::Result<SocketAddr> {
-    open(address, false)?.local_addr()
+/// Fails where somebody listens there. It does not listen itself: who would come to it in this
+/// moment, as clients do that wait for the proxy to be back, would be reset with it.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    bound(address, false).map(drop)
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = bound(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -156,8 +179,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> 
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn unix(path: &Path, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Kind>> {
@@ -221,6 +243,23 @@ impl Acceptor {
         }
     }
 
+    /// From now on nobody new comes into the queue, while those whose handshake has begun still
+    /// do: closed without that, the socket would reset who has just been told that it is
+    /// connected. Who tries again a second later finds whoever listens there by then.
+    ///
+    /// Only for a socket that no other process has: it would be deaf there too.
+    ///
+    /// # Errors
+    /// The system does not do that; who comes meanwhile may be reset.
+    pub(crate) fn turn_newcomers_away(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket).attach_filter(&NO_NEWCOMERS),
+            // What is in the queue stays there; connecting is refused. The event loop has no
+            // rest with it any more: only `accept_now` is of use then.
+            Self::Unix(socket) => SockRef::from(socket).shutdown(Shutdown::Read),
+        }
+    }
+
     /// One that waits at this very moment, if there is one: the system itself is asked, and not
     /// what it told the event loop last.
     pub(crate) fn accept_now(&self) -> Option<Accepted> {
@@ -281,5 +320,78 @@ impl fmt::Display for BindError {
             "listeners[{}].address: listener {} cannot listen on {}: {}; free the address or give the listener another",
             self.index, self.listener, self.address, self.error
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpStream as StdTcpStream};
+    use std::os::unix::net::UnixStream as StdUnixStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn somewhere() -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+    }
+
+    #[test]
+    fn to_ask_whether_an_address_is_free_lets_nobody_in() {
+        let asking = bound(somewhere(), false).unwrap();
+        let address = asking.local_addr().unwrap().as_socket().unwrap();
+        let came = StdTcpStream::connect(address).unwrap_err();
+        assert_eq!(came.kind(), io::ErrorKind::ConnectionRefused);
+        drop(asking);
+        probe(address).unwrap();
+        // Also of somebody who would share it.
+        let _listening = open(address, true).unwrap();
+        let taken = probe(address).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn who_is_in_the_queue_is_let_in_when_newcomers_are_not() {
+        let listening = open(somewhere(), true).unwrap();
+        let address = listening.local_addr().unwrap();
+        let acceptor = Acceptor::Tcp(TcpListener::from_std(listening).unwrap());
+        let mut early = StdTcpStream::connect(address).unwrap();
+        acceptor.turn_newcomers_away().unwrap();
+        let late = StdTcpStream::connect_timeout(&address, Duration::from_millis(20)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+
+        let Some(Accepted::Tcp { stream, peer }) = acceptor.accept_now() else {
+            panic!("the one that came before is not there");
+        };
+        assert_eq!(peer, early.local_addr().unwrap());
+        // What is open already goes on, whatever becomes of the socket.
+        drop(acceptor);
+        let mut stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        early.write_all(b"asked").unwrap();
+        let mut read = [0; 5];
+        stream.read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"asked");
+        let later = StdTcpStream::connect(address).unwrap_err();
+        assert_eq!(later.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn the_same_of_a_unix_socket_that_workers_share() {
+        let path = std::env::temp_dir().join(format!("cofferdam-bind-{}", std::process::id()));
+        let [one, other] = unix(&path, 2, Vec::new())
+            .unwrap()
+            .into_iter()
+            .map(|kind| Socket { listener: 0, kind }.into_acceptor().unwrap())
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        let _early = StdUnixStream::connect(&path).unwrap();
+        one.turn_newcomers_away().unwrap();
+        let late = StdUnixStream::connect(&path).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(other.accept_now().is_some());
+        assert!(other.accept_now().is_none());
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,14 +1,13 @@
 //! The end of the process: nobody is cut who can still be served, and nobody waits for
 //! nothing. What comes after what is what is tested, not how long it takes.
 
-use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{LONGEST, Proxy, Upstream, client::Ended, h2, proxy};
+use crate::support::{Client, LONGEST, Proxy, Upstream, client::Ended, h2, proxy};
 
 /// An upstream that answers the head and `first` at once, and `last` when it is told to;
 /// the rest of the length it promises is nothing.
@@ -37,17 +36,6 @@ fn held(first: &'static str, last: &'static str) -> (Upstream, Sender<()>) {
     (upstream, go)
 }
 
-/// Sends the signal and waits until the proxy has said that it drains, and listens no more.
-fn begin(proxy: &Proxy, signal: Signal) {
-    proxy.signal(signal);
-    proxy.log.wait_for("draining");
-    let until = Instant::now() + LONGEST;
-    while TcpStream::connect(proxy.web()).is_ok() {
-        assert!(Instant::now() < until, "new connections are still taken");
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn an_idle_proxy_ends_with_status_0_and_closes_kept_connections() {
     for signal in [Signal::TERM, Signal::INT] {
@@ -71,7 +59,7 @@ fn a_response_under_way_is_finished_before_the_end() {
             (client.head().status(), client.bytes(4)),
             (200, b"one ".to_vec())
         );
-        begin(&proxy, signal);
+        proxy.begin_to_end(signal);
         assert!(proxy.is_running());
         go.send(()).unwrap();
         assert_eq!(client.bytes(3), b"two");
@@ -88,7 +76,7 @@ fn an_answer_that_comes_while_draining_says_close() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
     upstream.wait_for_requests(1);
-    begin(&proxy, Signal::TERM);
+    proxy.begin_to_end(Signal::TERM);
     go.send(()).unwrap();
     let answer = client.response();
     assert_eq!(
@@ -105,7 +93,7 @@ fn a_client_at_work_is_answered_once_more() {
     let mut proxy = Proxy::in_front_of(Upstream::named("ok").address);
     let mut client = proxy.client();
     assert_eq!(client.get("/a").field("connection"), None);
-    begin(&proxy, Signal::TERM);
+    proxy.begin_to_end(Signal::TERM);
     let answer = client.get("/b");
     assert_eq!(
         (answer.status(), answer.field("connection")),
@@ -122,7 +110,7 @@ fn an_upload_under_way_is_finished_before_the_end() {
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 8\r\n\r\nhalf");
     upstream.wait_for_bytes(4);
-    begin(&proxy, Signal::TERM);
+    proxy.begin_to_end(Signal::TERM);
     assert!(proxy.is_running());
     client.send("half");
     assert_eq!(client.response().text(), "halfhalf");
@@ -136,7 +124,7 @@ async fn http_2_streams_under_way_are_finished_and_new_ones_refused() {
     let client = h2::connect(proxy.web()).await;
     let answer = h2::send(&client, h2::get("/")).await;
     let proxy = tokio::task::spawn_blocking(move || {
-        begin(&proxy, Signal::TERM);
+        proxy.begin_to_end(Signal::TERM);
         assert!(proxy.is_running());
         proxy
     });
@@ -170,7 +158,7 @@ fn a_tunnel_is_waited_for() {
     client
         .send("GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
     assert_eq!(client.head().status(), 101);
-    begin(&proxy, Signal::TERM);
+    proxy.begin_to_end(Signal::TERM);
     assert_eq!(client.send("still").bytes(5), b"still");
     assert!(proxy.is_running());
     drop(client);
@@ -214,7 +202,7 @@ fn a_second_signal_ends_at_once() {
         let mut client = proxy.client();
         client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
         assert_eq!(client.head().status(), 200);
-        begin(&proxy, Signal::TERM);
+        proxy.begin_to_end(Signal::TERM);
         assert!(proxy.is_running());
         proxy.signal(second);
         assert_eq!(proxy.exit().code(), Some(1));
@@ -291,4 +279,35 @@ fn stays_asleep(proxy: &Proxy) {
     // a timer of tokio's wheel that comes round once (they are rounded, and re-armed) while
     // connections are kept.
     assert!(woken <= 2, "{woken} wake-ups in 3 s");
+}
+
+/// Clients come again all the time, most of all those that have just been told `close`: each is
+/// turned away, or is answered.
+#[test]
+fn whoever_is_let_in_is_answered_though_the_process_ends() {
+    let two: fn(&str) -> String = two_workers;
+    for workers in [two, str::to_owned] {
+        let upstream = Upstream::named("ok");
+        let mut proxy = Proxy::start(&workers(&proxy::plain(upstream.address)));
+        let web = proxy.web();
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let mut answered = 0;
+                    while let Ok(mut client) = Client::try_connect(web) {
+                        assert_eq!(client.get("/").text(), "ok");
+                        answered += 1;
+                    }
+                    answered
+                })
+            })
+            .collect();
+        upstream.wait_for_requests(200);
+        assert_eq!(proxy.drain().code(), Some(0));
+        let answered: usize = clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum();
+        assert!(answered >= 200, "{answered}");
+    }
 }

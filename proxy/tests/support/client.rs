@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -35,7 +36,13 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Message {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self::of(connect(address))
+        Self::try_connect(address).unwrap()
+    }
+
+    /// # Errors
+    /// It is not let in.
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        try_connect(address).map(Self::of)
     }
 
     /// The client ends its direction.
@@ -46,7 +53,7 @@ impl Client {
     /// Ends the connection with a reset.
     pub(crate) fn reset(self) {
         let stream = socket2::Socket::from(self.reader.stream);
-        stream.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        stream.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// The same connection in another thread's hands; whatever has been read stays here.
@@ -183,10 +190,19 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// Whether somebody who comes now is let in. Who is turned away hears nothing, or a refusal.
+pub(crate) fn is_let_in(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, Duration::from_millis(20)).is_ok()
+}
+
 fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect_timeout(&address, LONGEST).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(LONGEST)).unwrap();
-    stream.set_write_timeout(Some(LONGEST)).unwrap();
-    stream
+    try_connect(address).unwrap()
+}
+
+fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, LONGEST)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(LONGEST))?;
+    stream.set_write_timeout(Some(LONGEST))?;
+    Ok(stream)
 }

@@ -344,6 +344,17 @@ impl Proxy {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Sends the signal and waits until the proxy has said that it drains, and lets nobody in.
+    pub(crate) fn begin_to_end(&self, signal: Signal) {
+        self.signal(signal);
+        self.log.wait_for("draining");
+        let until = Instant::now() + LONGEST;
+        while client::is_let_in(self.web()) {
+            assert!(Instant::now() < until, "new connections are still taken");
+            std::thread::yield_now();
+        }
+    }
+
     /// SIGTERM, and its end.
     pub(crate) fn drain(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);

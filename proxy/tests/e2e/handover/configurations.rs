@@ -111,7 +111,7 @@ fn what_a_reload_has_brought_is_handed_over_too() {
     newest.log.wait_for("has handed over 3 sockets");
     newest.log.wait_for("this process has taken over from");
     let until = Instant::now() + LONGEST;
-    while std::net::TcpStream::connect(address).is_ok() {
+    while client::is_let_in(address) {
         assert!(Instant::now() < until, "it is still listened on");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }

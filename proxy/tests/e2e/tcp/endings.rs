@@ -1,22 +1,8 @@
 //! The end of the process while connections are open.
 
-use std::net::TcpStream;
-use std::time::Instant;
-
 use rustix::process::Signal;
 
 use super::{Backend, chained, connect, end, expect, gone, plain, rest, said, send, telling};
-use crate::support::{LONGEST, Proxy};
-
-fn begin(proxy: &Proxy) {
-    proxy.signal(Signal::TERM);
-    proxy.log.wait_for("draining");
-    let until = Instant::now() + LONGEST;
-    while TcpStream::connect(proxy.web()).is_ok() {
-        assert!(Instant::now() < until, "new connections are still taken");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn a_connection_may_go_on_and_the_process_ends_with_it() {
@@ -26,7 +12,7 @@ fn a_connection_may_go_on_and_the_process_ends_with_it() {
     let server = backend.accept();
     send(&client, "before");
     expect(&server, "before");
-    begin(&proxy);
+    proxy.begin_to_end(Signal::TERM);
     send(&client, "after");
     expect(&server, "after");
     end(&client);
