@@ -38,7 +38,7 @@ use crate::readiness::Readiness;
 use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
-use crate::trace::export::{Outbox, Sending};
+use crate::trace::export::{Collector, Outbox, Sending};
 use crate::worker::{self, Shared};
 use signals::{Signals, on_signal, reopen};
 
@@ -177,7 +177,11 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     });
     let tracing = collector
         .map(|(tracing, (cluster, served))| {
-            Outbox::open(tracing.clone(), cluster.clone(), served.backends.clone())
+            let collector = Collector {
+                cluster: cluster.clone(),
+                backends: served.backends.clone(),
+            };
+            Outbox::open(tracing.clone(), collector)
                 .map(|(outbox, thread)| ((tracing.clone(), outbox), thread))
                 .map_err(|error| Unavailable(vec![format!("tracing: {error}")]))
         })

@@ -22,7 +22,8 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use crate::config::Tracing;
-use export::Outbox;
+use crate::reload::Blueprint;
+use export::{Collector, Outbox};
 use propagation::Incoming;
 use span::{Kind, Span, Value};
 
@@ -92,6 +93,20 @@ impl Tracer {
             outbox,
             rng: RefCell::new(fastrand::Rng::new()),
             current: RefCell::new(None),
+        }
+    }
+
+    /// Follows the collector's cluster to what a reload has made of it.
+    pub(crate) fn follow(&self, blueprint: &Blueprint) {
+        let clusters = blueprint.config.clusters.iter().zip(&blueprint.clusters);
+        let mut changed = (clusters.zip(&blueprint.kept.clusters))
+            .filter_map(|(cluster, kept)| kept.is_none().then_some(cluster));
+        let named = changed.find(|(cluster, _)| cluster.name == self.config.cluster);
+        if let Some((cluster, served)) = named {
+            self.outbox.send_to(Collector {
+                cluster: cluster.clone(),
+                backends: served.backends.clone(),
+            });
         }
     }
 

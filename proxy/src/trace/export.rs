@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -44,6 +44,14 @@ const ANSWER: usize = 64 << 10;
 pub(crate) struct Outbox {
     queue: Sender<Vec<Span>>,
     counts: Arc<Counts>,
+    collector: watch::Sender<Collector>,
+}
+
+/// Who takes them.
+#[derive(Debug, Clone)]
+pub(crate) struct Collector {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) backends: Arc<Backends>,
 }
 
 /// What became of spans.
@@ -59,6 +67,8 @@ pub(crate) struct Counts {
 /// Sends what comes out of the queue.
 struct Exporter {
     config: Arc<Tracing>,
+    /// Another one after a reload.
+    collector: watch::Receiver<Collector>,
     upstream: Upstream,
     counts: Arc<Counts>,
     /// Whether the last batch was taken: changes are told, and no more.
@@ -121,15 +131,11 @@ impl Sending {
 // === impl Outbox ===
 
 impl Outbox {
-    /// Begins to send to `cluster`.
+    /// Begins to send to `collector`.
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(crate) fn open(
-        config: Arc<Tracing>,
-        cluster: Arc<Cluster>,
-        backends: Arc<Backends>,
-    ) -> io::Result<(Self, Sending)> {
+    pub(crate) fn open(config: Arc<Tracing>, collector: Collector) -> io::Result<(Self, Sending)> {
         let (queue, waiting) = channel(WAITING);
         let (open, told) = oneshot::channel();
         let inbox = Inbox {
@@ -138,9 +144,11 @@ impl Outbox {
             ending: false,
         };
         let counts = Arc::new(Counts::default());
+        let (collector, mut following) = watch::channel(collector);
         let outbox = Self {
             queue,
             counts: counts.clone(),
+            collector,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -148,15 +156,22 @@ impl Outbox {
         let thread = std::thread::Builder::new()
             .name("traces".to_owned())
             .spawn(move || {
+                let first = following.borrow_and_update().clone();
                 let exporter = Exporter {
                     config,
-                    upstream: Upstream::new(cluster, Some(backends)),
+                    collector: following,
+                    upstream: first.upstream(),
                     counts,
                     well: true,
                 };
                 LocalSet::new().block_on(&runtime, exporter.run(inbox));
             })?;
         Ok((outbox, Sending { thread, open }))
+    }
+
+    /// What is sent from now on goes to that one.
+    pub(super) fn send_to(&self, collector: Collector) {
+        self.collector.send_replace(collector);
     }
 
     pub(super) fn put(&self, spans: Vec<Span>) {
@@ -168,6 +183,14 @@ impl Outbox {
 
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+}
+
+// === impl Collector ===
+
+impl Collector {
+    fn upstream(self) -> Upstream {
+        Upstream::new(self.cluster, Some(self.backends))
     }
 }
 
@@ -190,6 +213,12 @@ impl Exporter {
 
     async fn send(&mut self, spans: Vec<Span>, inbox: &mut Inbox) {
         let count = spans.len() as u64;
+        // An error means that nobody is left who could name another.
+        if self.collector.has_changed().unwrap_or(false) {
+            let collector = self.collector.borrow_and_update().clone();
+            self.upstream.close_idle();
+            self.upstream = collector.upstream();
+        }
         let sent = {
             let message = otlp::encode(&self.config, spans);
             let mut delivery = pin!(self.deliver(message));

@@ -76,6 +76,12 @@ impl Worker {
         if !blueprint.kept.callouts {
             self.plugins.callouts.renew(&setup.config.callouts);
         }
+        // All workers have one in common.
+        if self.is_first()
+            && let Some(tracer) = &self.tracer
+        {
+            tracer.follow(blueprint);
+        }
         for upstream in &old.upstreams {
             if !setup
                 .upstreams

@@ -356,6 +356,24 @@ fn requests_do_not_wait_for_a_collector_that_is_away_and_it_is_said_once() {
 }
 
 #[test]
+fn the_collectors_cluster_may_become_another_while_the_proxy_runs() {
+    run(async {
+        let upstream = Upstream::start();
+        let collectors = [Upstream::start(), Upstream::start()];
+        let configs = collectors.each_ref().map(|one| traced(&upstream, one, ""));
+        let proxy = Proxy::start(&configs[0]).await;
+        assert_eq!(send(&proxy, Http::One, "/before", &[]).await, 200);
+        spans(&collectors[0], 1).await;
+        proxy.reconfigure(&configs[1]).await;
+        assert_eq!(send(&proxy, Http::One, "/after", &[]).await, 200);
+        let after = spans(&collectors[1], 1).await;
+        let path = said(&after[0].attributes, "url.path");
+        assert_eq!(path.as_deref(), Some("/after"));
+        spans(&collectors[0], 1).await;
+    });
+}
+
+#[test]
 fn what_is_known_when_the_proxy_ends_is_sent() {
     run(async {
         let (upstream, collector) = (Upstream::start(), Upstream::start());

@@ -7,7 +7,7 @@ use crate::config::yaml::{Kind, Table};
 /// `tracing`.
 pub static TRACING: Table = Table {
     name: "tracing",
-    doc: "OpenTelemetry spans: one for each sampled request, for the stay of its head in each filter, and for each call that a filter makes on its behalf. The upstream and whom filters call are told by the headers of `propagation`, sampled or not. Spans are sent on a thread of their own; while the collector does not take them they are dropped and counted, and requests do not wait. A reload leaves this part as it is.",
+    doc: "OpenTelemetry spans: one for each sampled request, for the stay of its head in each filter, and for each call that a filter makes on its behalf. The upstream and whom filters call are told by the headers of `propagation`, sampled or not. Spans are sent on a thread of their own; while the collector does not take them they are dropped and counted, and requests do not wait. A reload leaves this part as it is; what it makes of the cluster holds.",
     fields: &[
         field(
             "cluster",
