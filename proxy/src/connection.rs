@@ -39,8 +39,8 @@ pub(crate) struct Connection {
     pub(crate) handshake: Option<Duration>,
     /// What has come of it, where a log asks and it carries HTTP/1.
     pub(crate) received: Option<Received>,
-    /// Its TLS session, if any.
-    pub(crate) tls: Option<Session>,
+    /// Its TLS session, if any. Boxed: without one it takes no room.
+    pub(crate) tls: Option<Box<Session>>,
     /// The name that it asks for in TLS that is passed through.
     pub(crate) passed_name: Option<Box<str>>,
     /// What the next hop is told of its certificate.
@@ -121,7 +121,7 @@ impl Connection {
             closed_here: (None, None),
             noted: Noted::default(),
             connection: self.id,
-            tls: self.tls.as_ref(),
+            tls: self.tls.as_deref(),
             server_name: self.server_name(),
             upstream_local: None,
             attempts: 0,

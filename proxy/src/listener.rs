@@ -269,7 +269,7 @@ where
         session.own_certificate.as_deref(),
     );
     let http2 = session.http2;
-    connection.tls = Some(session);
+    connection.tls = Some(Box::new(session));
     if config.tcp.is_some() {
         return Some(serve_tcp(worker, connection, stream));
     }

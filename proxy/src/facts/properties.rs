@@ -96,7 +96,7 @@ impl Facts {
 
     fn connection(&self, name: &[u8]) -> Option<Value> {
         let connection = &self.connection;
-        let tls = connection.tls.as_ref();
+        let tls = connection.tls.as_deref();
         Some(match name {
             b"id" => Value::Uint(connection.id),
             b"mtls" => Value::Bool(tls.is_some_and(|tls| tls.peer_certificate.is_some())),

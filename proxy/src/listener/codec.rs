@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::client_io::{ClientIo, Seen};
 use super::head_clock::HeadClock;
-use super::stalled::{self, Streams, Tails};
+use super::stalled::{self, Executor, Streams, Tails};
 use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
@@ -68,18 +68,18 @@ where
     };
     if http2 {
         let io = TokioIo::new(Guarded::of_client(io, seen.frames.clone()));
-        Box::pin(serve_http2(config, io, seen, service))
+        serve_http2(config, io, seen, service)
     } else {
-        Box::pin(serve_http1(config, TokioIo::new(io), seen, service))
+        serve_http1(&config, TokioIo::new(io), seen, service)
     }
 }
 
-async fn serve_http1<S>(
-    config: Arc<Listener>,
+fn serve_http1<S>(
+    config: &Listener,
     io: TokioIo<ClientIo<S>>,
     seen: Arc<Seen>,
     service: Service,
-) -> hyper::Result<()>
+) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -93,7 +93,19 @@ where
         .max_header_size(config.max_header_bytes)
         .max_buf_size(config.max_header_bytes.max(MIN_BUFFER))
         .auto_date_header(false);
-    let mut serving = pin!(builder.serve_connection(io, service).with_upgrades());
+    let serving = builder.serve_connection(io, service).with_upgrades();
+    Box::pin(drive_http1(Box::pin(serving), connection, seen))
+}
+
+/// What is made before is not kept beside it for as long as the connection lasts.
+async fn drive_http1<S>(
+    mut serving: Pin<Box<http1::UpgradeableConnection<TokioIo<ClientIo<S>>, Service>>>,
+    connection: Rc<Connection>,
+    seen: Arc<Seen>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     // A client may be about to send: only the end of the process closes what is idle. hyper
     // takes for idle what has read nothing yet, so who comes at the end has a moment for that.
     let late = connection.door.ending.has_happened();
@@ -135,17 +147,16 @@ where
 /// hyper's smallest read buffer.
 const MIN_BUFFER: usize = 8 << 10;
 
-async fn serve_http2<S>(
+fn serve_http2<S>(
     config: Arc<Listener>,
     io: TokioIo<Guarded<ClientIo<S>>>,
     seen: Arc<Seen>,
     service: Service,
-) -> hyper::Result<()>
+) -> Serving
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connection = service.connection.clone();
-    let requests = &connection.requests;
     let streams = Streams::new(service);
     let tails = streams.tails();
     let mut builder = http2::Builder::new(streams.executor());
@@ -159,7 +170,28 @@ where
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .enable_connect_protocol()
         .auto_date_header(false);
-    let mut serving = pin!(builder.serve_connection(io, streams));
+    let serving = builder.serve_connection(io, streams);
+    Box::pin(drive_http2(
+        Box::pin(serving),
+        config,
+        connection,
+        seen,
+        tails,
+    ))
+}
+
+/// What is made before is not kept beside it for as long as the connection lasts.
+async fn drive_http2<S>(
+    mut serving: Pin<Box<Http2<S>>>,
+    config: Arc<Listener>,
+    connection: Rc<Connection>,
+    seen: Arc<Seen>,
+    tails: Rc<Tails>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let requests = &connection.requests;
     // hyper waits for the preface for as long as it takes.
     let begun = poll_fn(|cx| match serving.as_mut().poll(cx) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -238,6 +270,9 @@ fn tell_cut(connection: &Connection, cut: Event) {
     let (id, peer) = (connection.id, connection.peer);
     tracing::debug!(connection = id, ?peer, ?cut, "a client's connection is cut");
 }
+
+/// An HTTP/2 connection in hyper's hands.
+type Http2<S> = http2::Connection<TokioIo<Guarded<ClientIo<S>>>, Streams, Executor>;
 
 /// What hyper calls with every request of a connection.
 pub(super) struct Service {
