@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +22,7 @@ use super::{DRAIN_FIRST_BYTE, Serving};
 use crate::access_log::Flags;
 use crate::config::Listener;
 use crate::connection::{Connection, Received};
+use crate::door::Door;
 use crate::flood::Guarded;
 use crate::serve::{self, ResponseBody};
 use crate::traffic::Event;
@@ -281,42 +282,55 @@ pub(super) struct Service {
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
-    type Response = http::Response<ResponseBody>;
+    type Response = Response<ResponseBody>;
     type Error = Gone;
-    // Boxed so that an idle connection does not keep room for a request.
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
+    type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let door = self.connection.door.clone();
-        // What follows was meant for a tunnel that there is not.
-        let meant_tunnel = request.method() == http::Method::CONNECT;
-        let served = self.serve(request);
-        Box::pin(async move {
-            let mut response = served.await?;
-            if (meant_tunnel || door.closing.has_happened())
-                && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-            {
-                let close = http::HeaderValue::from_static("close");
-                response
-                    .headers_mut()
-                    .insert(http::header::CONNECTION, close);
-            }
-            Ok(response)
-        })
+        Answer {
+            door: self.connection.door.clone(),
+            meant_tunnel: request.method() == http::Method::CONNECT,
+            served: self.serve(request),
+        }
     }
 }
 
 impl Service {
     /// One request.
-    pub(super) fn serve(
-        &self,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Gone>> + use<> {
+    pub(super) fn serve(&self, request: Request<Incoming>) -> Served {
         let (worker, connection) = (self.worker.clone(), self.connection.clone());
-        async move {
-            let served = serve::serve_request(worker, connection, request).await;
-            served.map_err(|serve::Cut| Gone)
+        Box::pin(serve::serve_request(worker, connection, request))
+    }
+}
+
+/// A request that is being served. Boxed, so that an idle connection does not keep room for
+/// one; and where it begins, as it takes some KiB, all of which a move would copy.
+pub(super) type Served = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, serve::Cut>>>>;
+
+/// One of HTTP/1.
+pub(super) struct Answer {
+    served: Served,
+    door: Rc<Door>,
+    /// What follows it was meant for a tunnel that there may not be.
+    meant_tunnel: bool,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<ResponseBody>, Gone>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(mut response) = ready!(self.served.as_mut().poll(cx)) else {
+            return Poll::Ready(Err(Gone));
+        };
+        if (self.meant_tunnel || self.door.closing.has_happened())
+            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        {
+            let close = http::HeaderValue::from_static("close");
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, close);
         }
+        Poll::Ready(Ok(response))
     }
 }
 

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -23,7 +23,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::codec::{Gone, Service};
+use super::codec::{Gone, Served, Service};
 use crate::connection::Requests;
 use crate::flow::Flow;
 use crate::serve::{self, ResponseBody};
@@ -97,7 +97,7 @@ impl Streams {
 impl hyper::service::Service<Request<Incoming>> for Streams {
     type Response = Response<Told>;
     type Error = Gone;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Gone>>>>;
+    type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let stream = Rc::new(Stream {
@@ -107,14 +107,31 @@ impl hyper::service::Service<Request<Incoming>> for Streams {
             limit: Cell::new(None),
         });
         self.executor.next.set(Some(stream.clone()));
-        let served = self.service.serve(request);
-        Box::pin(async move {
-            let response = served.await?;
-            Ok(response.map(|body| {
-                stream.flow.replace(body.flow().cloned());
-                Told { body, stream }
-            }))
-        })
+        Answer {
+            served: self.service.serve(request),
+            stream,
+        }
+    }
+}
+
+/// A request that is being served.
+pub(super) struct Answer {
+    served: Served,
+    stream: Rc<Stream>,
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Told>, Gone>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(response) = ready!(self.served.as_mut().poll(cx)) else {
+            return Poll::Ready(Err(Gone));
+        };
+        let stream = self.stream.clone();
+        Poll::Ready(Ok(response.map(|body| {
+            stream.flow.replace(body.flow().cloned());
+            Told { body, stream }
+        })))
     }
 }
 
@@ -151,7 +168,7 @@ async fn drive<F: Future>(future: F, stream: &Stream) {
             return Poll::Pending;
         };
         let sleep = sleep.get_or_insert_with(|| timer::spare(deadline));
-        std::task::ready!(timer::poll_until(sleep, deadline, cx));
+        ready!(timer::poll_until(sleep, deadline, cx));
         if let Some(flow) = &*stream.flow.borrow() {
             serve::cut(flow, which);
         }
