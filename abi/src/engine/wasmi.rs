@@ -21,7 +21,7 @@ use std::time::Duration;
 
 // What the modules above are written for.
 use ::wasmi as backend;
-use backend::errors::TableError;
+use backend::errors::{ErrorKind, InstantiationError, TableError};
 use backend::{
     Caller, CompilationMode, Config, CustomFuelCosts, Engine, FuncType, Linker, Memory,
     Module as Compiled, ResourceLimiter, Store, TrapCode, TypedFunc, TypedResumableCall, Val,
@@ -514,7 +514,13 @@ fn refuel(store: &mut Store<Data>, fuel: u64) {
 }
 
 fn start_error(error: &backend::Error, bounds: &Bounds) -> LoadError {
-    if error.as_trap_code().is_some() || error.downcast_ref::<HostTrap>().is_some() {
+    // A trap by the specification, which wasmi has no code for.
+    let does_not_fit = matches!(
+        error.kind(),
+        ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. })
+    );
+    if does_not_fit || error.as_trap_code().is_some() || error.downcast_ref::<HostTrap>().is_some()
+    {
         to_trap(error, "its start section", bounds).into()
     } else {
         LoadError::Module(error.to_string())

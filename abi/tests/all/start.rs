@@ -85,6 +85,13 @@ each_engine! {
         assert!(error.to_string().contains("guest aborted in its start section"), "{error}");
     }
 
+    fn elements_or_bytes_that_do_not_fit_are_a_trap(engine) {
+        for segment in ["(table 1 funcref) (func $f) (elem (i32.const 1) $f)", "(data (i32.const -1) \"x\")"] {
+            let error = engine.load(Setup::default(), &format!("raw\n {segment}")).expect_err("refused");
+            assert!(error.to_string().contains("guest fault in its start section"), "{error}");
+        }
+    }
+
     fn the_start_section_can_already_log(engine) {
         let guest = engine.guest("raw\n (func $s (!say #5)) (start $s)");
         assert_eq!(guest.logs(), ["5"]);
