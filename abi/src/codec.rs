@@ -1,4 +1,4 @@
-//! Pairs and property paths, as they lie in a guest's memory (ABI notes, section 5).
+//! Pairs and property paths, as they lie in a guest's memory (`abi/ABI.md`, section 5).
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Where this host and Envoy part, switch by switch (ABI notes, section 12).
+//! Where this host and Envoy part, switch by switch (`abi/ABI.md`, section 12).
 //!
 //! Every departure from what Envoy was measured to do has a name here, so that an
 //! operator can turn it off and a conformance case can hold us to it.

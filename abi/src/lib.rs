@@ -5,6 +5,9 @@
 //! leave, and does the input and output itself; this crate has no sockets, no clock, no
 //! paths and no runtime.
 //!
+//! What it speaks is described in `abi/ABI.md`: `(section 6.3)` in a comment of this crate, with no
+//! other document named, is a section of that.
+//!
 //! ```
 //! use std::rc::Rc;
 //! use cofferdam_abi::engine::wasmi::Wasmi;

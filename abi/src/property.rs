@@ -1,4 +1,4 @@
-//! Values of properties and their encodings (ABI notes, section 5.3).
+//! Values of properties and their encodings (`abi/ABI.md`, section 5.3).
 
 mod message;
 

@@ -1,4 +1,4 @@
-//! The numbers of the ABI (ABI notes, section 4). Literal on purpose: the wire is the
+//! The numbers of the ABI (`abi/ABI.md`, section 4). Literal on purpose: the wire is the
 //! only contract between a guest and a host.
 
 /// What a hostcall answers.

@@ -448,7 +448,7 @@ pub struct Uses {
     pub service: bool,
 }
 
-/// What a stream gets when its filter crashed (ABI notes, section 12).
+/// What a stream gets when its filter crashed (`abi/ABI.md`, section 12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
     /// 503 (reset once headers have left); while no VM is usable, 503.

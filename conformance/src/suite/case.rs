@@ -14,12 +14,12 @@ use crate::scratch;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// `GROUP-NUMBER`, by section 10 of the ABI notes; variants have a letter or a dotted
+    /// `GROUP-NUMBER`, by section 10 of `abi/ABI.md`; variants have a letter or a dotted
     /// name behind it (`D-85b`, `K-269.proxy_log`).
     pub id: String,
     /// What must be so, in a few words.
     pub name: String,
-    /// The section of the ABI notes it proves.
+    /// The section of `abi/ABI.md` it proves.
     pub section: String,
     /// Presets in which it holds.
     #[serde(default = "Profile::all")]

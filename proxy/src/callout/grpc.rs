@@ -1,4 +1,4 @@
-//! gRPC calls and streams over HTTP/2 (section 6.9 of the ABI notes).
+//! gRPC calls and streams over HTTP/2 (section 6.9 of `abi/ABI.md`).
 
 mod frame;
 mod status;

@@ -1,4 +1,4 @@
-//! HTTP calls: one request, one whole response (section 6.8 of the ABI notes).
+//! HTTP calls: one request, one whole response (section 6.8 of `abi/ABI.md`).
 
 use std::cell::Cell;
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Redis: commands of filters on connections that they share (section 13 of the ABI notes).
+//! Redis: commands of filters on connections that they share (section 13 of `abi/ABI.md`).
 //!
 //! One connection for each cluster and way to log in, opened by the first command and
 //! closed when it has been idle for as long as the cluster says. Commands are sent as they

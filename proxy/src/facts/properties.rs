@@ -1,4 +1,4 @@
-//! The properties only the proxy knows (ABI notes, section 7). Nothing here is worked out
+//! The properties only the proxy knows (`abi/ABI.md`, section 7). Nothing here is worked out
 //! before a filter asks.
 
 use std::cell::RefCell;

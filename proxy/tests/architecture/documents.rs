@@ -5,12 +5,13 @@ use std::process::Command;
 use crate::tree::{files, read, root};
 
 /// Documents whose references must hold.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    "abi/ABI.md",
     "conformance/README.md",
     "examples/README.md",
 ];
@@ -80,6 +81,59 @@ fn documents_name_targets_that_the_makefile_has() {
             );
         }
     }
+}
+
+/// Sections of `abi/ABI.md` that cases and comments of the host cite.
+#[test]
+fn what_cites_the_abi_cites_a_section_that_it_has() {
+    let document = read("abi/ABI.md");
+    let sections: Vec<&str> = (document.lines())
+        .filter_map(|line| {
+            line.strip_prefix('#')?
+                .trim_start_matches('#')
+                .split_whitespace()
+                .next()
+        })
+        .map(|number| number.trim_end_matches('.'))
+        .collect();
+    let (mut cited, mut wrong) = (0, Vec::new());
+    let mut look = |place: &str, section: &str| {
+        cited += 1;
+        if !sections.contains(&section) {
+            wrong.push(format!("{place}: section {section}"));
+        }
+    };
+    for path in files("conformance/cases", ".yaml") {
+        let text = read(&path);
+        for line in text.lines() {
+            if let Some(section) = line.strip_prefix("section: ") {
+                look(&path, section.trim_matches('"'));
+            }
+        }
+    }
+    for path in files("abi/src", ".rs") {
+        for rest in read(&path).split("(section ").skip(1) {
+            let end = rest.find(|next: char| !next.is_ascii_digit() && next != '.');
+            look(
+                &path,
+                rest[..end.unwrap_or(rest.len())].trim_end_matches('.'),
+            );
+        }
+    }
+    assert!(cited > 100, "cited {cited} times");
+    assert!(wrong.is_empty(), "abi/ABI.md has no\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_abi_lists_every_switch() {
+    let document = read("abi/ABI.md");
+    let (_, rest) = document.split_once("\n# 12.").expect("section 12");
+    let rows = rest.split("\n# ").next().unwrap_or_default().lines();
+    let listed: Vec<&str> = rows
+        .filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0))
+        .collect();
+    let switches: Vec<&str> = cofferdam_abi::Compat::switches().collect();
+    assert_eq!(listed, switches);
 }
 
 /// The chapters of the guest library's book.

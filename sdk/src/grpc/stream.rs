@@ -62,7 +62,7 @@ pub enum GrpcEvent {
 /// Opens a stream of `service` (with its package) and `method`. What comes of it comes to
 /// the context that is running, with the token this returns.
 ///
-/// ABI section 6.9: a stream has no time limit, and no flow control towards the filter.
+/// `abi/ABI.md`, section 6.9: a stream has no time limit, and no flow control towards the filter.
 ///
 /// # Errors
 /// [`Status::ParseFailure`] where there is no such cluster, [`Status::InternalFailure`]

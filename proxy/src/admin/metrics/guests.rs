@@ -1,6 +1,6 @@
 //! Guests' metrics.
 //!
-//! They have the names guests gave them (section 2.10 of the ABI notes: Envoy's prefix
+//! They have the names guests gave them (section 2.10 of `abi/ABI.md`: Envoy's prefix
 //! `wasmcustom.` stands on `/stats` only), every character that is not allowed made `_`. A
 //! guest of Envoy puts labels into the name and has its operator say where, by regular
 //! expressions: [`Tags`]. What would make two families one is told apart: see

@@ -1,6 +1,6 @@
 //! Guests' records in Envoy's log.
 //!
-//! Envoy starts a module three times (ABI notes, 1.6): a canary and a VM on its main thread,
+//! Envoy starts a module three times (`abi/ABI.md`, section 1.6): a canary and a VM on its main thread,
 //! then a VM on its worker. Only the worker's gets traffic, so only the worker thread's
 //! records count, which the thread id before each of them tells; those of a singleton service
 //! come from the main thread's last VM.
