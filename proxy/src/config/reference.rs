@@ -241,8 +241,8 @@ Names are Envoy's. What is not there is written as `-`, in JSON as `null`.
 | `%QUERY_PARAM(NAME):LENGTH%` | A parameter of the request's query, decoded. |
 | `%ENVIRONMENT(NAME):LENGTH%` | A variable of this process's environment, as it was at the start. |
 | `%START_TIME(FORMAT)%` | When the request's head was complete, in UTC, by a format of strftime: `%Y-%m-%d %H:%M:%S.%3f`, `%s`. |
-| `%EMIT_TIME(FORMAT)%` | When the line is written, likewise. |
-| `%START_TIME_LOCAL(FORMAT)%`, `%EMIT_TIME_LOCAL(FORMAT)%` | The same in local time (`TZ`, or the machine's). |
+| `%EMIT_TIME(FORMAT)%` | When the line is written, in UTC, by a format of strftime. |
+| `%START_TIME_LOCAL(FORMAT)%`, `%EMIT_TIME_LOCAL(FORMAT)%` | These moments in local time (`TZ`, or the machine's), by a format of strftime. |
 | `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(BITS)%` | The network that the address is in: `10.1.0.0/16`. Likewise of every operator that ends in `ADDRESS_WITHOUT_PORT`. |
 | `%REQUESTED_SERVER_NAME(TURN:WHICH)%` | What the client asked for: by TLS (`SNI_ONLY`, or nothing), by that or else by its request (`SNI_FIRST`), by its request or else by TLS (`HOST_FIRST`); its request's `x-envoy-original-host` (`ORIG`), authority (`HOST`), or the first of these that is there (`ORIG_OR_HOST`, or nothing). |
 | `%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%` | With its spaces; without that they are `_`. |

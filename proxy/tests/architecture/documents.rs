@@ -30,6 +30,31 @@ fn the_reference_is_what_the_program_prints() {
     );
 }
 
+/// Operators stand there by the alphabet, so the row before is another one than where they are
+/// written.
+#[test]
+fn no_operator_is_described_by_the_row_before() {
+    let reference = read("proxy/REFERENCE.md");
+    let (_, rest) = (reference.split_once("\n## Operators of the access log\n")).expect("there");
+    let rows = rest.split("\n## ").next().unwrap_or_default().lines();
+    let rows: Vec<(&str, &str)> = rows
+        .filter_map(|row| {
+            row.strip_prefix("| `%")?
+                .strip_suffix(" |")?
+                .split_once("` | ")
+        })
+        .collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for (operator, what) in rows {
+        for word in ["Likewise", "Its ", "The same", "That ", "Ditto"] {
+            assert!(!what.starts_with(word), "%{operator}: {what}");
+        }
+        for end in ["likewise.", "of it.", "of that."] {
+            assert!(!what.ends_with(end), "%{operator}: {what}");
+        }
+    }
+}
+
 /// `folder/file.rs` must be there, and in `folder/file.rs:name` something of that name must
 /// be defined.
 #[test]
@@ -56,31 +81,6 @@ fn what_documents_point_at_is_there() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// What `make help` says exists, and the targets that documents name.
-#[test]
-fn documents_name_targets_that_the_makefile_has() {
-    let makefile = read("Makefile");
-    let targets: Vec<&str> = makefile
-        .lines()
-        .filter(|line| !line.starts_with(['\t', '#', '.']))
-        .filter_map(|line| Some(line.split_once(':')?.0))
-        .collect();
-    for document in DOCUMENTS {
-        for words in read(document)
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter_map(|code| code.strip_prefix("make "))
-        {
-            let target = words.split_whitespace().next().unwrap_or_default();
-            assert!(
-                targets.contains(&target),
-                "{document} names `make {words}`; the Makefile has {targets:?}"
-            );
-        }
-    }
 }
 
 /// Sections of `abi/ABI.md` that cases and comments of the host cite.
@@ -134,6 +134,31 @@ fn the_abi_lists_every_switch() {
         .collect();
     let switches: Vec<&str> = cofferdam_abi::Compat::switches().collect();
     assert_eq!(listed, switches);
+}
+
+/// What `make help` says exists, and the targets that documents name.
+#[test]
+fn documents_name_targets_that_the_makefile_has() {
+    let makefile = read("Makefile");
+    let targets: Vec<&str> = makefile
+        .lines()
+        .filter(|line| !line.starts_with(['\t', '#', '.']))
+        .filter_map(|line| Some(line.split_once(':')?.0))
+        .collect();
+    for document in DOCUMENTS {
+        for words in read(document)
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|code| code.strip_prefix("make "))
+        {
+            let target = words.split_whitespace().next().unwrap_or_default();
+            assert!(
+                targets.contains(&target),
+                "{document} names `make {words}`; the Makefile has {targets:?}"
+            );
+        }
+    }
 }
 
 /// The chapters of the guest library's book.

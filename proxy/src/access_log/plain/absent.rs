@@ -23,7 +23,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID",
         Operator::Never,
-        "Always `-`: likewise.",
+        "Always `-`: there are no internal listeners.",
     ),
     row(
         "DOWNSTREAM_TLS_SESSION_ID",
@@ -45,7 +45,11 @@ pub(super) const ROWS: &[Row] = &[
         Operator::Empty,
         "Always empty, as in an access log of Envoy.",
     ),
-    row("PACKETS_RETRANSMITTED", Operator::Zero, "Likewise."),
+    row(
+        "PACKETS_RETRANSMITTED",
+        Operator::Zero,
+        "Always 0: HTTP/3's.",
+    ),
     row(
         "ROUNDTRIP_DURATION",
         Operator::Never,
@@ -59,17 +63,17 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "TLS_JA4_FINGERPRINT",
         Operator::Never,
-        "Always `-`: likewise.",
+        "Always `-`: no fingerprint is taken of a handshake.",
     ),
     row(
         "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
         Operator::Never,
-        "Always `-`: likewise.",
+        "Always `-`: there are no internal listeners.",
     ),
     row(
         "UPSTREAM_TLS_SESSION_ID",
         Operator::Never,
-        "Always `-`, as of the client.",
+        "Always `-`: sessions of TLS 1.3 have none, and those of 1.2 are not told.",
     ),
     row(
         "VIRTUAL_CLUSTER_NAME",

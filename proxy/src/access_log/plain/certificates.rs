@@ -11,27 +11,27 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_LOCAL_EMAIL_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Email),
-        "Its mail addresses.",
+        "The mail addresses of the certificate that the client was shown.",
     ),
     row(
         "DOWNSTREAM_LOCAL_IP_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Ip),
-        "Its IP addresses.",
+        "The IP addresses of the certificate that the client was shown.",
     ),
     row(
         "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Other),
-        "Its names of other kinds.",
+        "The names of other kinds of the certificate that the client was shown.",
     ),
     row(
         "DOWNSTREAM_LOCAL_SUBJECT",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Subject),
-        "The subject of that certificate.",
+        "The subject of the certificate that the client was shown.",
     ),
     row(
         "DOWNSTREAM_LOCAL_URI_SAN",
         Operator::Certificate(Side::Downstream, Holder::Own, Field::Uri),
-        "Its URIs.",
+        "The URIs of the certificate that the client was shown.",
     ),
     row(
         "DOWNSTREAM_PEER_CERT",
@@ -41,12 +41,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_PEER_CERT_V_END",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Until),
-        "Until when it is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
+        "Until when the client's certificate is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
     ),
     row(
         "DOWNSTREAM_PEER_CERT_V_START",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::From),
-        "From when on, likewise.",
+        "From when on the client's certificate is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
     ),
     row(
         "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1",
@@ -56,42 +56,42 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
         Operator::Chain(Field::Digest),
-        "Likewise the SHA-256.",
+        "The SHA-256 of every certificate that the client has shown, its own first.",
     ),
     row(
         "DOWNSTREAM_PEER_CHAIN_SERIALS",
         Operator::Chain(Field::Serial),
-        "Likewise the serial numbers.",
+        "The serial number of every certificate that the client has shown, its own first.",
     ),
     row(
         "DOWNSTREAM_PEER_DNS_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Dns),
-        "Its DNS names.",
+        "The DNS names of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_EMAIL_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Email),
-        "Its mail addresses.",
+        "The mail addresses of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_FINGERPRINT_1",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Sha1),
-        "Its SHA-1.",
+        "The SHA-1 of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_FINGERPRINT_256",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Digest),
-        "Its SHA-256.",
+        "The SHA-256 of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_IP_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Ip),
-        "Its IP addresses.",
+        "The IP addresses of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_ISSUER",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Issuer),
-        "Its issuer.",
+        "The issuer of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
@@ -101,27 +101,27 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_PEER_ISSUER_SERIAL",
         Operator::ChainIssuer(Field::Serial),
-        "Likewise its serial number.",
+        "The serial number of the issuer's certificate, if the client has shown it.",
     ),
     row(
         "DOWNSTREAM_PEER_OTHERNAME_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Other),
-        "Its names of other kinds.",
+        "The names of other kinds of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_SERIAL",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Serial),
-        "Its serial number, in hexadecimal.",
+        "The serial number of the client's certificate, in hexadecimal.",
     ),
     row(
         "DOWNSTREAM_PEER_SUBJECT",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Subject),
-        "Its subject.",
+        "The subject of the client's certificate.",
     ),
     row(
         "DOWNSTREAM_PEER_URI_SAN",
         Operator::Certificate(Side::Downstream, Holder::Peer, Field::Uri),
-        "Its URIs.",
+        "The URIs of the client's certificate.",
     ),
     row(
         "UPSTREAM_LOCAL_DNS_SAN",
@@ -131,12 +131,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_LOCAL_IP_SAN",
         Operator::Certificate(Side::Upstream, Holder::Own, Field::Ip),
-        "Its IP addresses.",
+        "The IP addresses of the certificate that the upstream is shown if it asks.",
     ),
     row(
         "UPSTREAM_LOCAL_URI_SAN",
         Operator::Certificate(Side::Upstream, Holder::Own, Field::Uri),
-        "Its URIs.",
+        "The URIs of the certificate that the upstream is shown if it asks.",
     ),
     row(
         "UPSTREAM_PEER_CERT",
@@ -146,36 +146,36 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_PEER_CERT_V_END",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Until),
-        "Until when it is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
+        "Until when the upstream's certificate is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
     ),
     row(
         "UPSTREAM_PEER_CERT_V_START",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::From),
-        "From when on, likewise.",
+        "From when on the upstream's certificate is good, as ISO 8601 in UTC, or in braces as a format of strftime.",
     ),
     row(
         "UPSTREAM_PEER_DNS_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Dns),
-        "Its DNS names.",
+        "The DNS names of the upstream's certificate.",
     ),
     row(
         "UPSTREAM_PEER_IP_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Ip),
-        "Its IP addresses.",
+        "The IP addresses of the upstream's certificate.",
     ),
     row(
         "UPSTREAM_PEER_ISSUER",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Issuer),
-        "Its issuer.",
+        "The issuer of the upstream's certificate.",
     ),
     row(
         "UPSTREAM_PEER_SUBJECT",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Subject),
-        "Its subject.",
+        "The subject of the upstream's certificate.",
     ),
     row(
         "UPSTREAM_PEER_URI_SAN",
         Operator::Certificate(Side::Upstream, Holder::Peer, Field::Uri),
-        "Its URIs.",
+        "The URIs of the upstream's certificate.",
     ),
 ];

@@ -16,12 +16,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
         Operator::FieldBytes(Side::Downstream, Course::Received),
-        "Likewise; in HTTP/2 bytes of names and values.",
+        "Bytes of the header lines from the client; in HTTP/2 bytes of names and values.",
     ),
     row(
         "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
         Operator::FieldBytes(Side::Downstream, Course::Sent),
-        "Likewise; in HTTP/2 bytes of names and values.",
+        "Bytes of the header lines to the client, what the codec adds by itself apart; in HTTP/2 bytes of names and values.",
     ),
     row(
         "DOWNSTREAM_DETECTED_CLOSE_TYPE",
@@ -36,12 +36,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::DirectListener, Form::Ip),
-        "Likewise, without its port.",
+        "The address here that was connected to, without its port, whatever a proxy before this one says.",
     ),
     row(
         "DOWNSTREAM_DIRECT_LOCAL_PORT",
         Operator::Address(Whose::DirectListener, Form::Port),
-        "Its port.",
+        "The port here that was connected to, whatever a proxy before this one says.",
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
@@ -51,12 +51,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::Direct, Form::Ip),
-        "Likewise, without its port.",
+        "The address, without its port, of who connected: the client, or a proxy that speaks for it (`proxy_protocol`).",
     ),
     row(
         "DOWNSTREAM_DIRECT_REMOTE_PORT",
         Operator::Address(Whose::Direct, Form::Port),
-        "Its port.",
+        "The port of who connected: the client, or a proxy that speaks for it (`proxy_protocol`).",
     ),
     row(
         "DOWNSTREAM_HANDSHAKE_DURATION",
@@ -76,47 +76,47 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "DOWNSTREAM_LOCAL_ADDRESS",
         Operator::Address(Whose::Listener, Form::Whole),
-        "Where the client connected to.",
+        "The address that the client connected to.",
     ),
     row(
         "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::Listener, Form::Ip),
-        "Likewise, without its port.",
+        "The address that the client connected to, without its port.",
     ),
     row(
         "DOWNSTREAM_LOCAL_CLOSE_REASON",
         Operator::CloseReason(Side::Downstream),
-        "Why the connection was closed here: `tcp_session_idle_timeout`.",
+        "Why the client's connection was closed here: `tcp_session_idle_timeout`.",
     ),
     row(
         "DOWNSTREAM_LOCAL_PORT",
         Operator::Address(Whose::Listener, Form::Port),
-        "The port the client connected to.",
+        "The port that the client connected to.",
     ),
     row(
         "DOWNSTREAM_REMOTE_ADDRESS",
         Operator::Address(Whose::Downstream, Form::Whole),
-        "The client.",
+        "The client's address.",
     ),
     row(
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::Downstream, Form::Ip),
-        "Likewise, without its port.",
+        "The client's address, without its port.",
     ),
     row(
         "DOWNSTREAM_REMOTE_PORT",
         Operator::Address(Whose::Downstream, Form::Port),
-        "Its port.",
+        "The client's port.",
     ),
     row(
         "DOWNSTREAM_TLS_CIPHER",
         Operator::TlsCipher(Side::Downstream),
-        "The cipher suite, as OpenSSL names it.",
+        "The cipher suite of the client's connection, as OpenSSL names it.",
     ),
     row(
         "DOWNSTREAM_TLS_GROUP",
         Operator::TlsGroup(Side::Downstream),
-        "The group of the key exchange: `X25519`.",
+        "The group of the key exchange with the client: `X25519`.",
     ),
     row(
         "DOWNSTREAM_TLS_VERSION",
@@ -141,12 +141,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_CLUSTER",
         Operator::UpstreamCluster,
-        "The cluster.",
+        "The cluster that the request went to.",
     ),
     row(
         "UPSTREAM_CLUSTER_RAW",
         Operator::UpstreamCluster,
-        "Likewise.",
+        "The cluster: as `%UPSTREAM_CLUSTER%`, since clusters have one name here.",
     ),
     row(
         "UPSTREAM_CONNECTION_ID",
@@ -156,7 +156,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_CONNECTION_IDS_ATTEMPTED",
         Operator::Attempted(Attempted::Connections),
-        "The numbers of the connections that it was sent on, in turn.",
+        "The numbers of the connections that the request was sent on, in turn.",
     ),
     row(
         "UPSTREAM_CONNECTION_POOL_READY_DURATION",
@@ -166,17 +166,17 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED",
         Operator::FieldBytes(Side::Upstream, Course::Received),
-        "Likewise; in HTTP/2 bytes of names and values.",
+        "Bytes of the header lines from the upstream; in HTTP/2 bytes of names and values.",
     ),
     row(
         "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT",
         Operator::FieldBytes(Side::Upstream, Course::Sent),
-        "Likewise; in HTTP/2 bytes of names and values.",
+        "Bytes of the header lines to the upstream, what the codec adds by itself apart; in HTTP/2 bytes of names and values.",
     ),
     row(
         "UPSTREAM_DETECTED_CLOSE_TYPE",
         Operator::CloseType(Side::Upstream),
-        "Likewise of the upstream; `-` where there was none.",
+        "`RemoteReset` where the upstream is known to have reset the connection, else `Normal`; `-` where there was none.",
     ),
     row(
         "UPSTREAM_HEADER_BYTES_RECEIVED",
@@ -191,57 +191,57 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_HOST",
         Operator::Address(Whose::Upstream, Form::Whole),
-        "The endpoint that was tried last.",
+        "The address of the endpoint that was tried last.",
     ),
     row(
         "UPSTREAM_HOSTS_ATTEMPTED",
         Operator::Attempted(Attempted::Addresses),
-        "The endpoints that were tried, in turn.",
+        "The addresses of the endpoints that were tried, in turn.",
     ),
     row(
         "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT",
         Operator::Attempted(Attempted::Ips),
-        "Likewise, without their ports.",
+        "The addresses of the endpoints that were tried, in turn, without their ports.",
     ),
     row(
         "UPSTREAM_HOST_NAME",
         Operator::UpstreamName(Form::Whole),
-        "The name that it was found by; its address where it has none.",
+        "The name by which the endpoint that was tried last was found; its address where it has none.",
     ),
     row(
         "UPSTREAM_HOST_NAMES_ATTEMPTED",
         Operator::Attempted(Attempted::Names),
-        "Likewise by name, where they have one.",
+        "The names of the endpoints that were tried, in turn; addresses where they have none.",
     ),
     row(
         "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT",
         Operator::Attempted(Attempted::BareNames),
-        "Likewise, without their ports.",
+        "The names of the endpoints that were tried, in turn, without their ports; addresses where they have none.",
     ),
     row(
         "UPSTREAM_HOST_NAME_WITHOUT_PORT",
         Operator::UpstreamName(Form::Ip),
-        "Likewise, without a port.",
+        "The name by which the endpoint that was tried last was found, without a port; its address where it has none.",
     ),
     row(
         "UPSTREAM_LOCAL_ADDRESS",
         Operator::Address(Whose::UpstreamLocal, Form::Whole),
-        "This end of the connection to it.",
+        "The address of this end of the connection to the upstream.",
     ),
     row(
         "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::UpstreamLocal, Form::Ip),
-        "Likewise, without its port.",
+        "The address of this end of the connection to the upstream, without its port.",
     ),
     row(
         "UPSTREAM_LOCAL_CLOSE_REASON",
         Operator::CloseReason(Side::Upstream),
-        "Likewise of the connection to the upstream.",
+        "Why the connection to the upstream was closed here: `tcp_session_idle_timeout`.",
     ),
     row(
         "UPSTREAM_LOCAL_PORT",
         Operator::Address(Whose::UpstreamLocal, Form::Port),
-        "Its port.",
+        "The port of this end of the connection to the upstream.",
     ),
     row(
         "UPSTREAM_PROTOCOL",
@@ -251,17 +251,17 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_REMOTE_ADDRESS",
         Operator::Address(Whose::Upstream, Form::Whole),
-        "As `UPSTREAM_HOST`.",
+        "The address of the endpoint that was tried last, as `%UPSTREAM_HOST%`.",
     ),
     row(
         "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
         Operator::Address(Whose::Upstream, Form::Ip),
-        "Likewise, without its port.",
+        "The address of the endpoint that was tried last, without its port.",
     ),
     row(
         "UPSTREAM_REMOTE_PORT",
         Operator::Address(Whose::Upstream, Form::Port),
-        "Its port.",
+        "The port of the endpoint that was tried last.",
     ),
     row(
         "UPSTREAM_REQUEST_ATTEMPT_COUNT",
@@ -276,12 +276,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "UPSTREAM_TLS_CIPHER",
         Operator::TlsCipher(Side::Upstream),
-        "The cipher suite, as OpenSSL names it.",
+        "The cipher suite of the connection to the upstream, as OpenSSL names it.",
     ),
     row(
         "UPSTREAM_TLS_GROUP",
         Operator::TlsGroup(Side::Upstream),
-        "The group of the key exchange: `X25519`.",
+        "The group of the key exchange with the upstream: `X25519`.",
     ),
     row(
         "UPSTREAM_TLS_VERSION",

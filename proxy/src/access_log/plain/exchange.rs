@@ -28,12 +28,12 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "EMIT_TIME",
         Operator::EmitTime,
-        "When the line is written, as `START_TIME`.",
+        "When the line is written, as ISO 8601 in UTC with milliseconds.",
     ),
     row(
         "EMIT_TIME_LOCAL",
         Operator::EmitLocal,
-        "Likewise in local time.",
+        "When the line is written, in local time with its distance from UTC.",
     ),
     row(
         "FILTER",
@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "GRPC_STATUS_NUMBER",
         Operator::GrpcStatusNumber,
-        "Likewise as a number.",
+        "The response's `grpc-status` as a number.",
     ),
     row("HOSTNAME", Operator::HostName, "The name of this machine."),
     row(
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "REQUEST_TX_DURATION",
         Operator::Between(Moment::RequestBegun, Moment::RequestComplete),
-        "Likewise until it had been handed to the upstream.",
+        "Milliseconds from the request's head until its last byte had been handed to the upstream.",
     ),
     row(
         "RESPONSE_CODE",
@@ -100,7 +100,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "RESPONSE_FLAGS_LONG",
         Operator::ResponseFlagsLong,
-        "Likewise in words: `UpstreamRequestTimeout`.",
+        "What went wrong, in words: `UpstreamRequestTimeout`.",
     ),
     row(
         "RESPONSE_HEADERS_BYTES",
@@ -110,7 +110,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "RESPONSE_TRAILERS_BYTES",
         Operator::HeaderBytes(Message::Trailers),
-        "Bytes of its trailers.",
+        "Bytes of the names and values of the response's trailers.",
     ),
     row(
         "RESPONSE_TX_DURATION",
@@ -135,7 +135,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "START_TIME_LOCAL",
         Operator::StartLocal,
-        "Likewise in local time, with its distance from UTC.",
+        "When the request's head was complete, in local time with its distance from UTC.",
     ),
     row(
         "STREAM_ID",
@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "TRACE_ID",
         Operator::TraceId,
-        "The trace that it is in; where requests are not traced, the one that the client's `traceparent` or B3 headers name.",
+        "The trace that the request is in; where requests are not traced, the one that the client's `traceparent` or B3 headers name.",
     ),
     row(
         "UNIQUE_ID",

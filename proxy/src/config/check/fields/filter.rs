@@ -26,7 +26,7 @@ pub static FILTER: Table = Table {
             "vm_id",
             Kind::Text("text"),
             Default(""),
-            "Filters with the same `vm_id`, `vm_configuration` and code share a VM.",
+            "Filters share a VM on each worker where the code, `vm_id`, `vm_configuration`, `environment`, `limits` (`body` apart), `compat`, `capabilities`, `engine` and `tier_up` of both are equal, and `isolation` is `worker`.",
         ),
         field(
             "vm_configuration",
