@@ -25,13 +25,14 @@ const LOADS: [(&str, &str); 10] = [
 ];
 
 /// Other rows: id, how it is called, whether ours is also shown cold.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 10] = [
     ("start10.warm.cpu", "start, ten modules seen before, CPU ms"),
     ("start10.empty.cpu", "start, ten modules never seen, CPU ms"),
     ("start10.empty.answer", "the same, ms to the first answer"),
     ("transform1.rss", "memory with one filter, MiB"),
     ("vm.rss", "a further VM, KiB"),
-    ("idle.http1", "an idle connection, KiB"),
+    ("idle.http1", "an idle HTTP/1.1 connection, KiB"),
+    ("idle.http2", "an idle HTTP/2 connection, KiB"),
     ("idle.wakeups", "wake-ups of an idle process, per second"),
     ("trap.whole", "a trap, until the next request is served, ms"),
     ("runaway.others", "a guest that loops: others wait, ms"),
