@@ -1,3 +1,6 @@
+//! What a line of the access log is: formats are parsed and written of one record that has
+//! everything.
+
 mod operators;
 
 use std::sync::LazyLock;

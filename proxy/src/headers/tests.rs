@@ -1,3 +1,6 @@
+//! What becomes of a head on its way through: header maps before and after, and one `Date` for
+//! all.
+
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, TE, UPGRADE};

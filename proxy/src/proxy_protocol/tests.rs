@@ -1,3 +1,6 @@
+//! Headers of the PROXY protocol byte by byte and whole, written and read again, and made of
+//! random bytes.
+
 use super::*;
 
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";

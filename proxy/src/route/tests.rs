@@ -1,3 +1,6 @@
+//! Which route a request finds, and what of it is rewritten or redirected: tables of routes, made
+//! by hand and asked.
+
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};

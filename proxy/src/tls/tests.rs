@@ -1,3 +1,6 @@
+//! Handshakes in memory between our two sides, with certificates made here, and mistakes in files
+//! of certificates.
+
 use std::io;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

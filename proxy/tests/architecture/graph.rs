@@ -72,6 +72,39 @@ fn everything_comes_from_the_registry() {
     }
 }
 
+/// On its line or right above it, so that it cannot be taken for another's. Guests' manifests
+/// are examples, and short.
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifests = [
+        "Cargo.toml",
+        "abi/Cargo.toml",
+        "proxy/Cargo.toml",
+        "conformance/Cargo.toml",
+        "conformance/fuzz/Cargo.toml",
+        "sdk/Cargo.toml",
+        "sdk/macros/Cargo.toml",
+    ];
+    let (mut seen, mut without) = (0, Vec::new());
+    for path in manifests {
+        let text = read(path);
+        let (mut listed, mut before) = (false, "");
+        for line in text.lines().map(str::trim) {
+            if line.starts_with('[') {
+                listed = line.ends_with("dependencies]");
+            } else if listed && line.contains('=') && !line.starts_with('#') {
+                seen += 1;
+                if !before.starts_with('#') && !line.contains(" # ") {
+                    without.push(format!("{path}: {line}"));
+                }
+            }
+            before = line;
+        }
+    }
+    assert!(seen > 60, "{seen} dependencies");
+    assert!(without.is_empty(), "{}", without.join("\n"));
+}
+
 /// `cargo deny check bans` says the same; this needs no program that may be missing.
 #[test]
 fn the_bans_of_deny_toml_hold() {

@@ -26,6 +26,15 @@ fn no_source_file_is_long_without_a_reason() {
 }
 
 #[test]
+fn every_source_file_says_what_it_is_for() {
+    let silent: Vec<String> = files("", ".rs")
+        .into_iter()
+        .filter(|path| !(read(path).lines().take(8)).any(|line| line.starts_with("//!")))
+        .collect();
+    assert!(silent.is_empty(), "no `//!` at the top of {silent:?}");
+}
+
+#[test]
 fn architecture_lists_every_file_with_unsafe_in_it() {
     let found: BTreeSet<String> = files("", ".rs")
         .into_iter()

@@ -1,3 +1,6 @@
+//! The configuration's reader: types that serde derives, mistakes by their path, and truncated or
+//! changed text.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

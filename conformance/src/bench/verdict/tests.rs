@@ -1,3 +1,5 @@
+//! Verdicts over reports made by hand: what may be missed, what may be lacking.
+
 use super::*;
 use crate::bench::report::{About, Named};
 

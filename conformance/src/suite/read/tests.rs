@@ -1,3 +1,6 @@
+//! Files of cases: what is read of them, where mistakes are told, and that all which are there can
+//! be read.
+
 use std::path::Path;
 
 use super::*;

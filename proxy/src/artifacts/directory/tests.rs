@@ -1,3 +1,6 @@
+//! A folder of native code on the real file system: owners, modes, links, crashed writers, many at
+//! once.
+
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicUsize, Ordering};

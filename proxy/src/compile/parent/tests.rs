@@ -1,3 +1,6 @@
+//! The parent's side of compiling: the ends of children, and talks over a real pair of sockets
+//! with one that answers, stalls or goes.
+
 use super::*;
 
 /// The words for a child that ended so (as `wait` has it), and wrote that to standard error.

@@ -1,3 +1,6 @@
+//! Header maps as filters see them, and what comes back of their changes: maps edited and
+//! committed, without a guest.
+
 use http::HeaderValue;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! ClientHellos, by hand, by rustls and at random, read in whatever pieces they come.
+
 use super::*;
 
 fn vector_of(width: usize, content: &[u8]) -> Vec<u8> {
