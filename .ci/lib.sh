@@ -28,6 +28,14 @@ missing() {
     exit 69
 }
 
+# lacks WHAT PACKAGES WHERE: the same for a program that Debian has in packages, and others under
+# names that are not known here: they are told where it comes from.
+lacks() {
+    ! is_debian || missing "$1" "sudo apt-get install -y $2"
+    printf '\nerror: %s\nInstall it with what installs programs here, or from\n\n    %s\n\nthen start again.\n\n' "$1" "$3" >&2
+    exit 69
+}
+
 is_debian() { [[ -e /etc/debian_version ]] && have apt-get; }
 is_root() { [[ $(id -u) = 0 ]]; }
 

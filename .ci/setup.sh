@@ -2,7 +2,8 @@
 # Gets what a machine lacks: `setup.sh build`, `setup.sh test` (build and the peers of the
 # tests), `setup.sh bench` (test and the peers of the benchmarks), `setup.sh instructions` (build
 # and valgrind), `setup.sh but-cmake` (test without cmake, for .ci/run, which hides that later). On Debian as root what is missing is
-# installed; elsewhere the script exits 69 and says what to type. Where nothing is missing it
+# installed; elsewhere the script exits 69 and says what to type, or, where packages have other
+# names than Debian's, what program is missing and where it comes from. Where nothing is missing it
 # takes a few milliseconds and touches no network.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -23,10 +24,10 @@ need_rust() {
 
 need_cc() {
     have cc || apt_install gcc libc6-dev || true
-    have cc || missing "a C compiler is missing (TLS and zlib have parts in C)" \
-        "sudo apt-get install -y gcc libc6-dev"
+    have cc || lacks "a C compiler is missing (TLS and zlib have parts in C; it must be called cc)" \
+        "gcc libc6-dev" "https://gcc.gnu.org or https://clang.llvm.org"
     have make || apt_install make || true
-    have make || missing "make is missing (cmake builds zlib with it)" "sudo apt-get install -y make"
+    have make || lacks "make is missing (cmake builds zlib with it)" make https://www.gnu.org/software/make
 }
 
 need_cmake() {
@@ -36,23 +37,25 @@ need_cmake() {
     apt_install cmake || true
     hash -r
     have cmake || venv_install cmake "$cmake_requirement" cmake || true
-    have cmake || missing "cmake is missing, and neither apt-get nor PyPI could provide it" \
-        "sudo apt-get install -y cmake gcc python3-venv"
+    have cmake || lacks "cmake is missing, and neither apt-get nor PyPI could provide it" \
+        "cmake gcc python3-venv" https://cmake.org
     note "$(command -v cmake): $(cmake --version | head -n 1)"
 }
 
 # Peers: without one of them its tests say that they were skipped, or fail where
 # COFFERDAM_REQUIRE_ALL=1. So these are installed where that is possible and else reported.
+# want PROGRAM PACKAGE WHERE
 want() {
-    local program=$1 package=$2
+    local program=$1 package=$2 where=$3
     PATH=$PATH:/usr/sbin:/sbin have "$program" && return
     say "$program is missing (tests talk to it)"
     apt_install "$package" || true
     PATH=$PATH:/usr/sbin:/sbin have "$program" && return
-    local command="sudo apt-get install -y $package"
     [[ ${COFFERDAM_REQUIRE_ALL-} != 1 ]] ||
-        missing "$program is missing, and COFFERDAM_REQUIRE_ALL=1" "$command"
-    note "still missing: its tests will be skipped. To run them: $command"
+        lacks "$program is missing, and COFFERDAM_REQUIRE_ALL=1" "$package" "$where"
+    local remedy="install $program, which comes from $where"
+    ! is_debian || remedy="sudo apt-get install -y $package"
+    note "still missing: its tests will be skipped. To run them: $remedy"
 }
 
 want_envoy() {
@@ -71,17 +74,17 @@ want_envoy() {
 }
 
 want_tests() {
-    want curl curl
-    want nginx nginx
-    want h2load nghttp2-client
-    want openssl openssl
-    want redis-server redis-server
-    want script bsdutils
-    want wrk wrk
+    want curl curl https://curl.se
+    want nginx nginx https://nginx.org
+    want h2load nghttp2-client https://nghttp2.org
+    want openssl openssl https://www.openssl.org
+    want redis-server redis-server https://redis.io
+    want script bsdutils https://github.com/util-linux/util-linux
+    want wrk wrk https://github.com/wg/wrk
 }
 
 want_benches() {
-    want valgrind valgrind
+    want valgrind valgrind https://valgrind.org
     want_envoy
 }
 
@@ -108,16 +111,16 @@ instructions)
     need_rust
     need_cc
     need_cmake
-    want valgrind valgrind
+    want valgrind valgrind https://valgrind.org
     ;;
 but-cmake)
     need_rust
     need_cc
     want_tests
-    want valgrind valgrind
+    want valgrind valgrind https://valgrind.org
     have python3 || apt_install python3 python3-venv python3-pip || true
-    have python3 || missing "python3 is missing (cmake can be had through it)" \
-        "sudo apt-get install -y python3-venv python3-pip"
+    have python3 || lacks "python3 is missing (cmake can be had through it)" \
+        "python3-venv python3-pip" https://www.python.org
     ;;
 *)
     echo "usage: $0 build|test|bench|instructions|but-cmake" >&2

@@ -20,7 +20,7 @@ seconds=${1:-600}
 shift || true
 targets=("$@")
 ((${#targets[@]})) || targets=(pairs property hostcalls events)
-have c++ || missing "a C++ compiler is missing, libFuzzer needs one" "sudo apt-get install -y g++"
+have c++ || lacks "a C++ compiler is missing, libFuzzer needs one" g++ "https://gcc.gnu.org or https://clang.llvm.org"
 
 say "fuzz targets"
 work=$target/fuzz

