@@ -249,7 +249,8 @@ impl Callout {
             }
             Self::Grpc(call) => {
                 let message = call.message.as_ref().map_or(0, Bytes::len);
-                message + call.metadata.byte_size()
+                let name = call.service.len() + call.method.len();
+                name + message + call.metadata.byte_size()
             }
             Self::Redis(call) => call.query.len(),
         }

@@ -52,7 +52,11 @@ pub(crate) enum Span {
 
 /// Names a root or a stream has declared.
 #[derive(Debug, Default)]
-pub(crate) struct Prototypes(BTreeMap<Bytes, Prototype>);
+pub(crate) struct Prototypes {
+    names: BTreeMap<Bytes, Prototype>,
+    /// Of all names together.
+    bytes: usize,
+}
 
 // === impl FilterState ===
 
@@ -121,21 +125,53 @@ fn grown(size: usize, name: usize, old: Option<usize>, new: usize) -> Result<usi
 impl Prototypes {
     /// Most names one context may declare.
     const MOST: usize = 1_000;
+    /// Most bytes they may have together.
+    const MOST_BYTES: usize = 64 << 10;
 
     /// A name may be declared once.
     pub(crate) fn declare(&mut self, name: Bytes, prototype: Prototype) -> Result<(), Status> {
-        if self.0.contains_key(&name) {
+        if self.names.contains_key(&name) {
             return Err(Status::BadArgument);
         }
-        if self.0.len() >= Self::MOST {
+        let bytes = self.bytes.saturating_add(name.len());
+        if self.names.len() >= Self::MOST || bytes > Self::MOST_BYTES {
             return Err(Status::InternalFailure);
         }
-        self.0.insert(name, prototype);
+        self.bytes = bytes;
+        self.names.insert(name, prototype);
         Ok(())
     }
 
     /// What was said of that name, or what holds for the others.
     pub(crate) fn of(&self, name: &[u8]) -> Prototype {
-        self.0.get(name).copied().unwrap_or_default()
+        self.names.get(name).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_a_most_in_number_and_in_bytes() {
+        let name = |length: usize| Bytes::from("n".repeat(length));
+        let prototype = Prototype::default();
+        let mut many = Prototypes::default();
+        for number in 0..Prototypes::MOST {
+            let name = Bytes::from(number.to_string());
+            assert_eq!(many.declare(name, prototype), Ok(()));
+        }
+        let refused = Err(Status::InternalFailure);
+        assert_eq!(many.declare(name(1), prototype), refused);
+
+        let mut long = Prototypes::default();
+        assert_eq!(long.declare(name(65_537), prototype), refused);
+        assert_eq!(long.declare(name(65_000), prototype), Ok(()));
+        assert_eq!(
+            long.declare(name(65_000), prototype),
+            Err(Status::BadArgument)
+        );
+        assert_eq!(long.declare(name(537), prototype), refused);
+        assert_eq!(long.declare(name(536), prototype), Ok(()));
     }
 }

@@ -96,8 +96,6 @@ impl From<HostTrap> for Failure {
 /// # Errors
 /// When the running call has no time left.
 pub fn charge_bytes<C: GuestCaller>(caller: &mut C, length: usize) -> Result<(), HostTrap> {
-    /// What a guest could copy itself with one instruction.
-    const BYTES_PER_INSTRUCTION: usize = 16;
     /// Not worth looking at the memory for.
     const SHORT: usize = 4096;
     let length = if length <= SHORT {
@@ -105,6 +103,17 @@ pub fn charge_bytes<C: GuestCaller>(caller: &mut C, length: usize) -> Result<(),
     } else {
         length.min(caller.split().0.len())
     };
+    charge_work(caller, length)
+}
+
+/// Charges for so many bytes that the host has moved or compared, which may be more than the
+/// guest has memory: a body is not in it.
+///
+/// # Errors
+/// When the running call has no time left.
+pub fn charge_work<C: GuestCaller>(caller: &mut C, length: usize) -> Result<(), HostTrap> {
+    /// What a guest could copy itself with one instruction.
+    const BYTES_PER_INSTRUCTION: usize = 16;
     let instructions = length / BYTES_PER_INSTRUCTION;
     if instructions == 0 {
         Ok(())

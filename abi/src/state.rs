@@ -2,6 +2,7 @@
 //! and what the guest has asked for. Lives in the engine's store, so that hostcalls reach
 //! it without a lookup.
 
+mod asked;
 mod streams;
 mod tell;
 
@@ -9,12 +10,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::callbacks::Callback;
-use crate::callout::{Callout, Callouts, RedisClient, Token};
+use crate::callout::Callouts;
 use crate::exchange::{Effect, SharedExchange};
 use crate::filter_state::Prototypes;
 use crate::headers::Headers;
@@ -31,6 +31,8 @@ use crate::usage::{Tally, Usage};
 use crate::version::AbiVersion;
 use crate::vm::{RootId, StreamId};
 use crate::window::Window;
+pub use asked::RootEffect;
+pub(crate) use asked::RootEffects;
 pub(crate) use streams::Streams;
 
 /// Host side of one VM.
@@ -63,7 +65,7 @@ pub struct HostState {
     /// Context ids are never used again while the VM lives (section 1.6).
     next_id: u32,
     /// What roots asked the embedder for.
-    pub(crate) root_effects: Vec<RootEffect>,
+    pub(crate) root_effects: RootEffects,
     /// What roots wait for from others.
     pub(crate) callouts: Callouts,
     /// What can be read in the running callback, and in no other.
@@ -186,66 +188,6 @@ pub(crate) enum Access {
     Write,
 }
 
-/// What a root context asks its embedder for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootEffect {
-    /// Call `proxy_on_tick` every so often, the next period starting when the call has
-    /// ended; `None` stops it.
-    Tick {
-        /// The root context.
-        root: RootId,
-        /// Never zero.
-        period: Option<Duration>,
-    },
-    /// `proxy_done` after a refused `proxy_on_done`: the root may go now.
-    Done {
-        /// The root context.
-        root: RootId,
-    },
-    /// Begin a callout; see [`crate::callout`] for this and what follows.
-    Call {
-        /// The root context.
-        root: RootId,
-        /// Its name from now on.
-        token: Token,
-        /// What to send, and to whom.
-        call: Box<Callout>,
-    },
-    /// Send a message on a gRPC stream.
-    Send {
-        /// The root context.
-        root: RootId,
-        /// The stream.
-        token: Token,
-        /// Without its frame.
-        message: Bytes,
-        /// It is the last one.
-        end: bool,
-    },
-    /// Nothing more will be sent on a gRPC stream; what comes is still wanted.
-    HalfClose {
-        /// The root context.
-        root: RootId,
-        /// The stream.
-        token: Token,
-    },
-    /// Nobody wants to hear of that callout any more: reset it. Comes for each callout of
-    /// a root that goes, too.
-    Cancel {
-        /// The root context, which may be gone.
-        root: RootId,
-        /// The callout.
-        token: Token,
-    },
-    /// Speak to a cluster of Redis servers like this.
-    RedisClient {
-        /// The root context.
-        root: RootId,
-        /// What it wants.
-        client: Box<RedisClient>,
-    },
-}
-
 // === impl HostState ===
 
 impl HostState {
@@ -271,7 +213,7 @@ impl HostState {
             roots: IdMap::default(),
             streams: Streams::default(),
             next_id: 0,
-            root_effects: Vec::new(),
+            root_effects: RootEffects::default(),
             callouts: Callouts::default(),
             delivery: None,
         }
@@ -390,13 +332,7 @@ impl HostState {
     pub(crate) fn remove_root(&mut self, id: u32) {
         let root = RootId(id);
         self.roots.remove(&id);
-        let mut unheard = Vec::new();
-        self.root_effects.retain(|effect| {
-            if let RootEffect::Call { token, .. } = effect {
-                unheard.push(*token);
-            }
-            effect.root() != root
-        });
+        let unheard = self.root_effects.forget(root);
         for token in self.callouts.close_root(id) {
             if !unheard.contains(&token) {
                 self.push_root_effect(RootEffect::Cancel { root, token });
@@ -425,13 +361,6 @@ impl HostState {
 
     /// Queues what a root asks of the embedder.
     pub(crate) fn push_root_effect(&mut self, effect: RootEffect) {
-        // The last timer, and the last client of a cluster, is the one meant.
-        if matches!(
-            effect,
-            RootEffect::Tick { .. } | RootEffect::RedisClient { .. }
-        ) {
-            self.root_effects.retain(|old| !old.is_replaced_by(&effect));
-        }
         self.root_effects.push(effect);
         self.host.attention(self.vm);
     }
@@ -499,35 +428,6 @@ impl Content {
             (Self::RedisResponse(reply), BufferType::RedisCallResponse) => Some(reply),
             (Self::Arguments(args), BufferType::CallData) => Some(args),
             _ => None,
-        }
-    }
-}
-
-// === impl RootEffect ===
-
-impl RootEffect {
-    fn is_replaced_by(&self, new: &Self) -> bool {
-        let same = match (self, new) {
-            (Self::Tick { .. }, Self::Tick { .. }) => true,
-            (Self::RedisClient { client: old, .. }, Self::RedisClient { client: new, .. }) => {
-                old.cluster == new.cluster
-            }
-            _ => false,
-        };
-        same && self.root() == new.root()
-    }
-
-    /// The root context that asks.
-    #[must_use]
-    pub const fn root(&self) -> RootId {
-        match self {
-            Self::Tick { root, .. }
-            | Self::Done { root }
-            | Self::Call { root, .. }
-            | Self::Send { root, .. }
-            | Self::HalfClose { root, .. }
-            | Self::Cancel { root, .. }
-            | Self::RedisClient { root, .. } => *root,
         }
     }
 }

@@ -414,7 +414,7 @@ impl Vm {
 
     /// What roots have asked for since the last time.
     pub fn take_root_effects(&mut self) -> Vec<RootEffect> {
-        std::mem::take(&mut self.instance.state().root_effects)
+        self.instance.state().root_effects.take()
     }
 
     /// Whether roots have asked for anything.

@@ -89,8 +89,7 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
         .edit(start as usize, size as usize, data, splice)
         .map_err(|()| Status::BadArgument)?;
     // What is there already was moved, at worst.
-    guest::charge_bytes(caller, before)?;
-    Ok(())
+    Ok(guest::charge_work(caller, before)?)
 }
 
 /// Buffer 9 is of section 13 alone: elsewhere there is no such number.

@@ -84,9 +84,11 @@ fn begin(state: &mut HostState, kind: TokenKind, call: Callout) -> Result<Token,
     let (most, most_bytes) = (limits.callouts, limits.memory);
     let (root, _) = state.root().ok_or(Status::InternalFailure)?;
     let size = call.size();
+    // Those that were given up in this very callback are still on their way out.
+    let held = state.callouts.bytes().max(state.root_effects.bytes());
     let problem = if state.callouts.count(root) >= most {
         "callouts under way"
-    } else if state.callouts.bytes().saturating_add(size) > most_bytes {
+    } else if held.saturating_add(size) > most_bytes {
         "bytes in callouts under way"
     } else {
         let token = state

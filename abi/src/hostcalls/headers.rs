@@ -1,5 +1,7 @@
 //! The seven header-map calls (section 2.4).
 
+use bytes::Bytes;
+
 use crate::callbacks::Callback;
 use crate::codec;
 use crate::guest::{self, GuestCaller, HostTrap, Outcome};
@@ -83,11 +85,12 @@ pub(crate) fn get_map_value<C: GuestCaller>(
     let (memory, state) = caller.split();
     let key = guest::bytes(memory, key, key_len)?;
     let read = read(state, map, |headers| {
-        (headers.len(), headers.get(known_as(map, key)).cloned())
+        let searched = Searched::new(headers, key);
+        (searched, headers.get(known_as(map, key)).cloned())
     });
     let found = match read {
         Some((searched, found)) => {
-            charge_search(caller, searched)?;
+            searched.charge(caller)?;
             found
         }
         // Inside on_log a map that is not there is one without that name.
@@ -118,6 +121,11 @@ pub(crate) fn add_map_value<C: GuestCaller>(
         (value, value_len),
         |headers, key, value| {
             headers.add_copied(key, value);
+            // What was there has been copied in front of it.
+            match key.first() {
+                Some(b':') => headers.get(key).map_or(0, Bytes::len),
+                _ => 0,
+            }
         },
     )
 }
@@ -137,6 +145,7 @@ pub(crate) fn replace_map_value<C: GuestCaller>(
         (value, value_len),
         |headers, key, value| {
             headers.replace_copied(key, value);
+            0
         },
     )
 }
@@ -149,28 +158,31 @@ pub(crate) fn remove_map_value<C: GuestCaller>(
 ) -> Outcome {
     change(caller, map, (key, key_len), (0, 0), |headers, key, _| {
         headers.remove(key);
+        0
     })
 }
 
+/// Changes a map by `apply`, which says how many bytes it has moved beside the value.
 fn change<C: GuestCaller>(
     caller: &mut C,
     map: u32,
     key: (u32, u32),
     value: (u32, u32),
-    apply: impl FnOnce(&mut Headers, &[u8], &[u8]),
+    apply: impl FnOnce(&mut Headers, &[u8], &[u8]) -> usize,
 ) -> Outcome {
     let map = map_type(map)?;
     guest::charge_bytes(caller, key.1.saturating_add(value.1) as usize)?;
     let (memory, state) = caller.split();
     let key = guest::bytes(memory, key.0, key.1)?;
     let value = guest::bytes(memory, value.0, value.1)?;
-    let (searched, full) = edit(state, map, |headers| {
-        let searched = headers.len();
-        apply(headers, known_as(map, key), value);
+    let (searched, moved, full) = edit(state, map, |headers| {
+        let searched = Searched::new(headers, key);
+        let moved = apply(headers, known_as(map, key), value);
         let full = headers.len() > MAX_ENTRIES || headers.byte_size() > MAX_BYTES;
-        (searched, full)
+        (searched, moved, full)
     })?;
-    charge_search(caller, searched)?;
+    searched.charge(caller)?;
+    guest::charge_work(caller, moved)?;
     if full {
         Err(guest::too_much("a header map", MAX_BYTES).into())
     } else {
@@ -178,13 +190,36 @@ fn change<C: GuestCaller>(
     }
 }
 
-/// Charges for having walked through so many entries, which is free for a common number.
-fn charge_search<C: GuestCaller>(caller: &mut C, entries: usize) -> Result<(), HostTrap> {
+/// What looking for a name takes.
+#[derive(Clone, Copy)]
+struct Searched {
+    entries: usize,
+    /// Bytes that were compared, at most.
+    compared: usize,
+}
+
+impl Searched {
+    /// Up to here a name, or a number of entries, is a common one.
     const FREE: usize = 64;
-    if entries > FREE {
-        caller.charge(entries as u64)
-    } else {
-        Ok(())
+
+    fn new(headers: &Headers, name: &[u8]) -> Self {
+        let entries = headers.len();
+        let compared = if name.len() > Self::FREE {
+            // Only names of its length are looked at.
+            headers.byte_size().min(entries.saturating_mul(name.len()))
+        } else {
+            0
+        };
+        Self { entries, compared }
+    }
+
+    /// Charges for having walked through the entries, which is free for a common name and a
+    /// common number of them.
+    fn charge<C: GuestCaller>(self, caller: &mut C) -> Result<(), HostTrap> {
+        if self.entries > Self::FREE {
+            caller.charge(self.entries as u64)?;
+        }
+        guest::charge_work(caller, self.compared)
     }
 }
 

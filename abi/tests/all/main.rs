@@ -36,5 +36,6 @@ mod stuck;
 mod tcp;
 mod traps;
 mod wasi;
+mod work;
 
 use cofferdam_abi::testing::guest;

@@ -95,6 +95,11 @@ pub(crate) fn grpc_send<C: GuestCaller>(
         ));
         return Ok(());
     }
+    // What a guest could hold itself, the host may hold for it.
+    let most = state.settings.limits.memory;
+    if state.root_effects.bytes().saturating_add(message.len()) > most {
+        return Err(guest::too_much("messages to be sent", most).into());
+    }
     live.half_closed = end;
     state.push_root_effect(RootEffect::Send {
         root: RootId(root),
