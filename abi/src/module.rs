@@ -7,6 +7,7 @@ mod features;
 mod raw;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -41,10 +42,8 @@ pub struct Module {
     pub imports: Vec<Import>,
     /// Its memory, if it exports one as `memory`: initial and largest size in 64 KiB pages.
     pub memory: Option<(u64, Option<u64>)>,
-    /// Every section in order: its name (custom sections by their own) and its size.
-    pub sections: Vec<(String, usize)>,
     /// Types of the exported functions the host looks for, by name.
-    exports: Vec<(String, FuncType)>,
+    exports: Vec<(&'static str, Arc<FuncType>)>,
 }
 
 /// How a module starts.
@@ -66,7 +65,7 @@ pub struct Import {
     /// Field part of its name.
     pub name: String,
     /// Its type.
-    pub ty: FuncType,
+    pub ty: Arc<FuncType>,
     /// What we make of it.
     pub support: Support,
 }
@@ -92,6 +91,21 @@ pub const SCHEMA: &str = "filter.schema";
 /// Names of allocators, in the order of the specification.
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 
+/// Functions by which a module starts (section 1.4): name, number of parameters, and whether
+/// there is a result.
+const ENTRIES: [(&str, usize, bool); 4] = [
+    ("_initialize", 0, false),
+    ("_start", 0, false),
+    ("main", 2, true),
+    ("__main_void", 0, true),
+];
+
+/// Most imports of a module. The host offers about 200 functions, and linkers name each once.
+const MOST_IMPORTS: usize = 1000;
+
+/// Most values of a type that are shown to people; no hostcall has as many.
+const MOST_SHOWN: usize = 16;
+
 // === impl Module ===
 
 impl Module {
@@ -102,7 +116,7 @@ impl Module {
     /// something the host calls under another type.
     pub fn parse(bytes: Bytes) -> Result<Self, LoadError> {
         let raw = Raw::read(&bytes)?;
-        let names = raw.functions.iter().map(|(name, _)| &name[..]);
+        let names = raw.functions.iter().map(|(name, _)| *name);
         let version =
             AbiVersion::of_exports(names).ok_or_else(|| LoadError::Module(no_marker(&raw)))?;
         let module = Self {
@@ -120,7 +134,6 @@ impl Module {
                 .collect(),
             imports: raw.imports.into_iter().map(Import::classify).collect(),
             memory: raw.memory,
-            sections: raw.sections,
             exports: raw.functions,
             bytes,
         };
@@ -207,13 +220,27 @@ impl Module {
     /// headers only (custom section [`HOLD_HEADERS`]).
     #[must_use]
     pub fn holds_headers(&self) -> bool {
-        self.sections.iter().any(|(name, _)| name == HOLD_HEADERS)
+        self.sections().any(|(name, _)| name == HOLD_HEADERS)
+    }
+
+    /// Every section in order, up to the first that cannot be read: its name (custom sections
+    /// by their own) and its size.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, usize)> {
+        // Read again rather than kept: whoever asks does it once.
+        let payloads = Parser::new(0).parse_all(&self.bytes).map_while(Result::ok);
+        payloads.filter_map(|payload| {
+            let (id, range) = payload.as_section()?;
+            let name = match payload {
+                Payload::CustomSection(section) => section.name(),
+                _ => raw::section_name(id),
+            };
+            Some((name, range.end.saturating_sub(range.start)))
+        })
     }
 
     /// What is in its first custom section of that name.
     #[must_use]
     pub fn custom_section(&self, name: &str) -> Option<&[u8]> {
-        // Read again rather than kept: whoever asks does it once.
         let mut payloads = Parser::new(0).parse_all(&self.bytes);
         payloads.find_map(|payload| match payload {
             Ok(Payload::CustomSection(section)) if section.name() == name => Some(section.data()),
@@ -255,7 +282,8 @@ impl Module {
 
     fn export(&self, name: &str) -> Option<&FuncType> {
         let mut exports = self.exports.iter();
-        exports.find(|(export, _)| export == name).map(|(_, ty)| ty)
+        let found = exports.find(|(export, _)| *export == name);
+        found.map(|(_, ty)| ty.as_ref())
     }
 
     /// That an export, if it is there, has the type it must have.
@@ -310,12 +338,7 @@ impl Module {
         for name in &self.allocators {
             self.expect(name, &signature(1, true))?;
         }
-        for (name, params, result) in [
-            ("_initialize", 0, false),
-            ("_start", 0, false),
-            ("main", 2, true),
-            ("__main_void", 0, true),
-        ] {
+        for (name, params, result) in ENTRIES {
             self.expect(name, &signature(params, result))?;
         }
         Ok(())
@@ -331,7 +354,7 @@ impl Import {
         format!("{}.{}", self.module, self.name)
     }
 
-    fn classify((module, name, ty): (String, String, FuncType)) -> Self {
+    fn classify((module, name, ty): (String, String, Arc<FuncType>)) -> Self {
         let (built, later): (&[Signature], &[Signature]) = match module.as_str() {
             "env" => (hostcalls::ENV, later::LATER),
             module if hostcalls::WASI_MODULES.contains(&module) => (hostcalls::WASI, &[]),
@@ -410,22 +433,26 @@ fn signature(params: usize, result: bool) -> FuncType {
 fn show(ty: &FuncType) -> String {
     let mut text = String::from("(");
     for (index, param) in ty.params().iter().enumerate() {
-        let _ = write!(text, "{}{param}", if index == 0 { "" } else { ", " });
+        let separator = if index == 0 { "" } else { ", " };
+        if index == MOST_SHOWN {
+            let _ = write!(text, "{separator}…");
+            break;
+        }
+        let _ = write!(text, "{separator}{param}");
     }
     text.push(')');
-    for result in ty.results() {
+    for result in ty.results().iter().take(MOST_SHOWN) {
         let _ = write!(text, " -> {result}");
+    }
+    if ty.results().len() > MOST_SHOWN {
+        text.push_str(" …");
     }
     text
 }
 
 fn no_marker(raw: &Raw) -> String {
-    let near = raw
-        .functions
-        .iter()
-        .find(|(name, _)| name.starts_with("proxy_abi_version_"));
-    match near {
-        Some((name, _)) => format!("{name} is no version this host speaks (0.1.0, 0.2.0, 0.2.1, 0.2.100)"),
+    match &raw.marker {
+        Some(name) => format!("{name} is no version this host speaks (0.1.0, 0.2.0, 0.2.1, 0.2.100)"),
         None => "it exports no function proxy_abi_version_0_2_1 (or 0_2_0, 0_1_0): not a proxy-wasm module"
             .to_owned(),
     }

@@ -1,10 +1,11 @@
 //! What the data path takes from the heap: nothing for a hook, but what the guest asks
-//! for. A binary of its own, because its allocator counts.
+//! for. And what reading a module takes, whatever it says of itself. A binary of its own,
+//! because its allocator counts.
 
 use allocation_counter::measure;
 use bytes::Bytes;
 use cofferdam_abi::testing::{Engine, Guest, get, map};
-use cofferdam_abi::{Chain, Headers, LogLevel, Part, Way};
+use cofferdam_abi::{Chain, Compat, Headers, LogLevel, Module, Part, Way};
 
 const ENGINES: [Engine; 2] = [Engine::Wasmi, Engine::Wasmtime];
 
@@ -167,5 +168,156 @@ fn a_whole_body_is_copied_once_each_way() {
         // What comes out is the one copy there is; chunks go into the guest as they came.
         let more = taken.bytes_total - SIZE as u64;
         assert!(more < 4096, "{engine:?}: {more} bytes more");
+    }
+}
+
+/// A module by hand: its sections, each with the number of what is in it.
+fn module(sections: &[(u8, u32, Vec<u8>)]) -> Bytes {
+    let mut out = b"\0asm\x01\0\0\0".to_vec();
+    for (id, count, content) in sections {
+        let count = leb(*count);
+        out.push(*id);
+        out.extend(leb(
+            u32::try_from(count.len() + content.len()).expect("small")
+        ));
+        out.extend(count);
+        out.extend(content);
+    }
+    out.into()
+}
+
+fn leb(mut value: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(u8::try_from(value & 0x7f).expect("7 bits") | 0x80);
+        value >>= 7;
+    }
+    out.push(u8::try_from(value).expect("7 bits"));
+    out
+}
+
+/// An export of function 0, or an import of type 0 when the name has two parts.
+fn named(names: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for name in names {
+        out.extend(leb(u32::try_from(name.len()).expect("short")));
+        out.extend(name.as_bytes());
+    }
+    out.extend([0, 0]);
+    out
+}
+
+/// One type with as many parameters and results as there may be.
+fn widest_type() -> (u8, u32, Vec<u8>) {
+    let mut ty = vec![0x60];
+    for _ in 0..2 {
+        ty.extend(leb(1000));
+        ty.extend([0x7f; 1000]);
+    }
+    (1, 1, ty)
+}
+
+#[test]
+fn reading_a_module_takes_little_more_than_the_module() {
+    const MANY: u32 = 100_000;
+    let marker = named(&["proxy_abi_version_0_2_1"]);
+    let repeated = |entry: &[u8]| entry.repeat(MANY as usize);
+    let body = (10, 1, vec![2, 0, 0x0b]);
+    let hostile = [
+        (
+            "exports",
+            vec![
+                widest_type(),
+                (3, 1, vec![0]),
+                (
+                    7,
+                    MANY + 1,
+                    [&marker[..], &repeated(&named(&[""]))].concat(),
+                ),
+                body.clone(),
+            ],
+        ),
+        (
+            "exports of a name that the host looks for",
+            vec![
+                widest_type(),
+                (3, 1, vec![0]),
+                (
+                    7,
+                    MANY + 1,
+                    [&marker[..], &repeated(&named(&["malloc"]))].concat(),
+                ),
+                body.clone(),
+            ],
+        ),
+        (
+            "imports",
+            vec![
+                widest_type(),
+                (2, MANY, repeated(&named(&["", ""]))),
+                (7, 1, marker.clone()),
+            ],
+        ),
+        (
+            "imports of a hostcall",
+            vec![
+                widest_type(),
+                (2, 1000, named(&["env", "proxy_log"]).repeat(1000)),
+                (7, 1, marker.clone()),
+            ],
+        ),
+        (
+            "types",
+            vec![
+                (1, MANY, repeated(&[0x60, 0, 0])),
+                (3, 1, vec![0]),
+                (7, 1, marker.clone()),
+                body.clone(),
+            ],
+        ),
+        (
+            "functions",
+            vec![
+                (1, 1, vec![0x60, 0, 0]),
+                (3, MANY, repeated(&[0])),
+                (7, 1, marker.clone()),
+                (10, MANY, repeated(&[2, 0, 0x0b])),
+            ],
+        ),
+        (
+            "memories",
+            vec![
+                (1, 1, vec![0x60, 0, 0]),
+                (3, 1, vec![0]),
+                (5, MANY, repeated(&[0, 1])),
+                (7, 1, marker),
+                body,
+            ],
+        ),
+    ];
+    let mut sections = module(&[]).to_vec();
+    sections.extend(repeated(&[0, 1, 0]));
+    let read = |bytes: &Bytes| {
+        let taken = measure(|| {
+            if let Ok(module) = Module::parse(bytes.clone()) {
+                let _ = module.problems(&Compat::SUPERSET);
+            }
+        });
+        (taken.bytes_total, taken.bytes_max)
+    };
+    let whole = hostile.map(|(what, sections)| (what, module(&sections)));
+    for (what, bytes) in whole.into_iter().chain([("sections", sections.into())]) {
+        let (total, most) = read(&bytes);
+        println!(
+            "{what}: {} bytes take {total}, at most {most} at once",
+            bytes.len()
+        );
+        // What is wrong with each import is said of a thousand of them, as many as there may be.
+        let allowed = 20 * bytes.len() as u64 + (3 << 20);
+        assert!(
+            total <= allowed,
+            "{what}: {} bytes take {total}",
+            bytes.len()
+        );
     }
 }

@@ -60,8 +60,7 @@ impl Report {
             .map(|callback| callback.name())
             .collect();
         let sections: Vec<Value> = module
-            .sections
-            .iter()
+            .sections()
             .map(|(name, size)| json!({ "name": name, "bytes": size }))
             .collect();
         let report = json!({
@@ -143,8 +142,7 @@ impl fmt::Display for Report {
             f,
             "sections",
             module
-                .sections
-                .iter()
+                .sections()
                 .map(|(name, size)| format!("{size:>9}  {name}")),
         )?;
         let missing: Vec<String> = module.later().map(|import| import.name.clone()).collect();

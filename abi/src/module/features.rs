@@ -47,8 +47,8 @@ impl Module {
     /// Bytes of its code section, which is what compiling takes time for.
     #[must_use]
     pub fn code_size(&self) -> usize {
-        let code = self.sections.iter().find(|(name, _)| name == "code");
-        code.map_or(0, |(_, size)| *size)
+        let code = self.sections().find(|(name, _)| *name == "code");
+        code.map_or(0, |(_, size)| size)
     }
 
     pub(crate) fn shape(&self, compat: &Compat) -> Shape {

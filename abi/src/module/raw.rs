@@ -1,22 +1,47 @@
 //! A module's sections, read once and in order.
+//!
+//! Nothing has validated the module yet, so what is kept of it is bounded by what the host
+//! looks for, not by what the module lists: a million exports of three bytes each may all
+//! have one type of two thousand values.
 
-use wasmparser::{ExternalKind, FuncType, Parser, Payload, TypeRef};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::Entry;
+use wasmparser::{
+    BinaryReaderError, ExternalKind, FuncType, FunctionSectionReader, MemorySectionReader, Parser,
+    Payload, TypeRef, TypeSectionReader,
+};
+
+use super::{ALLOCATORS, ENTRIES, Entry, MOST_IMPORTS};
+use crate::callbacks::Callback;
 use crate::error::LoadError;
+use crate::version::AbiVersion;
+
+/// What the host looks for in a module.
+pub(super) struct Raw {
+    pub(super) imports: Vec<(String, String, Arc<FuncType>)>,
+    /// Exported functions that the host has a use for, in order.
+    pub(super) functions: Vec<(&'static str, Arc<FuncType>)>,
+    /// The first export that looks like a marker of the ABI's version.
+    pub(super) marker: Option<String>,
+    pub(super) memory: Option<(u64, Option<u64>)>,
+}
 
 /// The sections we care for, as they come.
 #[derive(Default)]
-pub(super) struct Raw {
-    types: Vec<FuncType>,
-    /// Type index of every function, imported ones first.
-    functions_by_index: Vec<u32>,
-    pub(super) imports: Vec<(String, String, FuncType)>,
-    pub(super) functions: Vec<(String, FuncType)>,
-    memories: Vec<(u64, Option<u64>)>,
-    pub(super) memory: Option<(u64, Option<u64>)>,
-    pub(super) sections: Vec<(String, usize)>,
+struct Sections<'m> {
+    types: Option<TypeSectionReader<'m>>,
+    functions: Option<FunctionSectionReader<'m>>,
+    memories: Option<MemorySectionReader<'m>>,
+    imports: Vec<wasmparser::Import<'m>>,
+    /// Exported functions that the host has a use for, by name and index.
+    exports: Vec<(&'static str, u32)>,
+    marker: Option<&'m str>,
+    /// Index of what is exported as `memory`.
+    memory: Option<u32>,
 }
+
+// === impl Raw ===
 
 impl Raw {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, LoadError> {
@@ -28,101 +53,15 @@ impl Raw {
             };
             return Err(LoadError::Module(format!("not WebAssembly ({hint})")));
         }
-        let mut raw = Self::default();
+        let mut sections = Sections::default();
         for payload in Parser::new(0).parse_all(bytes) {
-            let payload = payload.map_err(|error| LoadError::Module(error.to_string()))?;
-            raw.payload(&payload)
-                .map_err(|error| LoadError::Module(error.to_string()))?;
+            sections.payload(payload.map_err(malformed)?)?;
         }
-        Ok(raw)
-    }
-
-    fn payload(&mut self, payload: &Payload<'_>) -> Result<(), wasmparser::BinaryReaderError> {
-        if let Some((id, range)) = payload.as_section() {
-            let name = match payload {
-                Payload::CustomSection(section) => section.name().to_owned(),
-                _ => section_name(id).to_owned(),
-            };
-            let size = range.end.saturating_sub(range.start);
-            self.sections.push((name, size));
-        }
-        match payload {
-            Payload::TypeSection(types) => {
-                self.types = types
-                    .clone()
-                    .into_iter_err_on_gc_types()
-                    .collect::<Result<_, _>>()?;
-            }
-            Payload::ImportSection(imports) => {
-                for import in imports.clone().into_imports() {
-                    self.import(import?);
-                }
-            }
-            Payload::FunctionSection(functions) => {
-                for function in functions.clone() {
-                    self.functions_by_index.push(function?);
-                }
-            }
-            Payload::MemorySection(memories) => {
-                for memory in memories.clone() {
-                    let memory = memory?;
-                    self.memories.push((memory.initial, memory.maximum));
-                }
-            }
-            Payload::ExportSection(exports) => {
-                for export in exports.clone() {
-                    let export = export?;
-                    match export.kind {
-                        ExternalKind::Func => {
-                            if let Some(ty) = self.type_of(export.index) {
-                                self.functions.push((export.name.to_owned(), ty));
-                            }
-                        }
-                        ExternalKind::Memory if export.name == "memory" => {
-                            self.memory = usize::try_from(export.index)
-                                .ok()
-                                .and_then(|index| self.memories.get(index).copied());
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn import(&mut self, import: wasmparser::Import<'_>) {
-        let (module, name) = (import.module.to_owned(), import.name.to_owned());
-        match import.ty {
-            TypeRef::Func(index) | TypeRef::FuncExact(index) => {
-                self.functions_by_index.push(index);
-                let ty = self.types.get(index as usize).cloned();
-                self.imports
-                    .push((module, name, ty.unwrap_or_else(|| FuncType::new([], []))));
-            }
-            // Modules that import their memory or table are from before 2020 and are
-            // refused by name, as functions are.
-            other => {
-                if let TypeRef::Memory(memory) = other {
-                    self.memories.push((memory.initial, memory.maximum));
-                }
-                self.imports.push((
-                    module,
-                    format!("{name} ({})", kind(other)),
-                    FuncType::new([], []),
-                ));
-            }
-        }
-    }
-
-    fn type_of(&self, function: u32) -> Option<FuncType> {
-        let ty = self.functions_by_index.get(function as usize)?;
-        self.types.get(*ty as usize).cloned()
+        sections.resolve().map_err(malformed)
     }
 
     pub(super) fn exports(&self, name: &str) -> bool {
-        self.functions.iter().any(|(export, _)| export == name)
+        self.functions.iter().any(|(export, _)| *export == name)
     }
 
     pub(super) fn entry(&self) -> Entry {
@@ -140,16 +79,165 @@ impl Raw {
     }
 }
 
-const fn kind(ty: TypeRef) -> &'static str {
-    match ty {
-        TypeRef::Memory(_) => "a memory",
-        TypeRef::Table(_) => "a table",
-        TypeRef::Global(_) => "a global",
-        _ => "a tag",
+// === impl Sections ===
+
+impl<'m> Sections<'m> {
+    fn payload(&mut self, payload: Payload<'m>) -> Result<(), LoadError> {
+        match payload {
+            Payload::TypeSection(types) => self.types = Some(types),
+            Payload::FunctionSection(functions) => self.functions = Some(functions),
+            Payload::MemorySection(memories) => self.memories = Some(memories),
+            Payload::ImportSection(imports) => {
+                for import in imports.into_imports() {
+                    if self.imports.len() == MOST_IMPORTS {
+                        return Err(LoadError::Module(format!(
+                            "it imports more than {MOST_IMPORTS} functions, of which there are far fewer"
+                        )));
+                    }
+                    self.imports.push(import.map_err(malformed)?);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports {
+                    let export = export.map_err(malformed)?;
+                    match export.kind {
+                        ExternalKind::Func => self.export(export.name, export.index),
+                        ExternalKind::Memory if export.name == "memory" => {
+                            self.memory = Some(export.index);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn export(&mut self, name: &'m str, index: u32) {
+        if self.marker.is_none() && name.starts_with("proxy_abi_version_") {
+            self.marker = Some(name);
+        }
+        // The same name twice is not valid, and will be refused as such.
+        if let Some(name) = looked_for(name)
+            && !self.exports.iter().any(|(known, _)| *known == name)
+        {
+            self.exports.push((name, index));
+        }
+    }
+
+    /// Finds the types of what is kept, in one pass over each section.
+    fn resolve(self) -> Result<Raw, BinaryReaderError> {
+        let memory = self.memory()?;
+        let exported = self.exported()?;
+        let mut types: BTreeMap<u32, Option<Arc<FuncType>>> = BTreeMap::new();
+        let imported = self.imports.iter().filter_map(function_type);
+        for ty in imported.chain(exported.iter().map(|(_, ty)| *ty)) {
+            types.insert(ty, None);
+        }
+        if let Some(section) = self.types {
+            for (index, ty) in (0..).zip(section.into_iter_err_on_gc_types()) {
+                let ty = ty?;
+                if let Some(wanted) = types.get_mut(&index) {
+                    *wanted = Some(Arc::new(ty));
+                }
+            }
+        }
+        let type_at = |index: u32| types.get(&index).cloned().flatten();
+        let nothing = Arc::new(FuncType::new([], []));
+        let import = |import: &wasmparser::Import<'_>| {
+            // Modules that import their memory or table are from before 2020 and are
+            // refused by name, as functions are.
+            let name = match kind(import.ty) {
+                None => import.name.to_owned(),
+                Some(kind) => format!("{} ({kind})", import.name),
+            };
+            let ty = function_type(import).and_then(type_at);
+            let ty = ty.unwrap_or_else(|| nothing.clone());
+            (import.module.to_owned(), name, ty)
+        };
+        Ok(Raw {
+            imports: self.imports.iter().map(import).collect(),
+            functions: exported
+                .into_iter()
+                .filter_map(|(name, ty)| Some((name, type_at(ty)?)))
+                .collect(),
+            marker: self.marker.map(str::to_owned),
+            memory,
+        })
+    }
+
+    /// Exported functions with the indices of their types.
+    fn exported(&self) -> Result<Vec<(&'static str, u32)>, BinaryReaderError> {
+        let wanted = self.exports.iter().map(|(_, index)| (*index, None));
+        let mut types: BTreeMap<u32, Option<u32>> = wanted.collect();
+        let own = self.functions.clone().into_iter().flatten();
+        // Imported functions have the first indices.
+        let imported = self.imports.iter().filter_map(function_type).map(Ok);
+        for (index, ty) in (0..).zip(imported.chain(own)) {
+            let ty = ty?;
+            if let Some(wanted) = types.get_mut(&index) {
+                *wanted = Some(ty);
+            }
+        }
+        let exports = self.exports.iter();
+        let typed = exports.filter_map(|(name, index)| Some((*name, (*types.get(index)?)?)));
+        Ok(typed.collect())
+    }
+
+    fn memory(&self) -> Result<Option<(u64, Option<u64>)>, BinaryReaderError> {
+        let Some(index) = self.memory.and_then(|index| usize::try_from(index).ok()) else {
+            return Ok(None);
+        };
+        let imported = self.imports.iter().filter_map(|import| match import.ty {
+            TypeRef::Memory(memory) => Some(Ok(memory)),
+            _ => None,
+        });
+        let own = self.memories.clone().into_iter().flatten();
+        let memory = imported.chain(own).nth(index).transpose()?;
+        Ok(memory.map(|memory| (memory.initial, memory.maximum)))
     }
 }
 
-const fn section_name(id: u8) -> &'static str {
+/// The name, if it is one that the host looks for among functions.
+fn looked_for(name: &str) -> Option<&'static str> {
+    let others = || {
+        let entries = ENTRIES.iter().map(|(name, ..)| *name);
+        ALLOCATORS
+            .into_iter()
+            .chain(entries)
+            .find(|known| *known == name)
+    };
+    Callback::from_name(name)
+        .map(Callback::name)
+        .or_else(|| AbiVersion::from_marker(name).map(AbiVersion::marker))
+        .or_else(others)
+}
+
+const fn function_type(import: &wasmparser::Import<'_>) -> Option<u32> {
+    match import.ty {
+        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => Some(ty),
+        _ => None,
+    }
+}
+
+/// What an import is that is no function.
+const fn kind(ty: TypeRef) -> Option<&'static str> {
+    Some(match ty {
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => return None,
+        TypeRef::Memory(_) => "a memory",
+        TypeRef::Table(_) => "a table",
+        TypeRef::Global(_) => "a global",
+        TypeRef::Tag(_) => "a tag",
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn malformed(error: BinaryReaderError) -> LoadError {
+    LoadError::Module(error.to_string())
+}
+
+pub(super) const fn section_name(id: u8) -> &'static str {
     match id {
         1 => "type",
         2 => "import",

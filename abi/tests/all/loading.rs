@@ -171,6 +171,25 @@ each_engine! {
         }
     }
 
+    fn a_module_may_import_a_thousand_times_and_no_more(engine) {
+        let _ = engine;
+        let importing = |times: usize| {
+            let imports = "(import \"env\" \"proxy_log\" (func (param i32 i32 i32) (result i32)))".repeat(times);
+            format!("(module {imports} (func (export \"proxy_abi_version_0_2_1\")))")
+        };
+        assert_eq!(parse(&importing(1000)).imports.len(), 1000);
+        let error = Module::parse(wat::parse_str(importing(1001)).expect("WAT").into()).expect_err("too many");
+        assert!(error.to_string().contains("more than 1000"), "{error}");
+    }
+
+    fn a_type_of_any_length_is_shown_in_short(engine) {
+        let _ = engine;
+        let module = parse(&importing("proxy_abi_version_0_2_1", "proxy_log", &ty(&"i".repeat(1000), true)));
+        let problem = module.problems(&Compat::SUPERSET)[0].to_string();
+        assert!(problem.contains("i32, …) -> i32, offered as (i32, i32, i32) -> i32"), "{problem}");
+        assert!(problem.len() < 200, "{problem}");
+    }
+
     fn a_guest_that_takes_values_needs_an_allocator(engine) {
         let shape = Shape { allocator: "", ..Shape::default() };
         let setup = Setup { shape, ..Setup::default() };
@@ -344,7 +363,7 @@ each_engine! {
         assert_eq!(module.entry, Entry::Initialize(Some("main")));
         assert_eq!(module.memory, Some((2, Some(9))));
         assert!(module.makes_stream_contexts());
-        assert!(module.sections.iter().any(|(name, size)| name == "export" && *size > 0));
+        assert!(module.sections().any(|(name, size)| name == "export" && size > 0));
     }
 }
 
