@@ -129,6 +129,7 @@ families! {
     FILTER_PEAK = counter("cofferdam_filter_memory_peak_bytes", &["filter"], "The largest linear memory that one of a filter's VMs has had.", "filter.{filter}.memory_peak").of(Kind::Gauge);
     FILTER_STARTS = counter("cofferdam_filter_vm_starts", &["filter", "engine"], "VMs that a filter was started in, by what runs them.", "filter.{filter}.{engine}.vm_starts");
     FILTER_REPLACED = counter("cofferdam_filter_vm_replacements", &["filter", "reason"], "VMs of a filter in whose place another was put, by why: `native_code` is a promotion.", "filter.{filter}.vm_replaced.{reason}");
+    FILTER_CUT_SHORT = counter("cofferdam_filter_vms_cut_short", &["filter", "reason"], "VMs of a filter in whose place another was put, or whose only stream had ended, and that went before they were done: `filter_drain_time` was over (`drain_time`), or those that had no stream left would have kept more than `limits.memory` together (`memory`).", "filter.{filter}.vm_cut_short.{reason}");
     FILTER_HELD_BACK = counter("cofferdam_filter_held_back", &["filter"], "How often a filter was held back because it kept crashing, on all workers.", "filter.{filter}.held_back");
     FILTER_TRAPS = counter("cofferdam_filter_traps", &["filter", "callback", "kind"], "Calls into filters that ended early.", "filter.{filter}.{callback}.trap.{kind}");
     FILTER_LIMITS = counter("cofferdam_filter_limit_hits", &["filter", "limit", "callback"], "How often filters came up against their limits; of `log`, records that were dropped.", "filter.{filter}.{callback}.limit.{limit}");

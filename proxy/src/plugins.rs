@@ -3,11 +3,12 @@
 //!
 //! VMs whose code and settings are equal are one VM with several roots. Replacing one is
 //! the same whatever the reason ([`renew`]): a new VM takes the new streams, and the old
-//! one finishes those it has ([`generation`]).
+//! one finishes those it has ([`generation`]) and ends ([`ending`]).
 
 mod adopt;
 mod backoff;
 mod effects;
+mod ending;
 mod generation;
 mod isolated;
 mod launch;

@@ -14,10 +14,12 @@ use cofferdam_abi::{Failure, FailureReason, Limit, Origin, Trap, Way};
 use crate::families;
 use crate::host::printable;
 
-/// Crashes of one filter that are told of whatever their pace.
+/// Crashes of one filter that are told of whatever their pace; likewise ends of its VMs.
 const BURST: u32 = 10;
 /// The pace from then on.
 const PACE: Duration = Duration::from_secs(1);
+/// What lasts is told again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// This worker's.
@@ -30,13 +32,17 @@ struct Reports(HashMap<String, OfFilter>);
 
 #[derive(Debug, Default)]
 struct OfFilter {
-    crashes: Crashes,
+    crashes: Pace,
+    /// Of VMs before they were done.
+    ends: Pace,
+    /// When it was last told that its VMs grow fast.
+    grows: Option<Instant>,
     limits: Vec<Hits>,
 }
 
-/// How many crashes may be told of now.
+/// How many more may be told of now.
 #[derive(Debug, Default)]
-struct Crashes {
+struct Pace {
     /// When a burst may begin again.
     rested: Option<Instant>,
     left_out: u64,
@@ -96,6 +102,48 @@ pub(crate) fn crash(filter: &str, trap: &Trap, request: &str) {
     );
 }
 
+/// Tells that a VM of a filter, or its root in one, ends before it is done, and why.
+pub(crate) fn cut_short(filter: &str, streams: usize, why: &'static str) {
+    let now = Instant::now();
+    let Some(left_out) = with(filter, |reports| reports.ends.next(now)) else {
+        return;
+    };
+    let left_out = (left_out > 0).then_some(left_out);
+    if why == "drain_time" {
+        tracing::warn!(
+            filter,
+            streams,
+            left_out,
+            "filter_drain_time is over: what still ran in a VM that takes no more streams ends now"
+        );
+    } else {
+        tracing::warn!(
+            filter,
+            left_out,
+            "VMs that have no stream left keep more than limits.memory: the oldest ends now"
+        );
+    }
+}
+
+/// Tells now and then that a filter's VMs grow faster than they are replaced.
+pub(crate) fn grows_fast(filter: &str) {
+    let now = Instant::now();
+    let told = with(filter, |reports| {
+        let is_recent = |told| now.duration_since(told) < AGAIN;
+        let recent = reports.grows.is_some_and(is_recent);
+        if !recent {
+            reports.grows = Some(now);
+        }
+        recent
+    });
+    if !told {
+        tracing::warn!(
+            filter,
+            "memory grows too fast, or too many VMs still drain: one that has grown too large is replaced later"
+        );
+    }
+}
+
 /// Functions of a guest, innermost first: its author's names, and so a guest's words.
 fn backtrace(frames: &[String]) -> String {
     /// Most of them in one line, and most bytes of each.
@@ -138,6 +186,10 @@ pub(crate) fn tell_rest() {
         if reports.crashes.left_out > 0 {
             let left_out = reports.crashes.left_out;
             tracing::error!(filter, left_out, "filter crashed more often than was told");
+        }
+        if reports.ends.left_out > 0 {
+            let left_out = reports.ends.left_out;
+            tracing::warn!(filter, left_out, "VMs ended early more often than was told");
         }
         for hits in reports.limits.iter().filter(|hits| hits.untold > 0) {
             if let Some(what) = consequence(hits.limit) {
@@ -206,9 +258,9 @@ impl OfFilter {
     }
 }
 
-// === impl Crashes ===
+// === impl Pace ===
 
-impl Crashes {
+impl Pace {
     /// Whether one more may be told of now; how many have not been since the last.
     fn next(&mut self, now: Instant) -> Option<u64> {
         let rested = self.rested.map_or(now, |rested| rested.max(now));
@@ -230,7 +282,7 @@ impl Hits {
         self.untold += 1;
         let period = match self.limit {
             Limit::Log => PACE,
-            _ => 60 * PACE,
+            _ => AGAIN,
         };
         if self
             .told
@@ -249,8 +301,8 @@ mod tests {
 
     #[test]
     fn crashes_are_told_in_a_burst_and_then_one_a_second() {
-        let (mut crashes, start) = (Crashes::default(), Instant::now());
-        let told = |crashes: &mut Crashes, now| {
+        let (mut crashes, start) = (Pace::default(), Instant::now());
+        let told = |crashes: &mut Pace, now| {
             (0..100)
                 .filter_map(|_| crashes.next(now))
                 .collect::<Vec<_>>()

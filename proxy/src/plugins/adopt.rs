@@ -15,7 +15,6 @@ use super::launch::Unstarted;
 use super::slot::{Part, Slot, State};
 use crate::modules::hint;
 use crate::reload::Blueprint;
-use crate::reports;
 use crate::setup::Setup;
 use crate::worker::Worker;
 
@@ -106,7 +105,7 @@ impl Plugins {
     pub(crate) fn abandon(&self, worker: &Rc<Worker>, fresh: Fresh) {
         for (generation, slot, root) in fresh.joined {
             slot.part.set(Part::Gone);
-            self.leave(&generation, &slot, root);
+            self.leave(worker, &generation, &slot, root);
         }
         for generation in fresh.started {
             for slot in generation.slots() {
@@ -181,7 +180,7 @@ impl Plugins {
             };
             let others = generation.slots();
             if others.iter().any(|other| other.part.get() != Part::Gone) {
-                self.leave(&generation, slot, root);
+                self.leave(worker, &generation, slot, root);
             } else if generation.phase() == Phase::Serving {
                 self.retire(worker, &generation);
                 if over {
@@ -190,16 +189,5 @@ impl Plugins {
             }
         }
         self.after_calls(worker);
-    }
-
-    /// Ends one root of a VM in which others go on.
-    fn leave(&self, generation: &Rc<Generation>, slot: &Rc<Slot>, root: RootId) {
-        generation.timers.borrow_mut().remove(&root);
-        let ended = generation.vm.borrow_mut().end_root(root);
-        if let Err(trap) = ended {
-            reports::crash(&slot.plugin.name, &trap, "-");
-        }
-        generation.remove_root(root);
-        self.host.attend(generation.vm.borrow().id());
     }
 }

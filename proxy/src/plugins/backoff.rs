@@ -4,6 +4,9 @@
 //! more than a request, so a filter whose VMs do not last is given time: five crashes within
 //! ten seconds hold it back for a second, the next five for two, and so on up to a minute.
 //! A minute in which nothing happens makes it a filter like any other.
+//!
+//! One whose VMs grow too large is never held back: what has grown goes on a little longer
+//! before a fresh one takes its place ([`Pace`]).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -27,6 +30,18 @@ pub(super) struct Backoff {
     last: Option<Duration>,
     /// Since when it is left alone: the last crash, or the end of the last hold.
     since: Option<Instant>,
+}
+
+/// So many VMs that have grown are replaced at once,
+const AT_ONCE: u32 = 10;
+/// and then one in so long.
+const APART: Duration = Duration::from_millis(100);
+
+/// How fast VMs of one filter on one worker are replaced because they have grown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    /// When as many as ever may be replaced at once again.
+    rested: Option<Instant>,
 }
 
 // === impl Backoff ===
@@ -65,6 +80,24 @@ impl Backoff {
         {
             *self = Self::default();
         }
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// How long until another may be replaced; `None` is now.
+    pub(super) fn wait(self, now: Instant) -> Option<Duration> {
+        let rested = self.rested?.saturating_duration_since(now);
+        let wait = rested.saturating_sub(APART * (AT_ONCE - 1));
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// One is replaced.
+    pub(super) fn next(self, now: Instant) -> Self {
+        let rested = self.rested.map_or(now, |rested| rested.max(now));
+        let rested = Some(rested + APART);
+        Self { rested }
     }
 }
 
@@ -137,5 +170,25 @@ mod tests {
         }
         // Crashes once it has started go on from there.
         assert_eq!(crash_on(&mut backoff, now).1, seconds(16));
+    }
+
+    #[test]
+    fn what_grows_is_replaced_ten_times_at_once_and_then_ten_times_a_second() {
+        let (mut pace, begin) = (Pace::default(), Instant::now());
+        let mut replaced = |millis: u64| {
+            let now = begin + Duration::from_millis(millis);
+            let mut count = 0;
+            while pace.wait(now).is_none() {
+                pace = pace.next(now);
+                count += 1;
+            }
+            (count, pace.wait(now))
+        };
+        let soon = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(replaced(0), (10, soon(100)));
+        assert_eq!(replaced(40), (0, soon(60)));
+        assert_eq!(replaced(100), (1, soon(100)));
+        assert_eq!(replaced(1_100), (10, soon(100)));
+        assert_eq!(replaced(60_000), (10, soon(100)));
     }
 }

@@ -48,10 +48,8 @@ impl Plugins {
     fn see_to(&self, worker: &Rc<Worker>, generation: &Rc<Generation>, condition: Condition) {
         match (generation.phase(), condition) {
             (Phase::Serving, Condition::Failed(culprit)) => self.lost(worker, generation, culprit),
+            (Phase::Serving, _) if generation.lone => self.end_if_idle(worker, generation),
             (Phase::Serving, Condition::Grown) => self.outgrown(worker, generation),
-            (Phase::Serving, Condition::Well) if generation.lone => {
-                self.end_if_idle(worker, generation)
-            }
             (Phase::Serving, Condition::Well) | (Phase::Opening, _) => {}
             (Phase::Draining | Phase::Ending, _) => self.end_if_idle(worker, generation),
         }
@@ -62,6 +60,7 @@ impl Plugins {
         match effect {
             RootEffect::Tick { root, period } => self.set_timer(worker, generation, root, period),
             RootEffect::Done { root } => {
+                generation.timers.borrow_mut().remove(&root);
                 let name = vm.borrow_mut().plugin_name(root);
                 let deleted = vm.borrow_mut().delete_root(root);
                 if let Err(trap) = deleted {

@@ -3,7 +3,8 @@
 //! A VM is never changed into another: whatever must become different (other code, other
 //! engine, a memory that is small again, a guest that has crashed) becomes so in a new VM,
 //! and this one *drains*: it takes no new streams, those it has finish in it, and so do the
-//! calls its roots have begun. Then its roots are told that it is over, and it goes.
+//! calls its roots have begun. Then its roots are told that it is over, and it goes
+//! ([`super::ending`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -30,6 +31,10 @@ pub(super) struct Generation {
     watch: Cell<Watch>,
     /// Ends it whatever is left.
     pub(super) limit: RefCell<Option<Task>>,
+    /// Its time is over: nobody waits for its roots.
+    pub(super) expired: Cell<bool>,
+    /// What it counts for among those that have no stream left.
+    pub(super) waits: Cell<Option<usize>>,
 }
 
 /// Where in its life a VM is.
@@ -67,6 +72,8 @@ impl Generation {
             phase: Cell::new(if lone { Phase::Opening } else { Phase::Serving }),
             watch: Cell::new(Watch::NEVER),
             limit: RefCell::default(),
+            expired: Cell::new(false),
+            waits: Cell::new(None),
         }
     }
 
@@ -94,8 +101,17 @@ impl Generation {
 
     /// That it is too large is known.
     pub(super) fn unwatch_memory(&self) {
+        self.watch_memory(usize::MAX);
+    }
+
+    /// From now on its owner hears of whatever it grows by past `size`.
+    pub(super) fn watch_growth(&self, size: usize) {
+        self.watch_memory(size + 1);
+    }
+
+    fn watch_memory(&self, memory: usize) {
         let watch = Watch {
-            memory: usize::MAX,
+            memory,
             ..self.watch.get()
         };
         self.vm.borrow_mut().watch(watch);
@@ -110,6 +126,13 @@ impl Generation {
         if matches!(phase, Phase::Draining | Phase::Ending) {
             self.vm.borrow_mut().retire();
         }
+    }
+
+    /// Its time is over.
+    pub(super) fn expire(&self) {
+        self.enter(Phase::Ending);
+        self.expired.set(true);
+        self.timers.borrow_mut().clear();
     }
 
     pub(super) fn add_root(&self, slot: Rc<Slot>, root: RootId) {
@@ -138,6 +161,15 @@ impl Generation {
         roots
             .find(|(_, other)| *other == root)
             .map(|(slot, _)| slot.clone())
+    }
+}
+
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation")
+            .field("phase", &self.phase)
+            .field("lone", &self.lone)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,11 +8,11 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cofferdam_abi::RootId;
 
-use super::generation::{Generation, Phase, Task};
+use super::generation::{Generation, Phase};
 use super::launch::{Members, Unstarted};
 use super::slot::{Part, Slot, State};
 use super::{Plugins, RETRY};
@@ -20,6 +20,9 @@ use crate::config::OnFailure;
 use crate::modules::{Loaded, Publication, hint};
 use crate::reports;
 use crate::worker::Worker;
+
+/// With so many of a filter's VMs draining, one that has grown is not replaced yet.
+const DRAINING: usize = 8;
 
 /// Why a VM is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,22 +81,59 @@ impl Plugins {
         self.start_soon(worker, slots);
     }
 
-    /// A guest has grown too large: a fresh one takes over.
+    /// A guest has grown too large: a fresh one takes over, as soon as its filter may have one.
     pub(super) fn outgrown(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
         // Once: what it still allocates makes it no larger than too large.
         generation.unwatch_memory();
         let (worker, old) = (Rc::downgrade(worker), Rc::downgrade(generation));
         tokio::task::spawn_local(async move {
-            let (Some(worker), Some(old)) = (worker.upgrade(), old.upgrade()) else {
-                return;
-            };
-            if old.phase() == Phase::Serving && !old.vm.borrow().is_failed() {
-                let plugins = &worker.plugins;
-                let members = plugins.members(&old.slots());
-                plugins.renew(&worker, &[members], Why::Grown);
-                plugins.after_calls(&worker);
+            loop {
+                let wait = {
+                    let (Some(worker), Some(old)) = (worker.upgrade(), old.upgrade()) else {
+                        return;
+                    };
+                    if old.phase() != Phase::Serving || old.vm.borrow().is_failed() {
+                        return;
+                    }
+                    let plugins = &worker.plugins;
+                    let Some(wait) = plugins.too_soon(&old) else {
+                        let members = plugins.members(&old.slots());
+                        plugins.renew(&worker, &[members], Why::Grown);
+                        plugins.after_calls(&worker);
+                        return;
+                    };
+                    wait
+                };
+                tokio::time::sleep(wait).await;
             }
         });
+    }
+
+    /// How long a VM that has grown goes on before it is replaced: a guest that grows with
+    /// every request must not have VMs started as fast as requests come, nor have many about
+    /// that each have a stream left. If it may be replaced now, that counts.
+    fn too_soon(&self, generation: &Rc<Generation>) -> Option<Duration> {
+        let (slots, now) = (generation.slots(), Instant::now());
+        let paces = slots.iter().filter_map(|slot| slot.growth.get().wait(now));
+        let drain = self.draining_with(&slots) >= DRAINING;
+        let wait = paces.max().or_else(|| drain.then_some(RETRY));
+        for slot in &slots {
+            if wait.is_some() {
+                reports::grows_fast(&slot.plugin.name);
+            } else {
+                slot.growth.set(slot.growth.get().next(now));
+            }
+        }
+        wait
+    }
+
+    /// How many VMs that one of these was replaced in still have something to do.
+    fn draining_with(&self, slots: &[Rc<Slot>]) -> usize {
+        let generations = self.generations.borrow();
+        let drains = |other: &&Rc<Generation>| {
+            other.phase() == Phase::Draining && other.slots().iter().any(|slot| is_in(slot, slots))
+        };
+        generations.values().filter(drains).count()
     }
 
     /// New code for some plugins: one VM after the other, other work in between.
@@ -233,94 +273,6 @@ impl Plugins {
                 worker.plugins.after_calls(&worker);
             }
         });
-    }
-
-    /// Another has taken its place: it drains.
-    pub(super) fn retire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
-        if generation.phase() != Phase::Serving {
-            return;
-        }
-        generation.enter(Phase::Draining);
-        // Looked at after this stretch of guest code, and ended if nothing is left.
-        self.host.attend(generation.vm.borrow().id());
-        self.limit(worker, generation);
-    }
-
-    fn limit(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
-        let (limit, worker, old) = (
-            worker.setup().config.filter_drain_time,
-            Rc::downgrade(worker),
-            Rc::downgrade(generation),
-        );
-        let task = tokio::task::spawn_local(async move {
-            tokio::time::sleep(limit).await;
-            if let (Some(worker), Some(old)) = (worker.upgrade(), old.upgrade()) {
-                worker.plugins.expire(&worker, &old);
-            }
-        });
-        *generation.limit.borrow_mut() = Some(Task(task.abort_handle()));
-    }
-
-    /// Ends a VM that drains if there is nothing left to wait for.
-    pub(super) fn end_if_idle(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
-        let (streams, callouts) = {
-            let mut vm = generation.vm.borrow_mut();
-            (vm.streams(), vm.callouts())
-        };
-        if streams > 0 {
-            return;
-        }
-        if callouts > 0 && generation.phase() != Phase::Ending {
-            if generation.limit.borrow().is_none() {
-                // A VM that has had but one stream: from here on it is like any other.
-                self.limit(worker, generation);
-            }
-            return;
-        }
-        generation.enter(Phase::Ending);
-        if self.end_roots_of(generation) {
-            self.forget(generation);
-        }
-    }
-
-    /// The time of a VM that drains is over.
-    pub(super) fn expire(&self, worker: &Rc<Worker>, generation: &Rc<Generation>) {
-        let streams = generation.vm.borrow_mut().streams();
-        for (slot, _) in generation.roots() {
-            tracing::warn!(
-                filter = &*slot.plugin.name,
-                streams,
-                "filter_drain_time is over: what still ran in a VM that was replaced ends now"
-            );
-        }
-        generation.enter(Phase::Ending);
-        generation
-            .vm
-            .borrow_mut()
-            .fail_streams("filter_drain_time is over");
-        // Roots end after their streams, which end when whoever drives them looks.
-        self.host.attend(generation.vm.borrow().id());
-        self.after_calls(worker);
-    }
-
-    /// Tells its roots that it is over; whether all of them are gone.
-    pub(super) fn end_roots_of(&self, generation: &Generation) -> bool {
-        let mut gone = true;
-        for (slot, root) in generation.roots() {
-            let ended = generation.vm.borrow_mut().end_root(root);
-            match ended {
-                Ok(ended) => gone &= ended,
-                Err(trap) => reports::crash(&slot.plugin.name, &trap, "-"),
-            }
-        }
-        gone
-    }
-
-    fn forget(&self, generation: &Generation) {
-        let id = generation.vm.borrow().id();
-        let gone = self.generations.borrow_mut().remove(&id);
-        // What its roots asked for last has been seen to, or has nobody to hear of it.
-        drop(gone);
     }
 }
 

@@ -10,7 +10,8 @@ use cofferdam_abi::shared::{Counter, Space};
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Plugin, RootId, Shared, Vm, VmSettings};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, Pace};
+use super::ending::Waiting;
 use super::generation::Generation;
 use crate::config::{Isolation, OnFailure, TierUp};
 use crate::modules::Loaded;
@@ -33,6 +34,10 @@ pub(crate) struct Slot {
     /// No stream of its own VM may begin before then.
     pub(super) barred: Cell<Option<Instant>>,
     pub(super) backoff: RefCell<Backoff>,
+    /// How often its VMs have been replaced because they had grown.
+    pub(super) growth: Cell<Pace>,
+    /// VMs that are there for none of its streams.
+    pub(super) waiting: RefCell<Waiting>,
     /// When it was started last.
     pub(super) started: Cell<Option<Instant>>,
     /// VMs it was started in, by their tier.
@@ -96,6 +101,8 @@ impl Slot {
             state: RefCell::new(State::Cold),
             barred: Cell::new(None),
             backoff: RefCell::default(),
+            growth: Cell::default(),
+            waiting: RefCell::default(),
             started: Cell::new(None),
             starts: Default::default(),
             down: Cell::new(runs),

@@ -21,7 +21,9 @@ impl Plugins {
     ) {
         // What it replaces ends when it is dropped.
         generation.timers.borrow_mut().remove(&root);
-        let Some(period) = period else { return };
+        let Some(period) = period.filter(|_| !generation.expired.get()) else {
+            return;
+        };
         let (weak, of) = (Rc::downgrade(worker), Rc::downgrade(generation));
         let timer = tokio::task::spawn_local(async move {
             loop {

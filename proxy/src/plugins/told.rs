@@ -33,6 +33,13 @@ impl Plugins {
         counter.add(1);
     }
 
+    /// A VM of a filter ends before it is done.
+    pub(super) fn count_cut_short(&self, slot: &Slot, why: &str) {
+        let metrics = self.host.shared().metrics();
+        let counter = families::FILTER_CUT_SHORT.count(metrics, &[&slot.plugin.name, why]);
+        counter.add(1);
+    }
+
     /// A filter that keeps crashing is left alone for a while, `wait` or less; how long.
     pub(super) fn tell_held_back(&self, slot: &Slot, wait: Duration) -> Duration {
         let wait = held_for(slot, wait);

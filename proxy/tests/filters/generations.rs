@@ -2,6 +2,7 @@
 //! finishes where it began, and what nobody notices.
 
 mod drains;
+mod ends;
 mod isolated;
 mod load;
 mod recovery;

@@ -77,7 +77,7 @@ pub static FILTER: Table = Table {
                 max: 4 << 30,
             },
             Means("half of what lies between its size after start and `limits.memory`"),
-            "A VM whose memory has grown to this is replaced by a fresh one, and finishes the streams it has. Never less than one and a half times its size after start.",
+            "A VM whose memory has grown to this is replaced by a fresh one, and finishes the streams it has. Never less than one and a half times its size after start. On each worker ten are replaced at once and then ten a second, and none while eight of the filter's VMs still drain: until then it goes on in the one it has, and crashes at `limits.memory`.",
         ),
         field(
             "limits",
