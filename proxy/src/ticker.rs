@@ -3,8 +3,9 @@
 //! There is one for the process, from the first native filter on. With nobody at work it
 //! sleeps without a time limit: an idle proxy is not woken.
 
-use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use cofferdam_abi::engine::ticks::Ticks;
@@ -12,26 +13,39 @@ use cofferdam_abi::engine::ticks::Ticks;
 /// Time between ticks: a guest's deadline is late by two of them at most.
 pub(crate) const PERIOD: Duration = Duration::from_millis(10);
 
+/// Ticks, once there is a thread that makes them.
+struct Ticker(Mutex<Option<Arc<Ticks>>>);
+
 /// The process's ticks.
-pub(crate) fn ticks() -> &'static Arc<Ticks> {
-    static TICKS: OnceLock<Arc<Ticks>> = OnceLock::new();
-    TICKS.get_or_init(|| {
-        let ticks = Ticks::new(PERIOD);
-        let ticked = ticks.clone();
-        let spawned = thread::Builder::new()
-            .name("ticker".to_owned())
-            .spawn(move || run(&ticked));
-        match spawned {
-            Ok(thread) => {
-                let thread = thread.thread().clone();
-                ticks.on_wake(Box::new(move || thread.unpark()));
-            }
-            Err(error) => {
-                tracing::error!("no thread for deadlines, native filters have none: {error}");
-            }
-        }
-        ticks
+///
+/// # Errors
+/// When there can be no thread for them now: native code would have no deadlines, and must not
+/// run. Whoever asks again later may have more luck.
+pub(crate) fn ticks() -> io::Result<Arc<Ticks>> {
+    static TICKER: Ticker = Ticker(Mutex::new(None));
+    TICKER.ticks(|ticks| {
+        let thread = thread::Builder::new().name("ticker".to_owned());
+        let spawned = thread.spawn(move || run(&ticks))?;
+        Ok(spawned.thread().clone())
     })
+}
+
+// === impl Ticker ===
+
+impl Ticker {
+    fn ticks(
+        &self,
+        spawn: impl FnOnce(Arc<Ticks>) -> io::Result<Thread>,
+    ) -> io::Result<Arc<Ticks>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ticks) = &*kept {
+            return Ok(ticks.clone());
+        }
+        let ticks = Ticks::new(PERIOD);
+        let thread = spawn(ticks.clone())?;
+        ticks.on_wake(Box::new(move || thread.unpark()));
+        Ok(kept.insert(ticks).clone())
+    }
 }
 
 fn run(ticks: &Ticks) {
@@ -46,5 +60,23 @@ fn run(ticks: &Ticks) {
             quiet = false;
         }
         thread::sleep(ticks.period());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_ticks_without_a_thread_and_the_next_may_have_one() {
+        let ticker = Ticker(Mutex::new(None));
+        let none = ticker.ticks(|_| Err(io::ErrorKind::OutOfMemory.into()));
+        assert_eq!(
+            none.err().map(|error| error.kind()),
+            Some(io::ErrorKind::OutOfMemory)
+        );
+        let some = ticker.ticks(|_| Ok(thread::current())).expect("a thread");
+        let again = ticker.ticks(|_| panic!("there is one")).expect("kept");
+        assert!(Arc::ptr_eq(&some, &again));
     }
 }

@@ -77,7 +77,12 @@ impl Engines {
         if let Some(native) = natives.get(&config) {
             return Ok(native.clone());
         }
-        let native = Native::new(config, ticker::ticks())?;
+        let ticks = ticker::ticks().map_err(|error| {
+            LoadError::Module(format!(
+                "no native code, which would have no deadlines: {error}"
+            ))
+        })?;
+        let native = Native::new(config, &ticks)?;
         natives.insert(config, native.clone());
         Ok(native)
     }
