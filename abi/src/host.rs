@@ -37,8 +37,9 @@ pub trait Host {
     fn monotonic(&self) -> Duration;
 
     /// CPU time this thread has used, from any start: what a guest's time is measured by.
-    /// Read only while a call takes longer than a tick. Without one, ticks alone count, and
-    /// a machine that is busy elsewhere shortens a guest's time.
+    /// Read while a call takes longer than a tick, and for one call of
+    /// [`EVERY_CPU`](crate::usage::EVERY_CPU). Without one, ticks alone count, and a machine
+    /// that is busy elsewhere shortens a guest's time and adds to its bill.
     fn cpu_time(&self) -> Option<Duration> {
         None
     }

@@ -3,10 +3,12 @@
 //!
 //! A [`Usage`] is one plugin's on one worker, which alone writes it; whoever looks reads it
 //! meanwhile, and adds up what the workers have. On the interpreter every call's fuel is
-//! counted, to the unit. On the hot tier one call of [`EVERY`], by chance, is timed by the
-//! host's monotonic clock and counted that many times; a call into which two ticks and more
-//! have fallen ran longer than a tick for certain, and is counted itself, by the thread's CPU
-//! clock. So sums are right in the long run, and a sample of few calls says little.
+//! counted, to the unit. On the hot tier one call of [`EVERY_CPU`], by chance, is measured by
+//! the thread's CPU clock and counted that many times; a call into which two ticks and more
+//! have fallen ran longer than a tick for certain, and is counted itself, by the same clock. So
+//! sums are right in the long run, also on a machine that has other things to do, and a sample
+//! of few calls says little. How long calls took is another matter: one of [`EVERY`] is timed
+//! by the host's monotonic clock, on either tier.
 
 mod resident;
 mod times;
@@ -22,6 +24,9 @@ pub use times::{Counted, Times, raise};
 
 /// Of how many calls one is timed, on either tier.
 pub const EVERY: u32 = 16;
+/// Of how many calls of native code one is measured by the thread's CPU clock, which is no
+/// memory to be read but a call of the system's, and so takes as long as a short callback.
+pub const EVERY_CPU: u32 = EVERY * 8;
 
 /// What one plugin has used on one worker.
 #[derive(Debug, Default)]
@@ -139,6 +144,8 @@ pub(crate) struct Sampler {
     /// Calls until the next one that is.
     left: u32,
     state: u32,
+    /// Calls that were timed and not measured since the last one that was.
+    timed: u32,
 }
 
 // === impl Usage ===
@@ -275,6 +282,7 @@ impl Sampler {
         Self {
             left: EVERY,
             state: seed.wrapping_mul(0x9e37_79b9) | 1,
+            timed: 0,
         }
     }
 
@@ -291,6 +299,16 @@ impl Sampler {
         // From 1 to twice EVERY less 1, each as likely as the others.
         self.left = 1 + (self.state >> 8) % (2 * EVERY - 1);
         true
+    }
+
+    /// Whether a call that is timed is measured as well: one of [`EVERY_CPU`] is, in the mean.
+    pub(crate) const fn measures(&mut self) -> bool {
+        self.timed += 1;
+        let due = self.timed == EVERY_CPU / EVERY;
+        if due {
+            self.timed = 0;
+        }
+        due
     }
 }
 

@@ -206,10 +206,7 @@ impl Vm {
         tally: Option<&Tally>,
         over: TrapKind,
     ) -> Result<u32, Box<Trap>> {
-        let begun = self
-            .sampler
-            .next()
-            .then(|| self.instance.state().host.monotonic());
+        let begun = self.sampler.next().then(|| self.clocks());
         let result = self.instance.call(turn, args, &mut self.last);
         if let Some(tally) = tally {
             self.count(turn.callback, tally, begun);

@@ -122,7 +122,7 @@ families! {
 
     FILTER_CALLS = counter("cofferdam_filter_calls", &["filter", "callback", "engine"], "Calls into filters.", "filter.{filter}.{callback}.{engine}.calls");
     FILTER_FUEL = counter("cofferdam_filter_fuel", &["filter", "callback", "engine"], "Fuel that filters burnt on the interpreter: about one for each instruction.", "filter.{filter}.{callback}.{engine}.fuel");
-    FILTER_CPU = counter("cofferdam_filter_cpu_seconds", &["filter", "callback", "engine"], "Time that filters ran as native code: one call of sixteen is timed, and long ones all.", "filter.{filter}.{callback}.{engine}.cpu_seconds");
+    FILTER_CPU = counter("cofferdam_filter_cpu_seconds", &["filter", "callback", "engine"], "CPU time that filters ran as native code: one call of 128 is measured, and long ones all.", "filter.{filter}.{callback}.{engine}.cpu_seconds");
     FILTER_TIMES = counter("cofferdam_filter_call_duration_seconds", &["filter", "callback"], "How long calls into filters took: one of sixteen is timed, and counted as sixteen.", "filter.{filter}.{callback}.time").of(Kind::Histogram);
     FILTER_VMS = counter("cofferdam_filter_vms", &["filter", "engine"], "VMs of a filter that there are, those that drain among them.", "filter.{filter}.{engine}.vms").of(Kind::Gauge);
     FILTER_MEMORY = counter("cofferdam_filter_memory_bytes", &["filter"], "Linear memory of all of a filter's VMs; VMs that filters share count for each.", "filter.{filter}.memory").of(Kind::Gauge);

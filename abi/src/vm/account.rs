@@ -3,13 +3,24 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{StreamId, Vm};
 use crate::callbacks::Callback;
 use crate::engine::Tier;
 use crate::error::{Trap, TrapKind};
 use crate::state::{NOWHERE, Turn};
-use crate::usage::{EVERY, Tally};
+use crate::usage::{EVERY, EVERY_CPU, Tally};
+
+/// When a call began that is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun {
+    /// By the monotonic clock.
+    at: Duration,
+    /// By the thread's CPU clock, if that is read for this one, which it was twice: the clock
+    /// itself takes as long as a short call.
+    cpu: Option<[Duration; 2]>,
+}
 
 /// What all callbacks of one stream context together have used.
 #[derive(Debug)]
@@ -97,12 +108,7 @@ impl Vm {
 
     /// Counts the call that has just been made, which began then if it was timed.
     #[inline]
-    pub(super) fn count(
-        &mut self,
-        callback: Callback,
-        tally: &Tally,
-        begun: Option<std::time::Duration>,
-    ) {
+    pub(super) fn count(&mut self, callback: Callback, tally: &Tally, begun: Option<Begun>) {
         let timed = begun.map_or(0, |begun| self.time_call(callback, tally, begun));
         let cost = match self.tier {
             Tier::Interpreter => self.last.fuel,
@@ -112,14 +118,33 @@ impl Vm {
         tally.add(self.tier, callback, cost);
     }
 
-    /// Writes down how long the call took that has just been made, for all that it stands for.
+    /// Looks at the clocks before a call.
     #[cold]
-    fn time_call(&mut self, callback: Callback, tally: &Tally, begun: std::time::Duration) -> u64 {
-        let now = self.instance.state().host.monotonic();
-        let nanos = now.saturating_sub(begun).as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-        tally.time(callback, nanos, EVERY);
-        nanos.saturating_mul(EVERY.into())
+    pub(super) fn clocks(&mut self) -> Begun {
+        let measured = self.tier == Tier::Native && self.sampler.measures();
+        let host = &self.instance.state().host;
+        let at = host.monotonic();
+        // A host without such a clock has but the other.
+        let cpu = || host.cpu_time().unwrap_or(at);
+        Begun {
+            at,
+            cpu: measured.then(|| [cpu(), cpu()]),
+        }
+    }
+
+    /// Writes down how long the call took that has just been made, for all that it stands for.
+    /// Returns the CPU time of those it stands for, in nanoseconds; 0 if that was not measured.
+    #[cold]
+    fn time_call(&mut self, callback: Callback, tally: &Tally, begun: Begun) -> u64 {
+        let host = &self.instance.state().host;
+        let cost = begun.cpu.map_or(0, |[before, since]| {
+            let clock = since.saturating_sub(before);
+            let now = host.cpu_time().unwrap_or_else(|| host.monotonic());
+            nanos(now.saturating_sub(since).saturating_sub(clock)).saturating_mul(EVERY_CPU.into())
+        });
+        let took = host.monotonic().saturating_sub(begun.at);
+        tally.time(callback, nanos(took), EVERY);
+        cost
     }
 
     #[cold]
@@ -142,4 +167,8 @@ impl Vm {
 /// What a guest must be let do to forget a stream.
 const fn is_end(callback: Callback) -> bool {
     matches!(callback, Callback::Log | Callback::Done | Callback::Delete)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cofferdam_abi::engine::Tier;
 use cofferdam_abi::engine::wasmi::Wasmi;
 use cofferdam_abi::shared::{Bounds, Eviction};
-use cofferdam_abi::testing::{Guest, RecordingHost};
+use cofferdam_abi::testing::{Guest, RecordingHost, cpu_time};
 use cofferdam_abi::{
     Callback, FailureReason, Limits, Module, Shared, TrapKind, Vm, VmSettings, Way,
 };
@@ -430,4 +430,28 @@ fn a_long_call_on_the_interpreter_goes_on_as_if_nothing_had_been() {
         fuel > 3 * 500 * 4_000,
         "{fuel}: more than it was given at first"
     );
+}
+
+#[test]
+fn what_native_code_uses_is_its_cpu_time() {
+    // The monotonic clock stands still in these tests.
+    let guest = Engine::Wasmtime.guest(
+        "on request_headers
+        (local $n i32)
+        (loop $again (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) #1)) #50000)))
+        on log\n nop",
+    );
+    let begun = cpu_time();
+    for _ in 0..8_000 {
+        guest.get();
+    }
+    let all = (cpu_time() - begun).as_nanos();
+    let used = guest.host.shared.used();
+    let cost = |callback: Callback| {
+        let mut of = used.iter().filter(|(_, used)| used.callback == callback);
+        of.next().map_or(0, |(_, used)| u128::from(used.cost))
+    };
+    let (busy, idle) = (cost(Callback::RequestHeaders), cost(Callback::Log));
+    assert!(busy > all / 3 && busy < all * 3 / 2, "{busy} of {all} ns");
+    assert!(idle < busy / 5, "{idle} of {busy} ns");
 }
