@@ -4,6 +4,7 @@ mod engine;
 pub mod guest;
 pub mod hostile;
 pub mod native;
+pub mod require;
 mod world;
 
 pub use crate::harness::{QueueNews, cpu_time};

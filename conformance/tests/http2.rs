@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cofferdam_abi::testing::require;
 use cofferdam_conformance::http2::{self, report};
 use cofferdam_conformance::peer::{Proxy, Running, Setup};
 use cofferdam_conformance::raw;
@@ -26,11 +27,7 @@ fn program() -> Option<PathBuf> {
         "{} is not built; `cargo build -p cofferdam` builds it",
         program.display()
     );
-    assert!(
-        std::env::var_os("COFFERDAM_REQUIRE_ALL").is_none(),
-        "{what}"
-    );
-    eprintln!("SKIPPED: {what}");
+    require::skipped(&what);
     None
 }
 

@@ -5,5 +5,6 @@
 mod documents;
 mod examples;
 mod graph;
+mod skipped;
 mod source;
 mod tree;

@@ -29,11 +29,6 @@ pub(crate) fn guest(name: &str) -> Option<PathBuf> {
 
 /// Something else: `None`, after saying why.
 pub(crate) fn skipped<T>(why: &str) -> Option<T> {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    eprintln!("SKIPPED: {test}: {why}");
-    assert!(
-        std::env::var_os("COFFERDAM_REQUIRE_ALL").is_none_or(|value| value != "1"),
-        "{test} could not run, and COFFERDAM_REQUIRE_ALL=1: {why}"
-    );
+    cofferdam_abi::testing::require::skipped(why);
     None
 }

@@ -95,7 +95,7 @@ fn a_folder_that_others_may_write_to_is_not_used() {
 #[test]
 fn a_folder_of_another_user_is_not_used() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can give a folder away");
+        cofferdam_abi::testing::require::skipped("only root can give a folder away");
         return;
     }
     let folder = Folder::new();
