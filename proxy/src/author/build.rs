@@ -70,6 +70,7 @@ pub(super) fn folder(dir: &Path) -> Result<Built, Failure> {
 fn make(dir: &Path, optimise: bool) -> Result<Built, Failure> {
     let there = |name: &str| dir.join(name).is_file();
     let made = if there("Cargo.toml") {
+        super::new::sdk::provide(dir)?;
         rust::build(dir)?
     } else if there("go.mod") {
         go::build(dir)?

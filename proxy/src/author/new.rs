@@ -1,7 +1,7 @@
 //! `cofferdam new`: a folder with a filter in it that builds, runs and has tests.
 
 mod names;
-mod sdk;
+pub(super) mod sdk;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ pub struct Options {
     /// Use the guest library in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "registry")]
     sdk_path: Option<PathBuf>,
-    /// Use the guest library from the registry
-    #[arg(long)]
+    /// Use the guest library from the registry: for when it is there
+    #[arg(long, hide = true)]
     registry: bool,
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::has_rust;
-use crate::support::{Dir, require};
+use crate::support::{Dir, proxy, require};
 
 #[test]
 fn nothing_that_a_new_filter_is_made_of_lies_in_the_checkout() {
@@ -93,6 +93,43 @@ fn nothing_that_a_new_filter_is_made_of_lies_in_the_checkout() {
         library,
         "the library was compiled, from the cache: {lists:?}"
     );
+
+    // As on another machine, or after the cache was cleaned: all of it is gone, or its files.
+    std::fs::remove_dir_all(cache.join("cofferdam")).unwrap();
+    std::fs::remove_file(mine.join("mine.wasm")).unwrap();
+    run(&mine, &["build"]);
+    assert!(mine.join("mine.wasm").is_file());
+    for file in files(&cache) {
+        std::fs::remove_file(file).unwrap();
+    }
+    run(&mine, &["build"]);
+}
+
+/// Its path can be one that this binary would never unpack.
+#[test]
+fn a_library_that_another_binary_unpacked_is_told_with_what_to_write_instead() {
+    let dir = Dir::new();
+    let gone = dir.join("theirs/cofferdam/sdk/0.0.9-0123456789ab/sdk");
+    let manifest = format!(
+        "[package]\nname = \"mine\"\nversion = \"0.1.0\"\n\n[lib]\ncrate-type = [\"cdylib\"]\n\n\
+         [dependencies]\ncofferdam-sdk = {{ path = {:?} }}\n",
+        gone.display().to_string()
+    );
+    dir.write("Cargo.toml", &manifest);
+    let cache = dir.join("cache");
+    for command in ["build", "dev"] {
+        let mut cofferdam = proxy::command();
+        cofferdam.current_dir(dir.path()).arg(command);
+        let done = cofferdam.env("XDG_CACHE_HOME", &cache).output().unwrap();
+        let err = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(64), "{command}: {err}");
+        assert!(err.contains(gone.to_str().unwrap()), "{err}");
+        assert!(err.contains("cofferdam new --sdk-path"), "{err}");
+        let (_, rest) = err.split_once("write \"").expect("what to write");
+        let instead = Path::new(rest.split_once('"').expect("a path").0);
+        assert!(instead.starts_with(&cache), "{err}");
+        assert!(instead.join("Cargo.toml").is_file(), "{err}");
+    }
 }
 
 /// All files below a folder.
