@@ -91,11 +91,12 @@ impl Limits {
         stack / FRAME
     }
 
-    /// How many bytes its values may take: eight for each byte of native stack, since the
-    /// interpreter keeps in memory what native code keeps in registers; but at most 16 MiB.
+    /// How many bytes its values may take: three for each byte of native stack, since the
+    /// interpreter keeps all values of a function in memory, and native code on its stack only
+    /// those that are still wanted after a call, often a third; but at most 16 MiB.
     #[must_use]
     pub fn values(stack: usize) -> usize {
-        stack.saturating_mul(8).min(16 << 20)
+        stack.saturating_mul(3).min(16 << 20)
     }
 }
 

@@ -335,3 +335,64 @@ each_engine! {
         }
     }
 }
+
+/// How deep a function recurses that has so many values, all of which are wanted after its
+/// call, or none but its parameter.
+fn depth(engine: Engine, values: usize, wanted: bool) -> usize {
+    let each = |text: &dyn Fn(usize) -> String| (0..values).map(text).collect::<String>();
+    let locals = each(&|n| format!("(local $l{n} i64) "));
+    let set = each(&|n| match wanted {
+        true => format!("(local.set $l{n} (i64.load offset={} #0))\n", 8 * n),
+        // Made again when it is wanted.
+        false => format!(
+            "(local.set $l{n} (i64.mul (local.get $p) (i64.const {})))\n",
+            n + 3
+        ),
+    });
+    let rest = each(&|n| {
+        format!(
+            "(local.set $p (i64.xor (i64.rotl (local.get $p) (i64.const 1)) (local.get $l{n})))\n"
+        )
+    });
+    let limits = Limits {
+        callback: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let source = format!(
+        "raw
+        (func $down (param $p i64) (result i64)
+            {locals}
+            (global.set $g (i32.add (global.get $g) #1))
+            {set}
+            (local.set $p (call $down (i64.add (local.get $p) (i64.const 1))))
+            {rest}
+            (local.get $p))
+        on tick\n (drop (call $down (i64.extend_i32_u (global.get $h))))
+        on foreign_function\n (!say (global.get $g))"
+    );
+    let guest = engine.load(limited(limits), &source).expect("loads");
+    assert_eq!(tick(&guest).expect_err("a trap").kind, TrapKind::Stack);
+    let told = (guest.vm.borrow_mut()).foreign_function(guest.root, 1, bytes::Bytes::new());
+    told.expect("called");
+    guest.logs()[0].parse().expect("a number")
+}
+
+/// A filter that has done well on the interpreter must do as native code, and the other way.
+#[test]
+fn a_guest_recurses_about_as_deep_on_either_engine() {
+    for values in [0, 2, 5, 10, 20, 50, 100, 300] {
+        for (wanted, least, most) in [(true, 0.5, 4.0), (false, 0.15, 1.0)] {
+            if !wanted && values > 50 {
+                continue;
+            }
+            let [cold, hot] =
+                [Engine::Wasmi, Engine::Wasmtime].map(|engine| depth(engine, values, wanted));
+            let ratio = cold as f64 / hot as f64;
+            println!("{values} values, wanted {wanted}: {cold} and {hot}, {ratio:.2}");
+            assert!(
+                (least..=most).contains(&ratio),
+                "{values}: {cold} and {hot}"
+            );
+        }
+    }
+}

@@ -96,6 +96,37 @@ mod tests {
         );
     }
 
+    /// wasmtime's own word on which engines may share code.
+    #[cfg(feature = "compiler")]
+    fn compatible(config: NativeConfig) -> u64 {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let engine = wasmtime::Engine::new(&super::super::settings(config)).expect("an engine");
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[cfg(feature = "compiler")]
+    #[test]
+    fn it_tells_apart_what_wasmtime_does() {
+        let mut configs = Vec::new();
+        for stack in [1 << 16, 1 << 19] {
+            for (fuel, compact) in [(false, false), (false, true), (true, false), (true, true)] {
+                configs.push(NativeConfig {
+                    stack,
+                    fuel,
+                    compact,
+                });
+            }
+        }
+        for one in &configs {
+            for other in &configs {
+                let same = compatible(*one) == compatible(*other);
+                assert_eq!(of(*one) == of(*other), same, "{one:?} and {other:?}");
+            }
+        }
+    }
+
     #[test]
     fn what_changes_code_changes_it() {
         let config = NativeConfig {

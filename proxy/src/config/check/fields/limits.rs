@@ -55,7 +55,7 @@ pub static LIMITS: Table = Table {
                 max: 8 << 20,
             },
             Default("512KiB"),
-            "Largest stack of native code. The interpreter gets what comes to the same: one call inside another for every 52 bytes of it, and eight times as many bytes of values.",
+            "Largest stack of native code. The interpreter gets what comes to the same: one call inside another for every 52 bytes of it, and three times as many bytes of values.",
         ),
         field(
             "body",
