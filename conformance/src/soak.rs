@@ -9,6 +9,7 @@ pub mod ending;
 pub mod flood;
 pub mod idle;
 pub mod long;
+pub mod promote;
 pub mod reload;
 pub mod upgrade;
 mod world;

@@ -39,6 +39,11 @@ const OPTIONS: &[Opt] = &[
         help: "instead: SIGTERM once a second under load, for so long",
     },
     Opt {
+        name: "--promote",
+        value: Some("SECONDS"),
+        help: "instead: modules never seen before, one after the other under load, for so long",
+    },
+    Opt {
         name: "--flood",
         value: None,
         help: "instead: floods of HTTP/2 frames, and how long another client waits meanwhile",
@@ -77,10 +82,11 @@ fn run() -> Result<u8> {
         let usage = || Error::Usage(format!("give {option} whole seconds"));
         seconds.ok_or_else(usage).map(Some)
     };
-    let forms: [(&str, Form); 4] = [
+    let forms: [(&str, Form); 5] = [
         ("--reload", soak::reload::run),
         ("--upgrade", soak::upgrade::run),
         ("--ending", soak::ending::run),
+        ("--promote", soak::promote::run),
         ("--long", soak::long::run),
     ];
     let mut asked = Vec::new();
@@ -91,7 +97,7 @@ fn run() -> Result<u8> {
         [] => soak::run(&program)?,
         [(run, seconds)] => run(&program, seconds)?,
         _ => {
-            let one = "give one of --reload, --upgrade, --ending and --long";
+            let one = "give one of --reload, --upgrade, --ending, --promote and --long";
             return Err(Error::Usage(one.to_owned()));
         }
     };

@@ -280,7 +280,7 @@ fn is_in(slot: &Rc<Slot>, slots: &[Rc<Slot>]) -> bool {
     slots.iter().any(|other| Rc::ptr_eq(other, slot))
 }
 
-/// Section 6.11 of the ABI notes: a failed VM stays failed, but under FAIL_RELOAD, where the
+/// Section 6.11 of `abi/ABI.md`: a failed VM stays failed, but under FAIL_RELOAD, where the
 /// next request gets a new one, at most once in a back-off.
 fn envoy_after_trap(slot: &Slot) -> State {
     match (slot.loaded.borrow().config.on_failure, slot.started.get()) {

@@ -34,7 +34,7 @@ impl Plugins {
         self.after_calls(worker);
     }
 
-    /// Tells every root that the worker ends (section 6.2 of the ABI notes), and waits for
+    /// Tells every root that the worker ends (section 6.2 of `abi/ABI.md`), and waits for
     /// those that are not done yet, at most for `limit`. Their ticks, answers and queues
     /// still reach them meanwhile.
     pub(crate) async fn end(&self, worker: &Rc<Worker>, limit: Duration) {

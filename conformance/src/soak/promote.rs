@@ -1,0 +1,119 @@
+//! Module after module under load, each never seen before: whether a single request fails while
+//! its filter moves from the interpreter to native code.
+//!
+//! Failed is what the soak of reloads calls so. The next module comes once the one before runs
+//! natively, so that what is counted are promotions, each in the midst of the traffic.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::reload::{CLIENTS, LIMIT, load, panicked, write_bodies};
+use super::world::Upstream;
+use crate::process::Server;
+use crate::scratch::{self, Scratch};
+use crate::{Error, Result};
+
+/// Requests in a second, at least.
+const ENOUGH: f64 = 5_000.0;
+/// Promotions, at least.
+const PROMOTIONS: usize = 20;
+/// What the proxy says of each.
+const PROMOTED: &str = "there is native code now";
+
+/// Runs for so many seconds with the proxy at `program`, and prints what was measured. Returns
+/// whether all went well.
+///
+/// # Errors
+/// Something that is needed is not there.
+pub fn run(program: &Path, seconds: u64) -> Result<bool> {
+    let guest = super::guest("headers")?;
+    let guest = fs::read(&guest).map_err(|error| Error::failed(guest.display(), error))?;
+    let scratch = Scratch::new("soak-promote")?;
+    let upstream = Upstream::start()?;
+    let [web] = scratch::free_ports::<1>()?.map(scratch::loopback);
+    let write = |round: usize| {
+        let aside = scratch.path().join("filter.new");
+        let failed = |error| Error::failed(aside.display(), error);
+        fs::write(&aside, version(&guest, round)).map_err(failed)?;
+        fs::rename(&aside, scratch.path().join("filter.wasm")).map_err(failed)
+    };
+    write(0)?;
+    write_bodies(&scratch)?;
+    let file = scratch.write(
+        "proxy.yaml",
+        &format!(
+            "workers: 2\n\
+             artifacts: {{ directory: native }}\n\
+             filters: [{{ name: f, module: {{ file: filter.wasm }} }}]\n\
+             clusters: [{{ name: up, endpoints: ['{}'] }}]\n\
+             listeners:\n\
+             - {{ name: web, address: '{web}', filters: [f], routes: [{{ match: {{ prefix: / }}, cluster: up }}] }}\n",
+            upstream.address()
+        ),
+    )?;
+    let log = scratch.path().join("proxy.log");
+    let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
+    let arguments = arguments.into_iter().chain([file.as_os_str()]);
+    let mut server = Server::start("cofferdam", program, arguments, log.clone())?;
+    server.wait_listening(web, LIMIT)?;
+    let said = || fs::read_to_string(&log).map_err(|error| Error::failed(log.display(), error));
+
+    let over = AtomicBool::new(false);
+    let (done, promotions) = thread::scope(|scope| -> Result<_> {
+        let loads: Vec<_> = (CLIENTS.iter())
+            .map(|client| scope.spawn(|| load(client, web, seconds, &scratch)))
+            .collect();
+        let promoting = scope.spawn(|| -> Result<usize> {
+            let mut promotions = 0;
+            loop {
+                let began = Instant::now();
+                while said()?.matches(PROMOTED).count() <= promotions {
+                    if over.load(Ordering::Relaxed) || began.elapsed() > LIMIT {
+                        return Ok(promotions);
+                    }
+                    thread::sleep(Duration::from_millis(20));
+                }
+                promotions += 1;
+                write(promotions)?;
+                server.hang_up();
+            }
+        });
+        let mut done = Vec::new();
+        for (load, (what, ..)) in loads.into_iter().zip(CLIENTS) {
+            done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))));
+        }
+        over.store(true, Ordering::Relaxed);
+        let promotions = promoting.join().unwrap_or_else(|_| Err(panicked()))?;
+        Ok((done, promotions))
+    })?;
+
+    let (mut whole, mut failures) = (0, 0);
+    for (what, counts) in done {
+        let (requests, failed) = counts?;
+        println!("  {what}: {requests} requests, {failed} failed");
+        whole += requests;
+        failures += failed;
+    }
+    let text = said()?;
+    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    let rate = whole as f64 / seconds as f64;
+    println!(
+        "  {rate:.0} requests/s (at least {ENOUGH}) during {promotions} promotions (at least {PROMOTIONS}); {failures} failed"
+    );
+    for error in errors.iter().take(5) {
+        println!("  {error}");
+    }
+    server.terminate(LIMIT)?;
+    Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && promotions >= PROMOTIONS)
+}
+
+/// The same module, and yet another: with a section that says which.
+fn version(guest: &[u8], round: usize) -> Vec<u8> {
+    let round = u64::try_from(round).unwrap_or(u64::MAX).to_le_bytes();
+    // A custom section: its length, its name's, the name, the content.
+    let section = [&[0, 10, 1, b'v'][..], &round].concat();
+    [guest, &section].concat()
+}
