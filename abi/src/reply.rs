@@ -31,22 +31,33 @@ pub(crate) fn too_large(way: Way) -> LocalReply {
     }
 }
 
-/// For the log: without white space.
+/// For the log: without white space, and no longer than a line of it should be.
 pub(crate) fn details(details: &Bytes) -> Bytes {
-    if details.iter().any(u8::is_ascii_whitespace) {
-        details
-            .iter()
-            .map(|byte| {
-                if byte.is_ascii_whitespace() {
-                    b'_'
-                } else {
-                    *byte
-                }
-            })
-            .collect()
-    } else {
-        details.clone()
+    let short = &details[..end_of_details(details)];
+    let cut = short.len() < details.len();
+    if !cut && !details.iter().any(u8::is_ascii_whitespace) {
+        return details.clone();
     }
+    let one_word = short.iter().map(|byte| {
+        if byte.is_ascii_whitespace() {
+            b'_'
+        } else {
+            *byte
+        }
+    });
+    let mark = if cut { "…" } else { "" };
+    one_word.chain(mark.bytes()).collect()
+}
+
+/// Where they are cut: not within a character, or nothing would be a text.
+fn end_of_details(details: &[u8]) -> usize {
+    /// Most bytes of them. A guest may give as many as it has memory.
+    const MOST: usize = 1024;
+    if details.len() <= MOST {
+        return details.len();
+    }
+    let begins = |at: &usize| details.get(*at).is_some_and(|byte| byte & 0xc0 != 0x80);
+    (MOST - 3..=MOST).rev().find(begins).unwrap_or(MOST)
 }
 
 /// Headers and body of the answer: plain for most requests, trailers-only for gRPC ones.
@@ -139,6 +150,20 @@ fn grpc_message(text: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn details_are_one_word_and_no_long_one() {
+        let of = |text: &str| details(&Bytes::copy_from_slice(text.as_bytes()));
+        assert_eq!(of("one two"), "one_two");
+        assert_eq!(of(&"x".repeat(1024)), "x".repeat(1024));
+        assert_eq!(of(&"x".repeat(1025)), "x".repeat(1024) + "…");
+        for (before, whole) in [(1022, 1022), (1023, 1023), (1024, 1024), (1021, 1024)] {
+            let text = "x".repeat(before) + "€€";
+            assert_eq!(of(&text), text[..whole].to_owned() + "…", "{before}");
+        }
+        let bytes = details(&vec![0x80; 5000].into());
+        assert_eq!(bytes.len(), 1024 + "…".len());
+    }
 
     fn show(headers: &Headers) -> Vec<String> {
         headers

@@ -262,7 +262,7 @@ impl Flow {
                 .as_ref()?
                 .get(b"x-request-id")?
                 .clone();
-            Some(String::from_utf8_lossy(&id).into_owned())
+            Some(crate::reports::short(&id))
         });
         crate::reports::failure(failure, id.as_deref().unwrap_or("-"));
     }

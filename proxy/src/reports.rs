@@ -1,7 +1,10 @@
 //! What the operator is told of filters that do wrong, in lines that no filter can make so
-//! many of that they hide the others: each worker tells of each filter's crashes [`BURST`]
+//! many of that they hide the others: each worker tells of each filter's crashes ten
 //! times at once and then once a second, and of each of its other limits once in a while.
+//! What clients can bring about, too, has a pace of its own.
 //! Counters on the operator's page have them all.
+
+mod pace;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,11 +16,9 @@ use cofferdam_abi::{Failure, FailureReason, Limit, Origin, Trap, Way};
 
 use crate::families;
 use crate::host::printable;
+pub(crate) use pace::{Matter, often, short};
+use pace::{PACE, Pace};
 
-/// Crashes of one filter that are told of whatever their pace; likewise ends of its VMs.
-const BURST: u32 = 10;
-/// The pace from then on.
-const PACE: Duration = Duration::from_secs(1);
 /// What lasts is told again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -38,14 +39,6 @@ struct OfFilter {
     /// When it was last told that its VMs grow fast.
     grows: Option<Instant>,
     limits: Vec<Hits>,
-}
-
-/// How many more may be told of now.
-#[derive(Debug, Default)]
-struct Pace {
-    /// When a burst may begin again.
-    rested: Option<Instant>,
-    left_out: u64,
 }
 
 /// One limit that was come up against in one callback.
@@ -180,6 +173,7 @@ pub(crate) fn limit(metrics: &Metrics, origin: &Origin<'_>, limit: Limit, callba
 
 /// Tells of what has only been counted: the worker ends.
 pub(crate) fn tell_rest() {
+    pace::tell_rest();
     let reports = REPORTS.take();
     for (filter, reports) in &reports.0 {
         let filter = &**filter;
@@ -258,21 +252,6 @@ impl OfFilter {
     }
 }
 
-// === impl Pace ===
-
-impl Pace {
-    /// Whether one more may be told of now; how many have not been since the last.
-    fn next(&mut self, now: Instant) -> Option<u64> {
-        let rested = self.rested.map_or(now, |rested| rested.max(now));
-        if rested - now > PACE * (BURST - 1) {
-            self.left_out += 1;
-            return None;
-        }
-        self.rested = Some(rested + PACE);
-        Some(std::mem::take(&mut self.left_out))
-    }
-}
-
 // === impl Hits ===
 
 impl Hits {
@@ -298,22 +277,6 @@ impl Hits {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn crashes_are_told_in_a_burst_and_then_one_a_second() {
-        let (mut crashes, start) = (Pace::default(), Instant::now());
-        let told = |crashes: &mut Pace, now| {
-            (0..100)
-                .filter_map(|_| crashes.next(now))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(told(&mut crashes, start), [0; 10]);
-        assert_eq!(told(&mut crashes, start + PACE / 2), [0; 0]);
-        assert_eq!(told(&mut crashes, start + PACE), [190]);
-        assert_eq!(told(&mut crashes, start + 3 * PACE), [99, 0]);
-        let later = told(&mut crashes, start + 3_600 * PACE);
-        assert_eq!(later.len(), 10, "and in a burst again");
-    }
 
     #[test]
     fn a_limit_is_counted_each_time_and_told_now_and_then() {

@@ -10,6 +10,7 @@ use http_body::Frame;
 
 use crate::flow::Flow;
 use crate::headers::{self, Invalid};
+use crate::reports::{self, Matter};
 
 thread_local! {
     /// Dropped trailers of this worker, and whether that has been said.
@@ -33,7 +34,10 @@ pub(crate) fn frame(
         headers::trailers_from_pairs(map?.entries(), Invalid::Drop).ok()?
     };
     for field in &dropped {
-        tracing::warn!(trailer = %field.name.escape_ascii(), why = field.why, "trailer left out");
+        reports::often(Matter::Trailer, |left_out| {
+            let name = reports::short(&field.name);
+            tracing::warn!(trailer = %name, why = field.why, left_out, "trailer left out");
+        });
     }
     if way == Way::Response {
         flow.log_with(|logged| logged.trailers = Some(trailers.clone()));

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use super::send::{INTERNAL, Outgoing, Unanswered};
 use super::{CallBody, Caller};
 use crate::headers::{self, Dropped, Invalid, strip_hop_by_hop};
+use crate::reports::{self, Matter};
 use crate::upstream::{ConnectError, Lease};
 
 /// How long the caller waits, in milliseconds.
@@ -50,7 +51,9 @@ async fn exchange(
         HttpOutcome::ConnectFailed(why)
     })?;
     let mut outgoing = outgoing(call).map_err(|why| {
-        tracing::warn!(target = %call.target, "a filter's call cannot be sent: {why}");
+        reports::often(Matter::Call, |left_out| {
+            tracing::warn!(target = %call.target, left_out, "a filter's call cannot be sent: {why}");
+        });
         HttpOutcome::Disconnected
     })?;
     caller.traced(|span| span.inject(&mut outgoing.headers));
@@ -124,8 +127,10 @@ pub(super) fn clean(headers: &mut HeaderMap) {
 /// Says which fields of a guest's making cannot be sent.
 pub(super) fn report(dropped: &[Dropped]) {
     for field in dropped {
-        let name = field.name.escape_ascii();
-        tracing::warn!(header = %name, why = field.why, "header of a filter's call left out");
+        reports::often(Matter::CallHeader, |left_out| {
+            let (name, why) = (reports::short(&field.name), field.why);
+            tracing::warn!(header = %name, why, left_out, "header of a filter's call left out");
+        });
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::reports::{self, Matter};
 use crate::upstream::{Raw, Upstream};
 use crate::worker::Worker;
 
@@ -110,7 +111,9 @@ impl Redis {
         let key = (vm, root, call.cluster);
         let client = self.clients.borrow().get(&key)?.clone();
         if let Err(why) = resp::check(&call.query) {
-            tracing::warn!("a filter's Redis command is not sent: {why}");
+            reports::often(Matter::Redis, |left_out| {
+                tracing::warn!(left_out, "a filter's Redis command is not sent: {why}");
+            });
             return None;
         }
         let (reply, answer) = oneshot::channel();
@@ -141,16 +144,24 @@ impl Redis {
             if connection.load.add(command.query.len(), most) {
                 return connection.commands.send(command).ok();
             }
-            tracing::warn!(
-                cluster = %login.cluster.escape_ascii(),
-                "Redis does not keep up with filters: its connection is given up"
-            );
+            reports::often(Matter::Redis, |left_out| {
+                tracing::warn!(
+                    cluster = %reports::short(&login.cluster),
+                    left_out,
+                    "Redis does not keep up with filters: its connection is given up"
+                );
+            });
             connection.task.abort();
             connections.remove(login);
             return None;
         }
         if connections.len() >= CONNECTIONS {
-            tracing::warn!("filters log in to Redis in more ways than {CONNECTIONS} at a time");
+            reports::often(Matter::Redis, |left_out| {
+                tracing::warn!(
+                    left_out,
+                    "filters log in to Redis in more ways than {CONNECTIONS} at a time"
+                );
+            });
             return None;
         }
         let connection = Connection::begin(worker, login)?;
@@ -260,10 +271,14 @@ async fn drive(
                     if greetings > 0 {
                         greetings -= 1;
                         if reply.first() == Some(&b'-') {
-                            tracing::warn!(
-                                cluster = %upstream.cluster.name,
-                                "Redis does not let filters in: {}", reply.escape_ascii()
-                            );
+                            reports::often(Matter::Redis, |left_out| {
+                                tracing::warn!(
+                                    cluster = %upstream.cluster.name,
+                                    left_out,
+                                    "Redis does not let filters in: {}",
+                                    reports::short(&reply)
+                                );
+                            });
                             return Err("it was refused".to_owned());
                         }
                     } else {

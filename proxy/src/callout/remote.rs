@@ -13,6 +13,7 @@ use cofferdam_abi::callout::Target;
 use crate::config::{
     Balance, Callouts, CircuitBreakers, Cluster, Dns, Family, Protocol, UpstreamTls,
 };
+use crate::reports;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 use crate::{dns, tls};
@@ -74,7 +75,7 @@ impl Remotes {
                 let setup = worker.setup();
                 let own = setup
                     .upstream_named(name)
-                    .ok_or_else(|| format!("there is no cluster {}", name.escape_ascii()))?;
+                    .ok_or_else(|| format!("there is no cluster {}", reports::short(name)))?;
                 if !http2 || own.cluster.protocol == Protocol::Http2 {
                     return Ok(own.clone());
                 }

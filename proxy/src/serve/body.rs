@@ -15,6 +15,7 @@ use super::answer;
 use crate::access_log::Flags;
 use crate::flow::{Broken, End, Flow};
 use crate::notes::Notes;
+use crate::reports::{self, Matter};
 use crate::timer::Timer;
 use crate::trailers;
 use crate::upstream::body::{BodyError, Filtered};
@@ -162,7 +163,9 @@ impl ResponseBody {
                     facts.flag(Flags::LOCAL_RESET);
                 } else if matches!(error, BodyError::Length) {
                     facts.flag(Flags::WASM_FAILURE);
-                    tracing::error!("{error}: response cut");
+                    reports::often(Matter::Response, |left_out| {
+                        tracing::error!(left_out, "{error}: response cut");
+                    });
                 } else {
                     // An upstream that was cut off in its request gives up its response.
                     facts.flag(match flow.broken() {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use crate::config::Route;
 use crate::flow::Flow;
 use crate::headers;
+use crate::reports::{self, Matter};
 use crate::route;
 
 /// Makes the target what the upstream's protocol wants, after the route's rewrites.
@@ -126,8 +127,10 @@ pub(super) fn repair_length(flow: &Flow, way: Way, headers: &mut HeaderMap, part
 /// Says which fields of the filters' making cannot be sent.
 pub(super) fn report_dropped(dropped: &[headers::Dropped]) {
     for field in dropped {
-        let name = field.name.escape_ascii();
-        tracing::warn!(header = %name, why = field.why, "header made by a filter left out");
+        reports::often(Matter::Header, |left_out| {
+            let (name, why) = (reports::short(&field.name), field.why);
+            tracing::warn!(header = %name, why, left_out, "header made by a filter left out");
+        });
     }
 }
 

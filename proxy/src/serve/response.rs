@@ -20,6 +20,7 @@ use crate::flow::{End, Flow};
 use crate::headers;
 use crate::notes::Notes;
 use crate::pump::{Pump, Source, Stopped};
+use crate::reports::{self, Matter};
 use crate::timer::Timer;
 use crate::trailers;
 use crate::upstream::Lease;
@@ -281,7 +282,12 @@ pub(crate) async fn next(
 /// A head of the filters' making that is none; around them, since they have seen theirs.
 pub(crate) fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<ResponseBody> {
     let answer = Answer::bad_filtered_response(format!("invalid_response_headers{{{bad}}}"));
-    tracing::error!("a filter made a response that cannot be sent: {bad}");
+    reports::often(Matter::Response, |left_out| {
+        tracing::error!(
+            left_out,
+            "a filter made a response that cannot be sent: {bad}"
+        );
+    });
     end.0.facts.flag(answer.flags);
     end.0.facts.overrule(&answer.details);
     let mut headers = HeaderMap::new();

@@ -22,6 +22,7 @@ mod native_limits;
 mod pause;
 mod policies;
 mod properties;
+mod quiet;
 mod ready_made;
 mod sdk;
 mod services;

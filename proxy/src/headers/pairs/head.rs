@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::super::host::is_authority;
 use super::{AUTHORITY, METHOD, PATH, SCHEME, STATUS, names};
+use crate::reports;
 
 /// What happens to a field that cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,7 +306,7 @@ impl std::error::Error for BadHeaders {}
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.name.escape_ascii();
+        let name = reports::short(&self.name);
         write!(f, "the field `{name}` cannot be sent: {}", self.why)
     }
 }
