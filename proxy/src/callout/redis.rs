@@ -240,7 +240,7 @@ async fn drive(
     let mut outbox = BytesMut::new();
     // Replies to the greeting come first, and are ours.
     let mut greetings = resp::greeting(&mut outbox, login.database, &login.user, &login.password);
-    let mut inbox = BytesMut::new();
+    let (mut inbox, mut next) = (BytesMut::new(), resp::Reply::default());
     let mut waiting: VecDeque<oneshot::Sender<Bytes>> = VecDeque::new();
     loop {
         let idle = greetings == 0 && waiting.is_empty() && outbox.is_empty();
@@ -266,7 +266,7 @@ async fn drive(
                 if read.map_err(|error| error.to_string())? == 0 {
                     return Err("the server has closed it".to_owned());
                 }
-                while let Some(length) = resp::reply(&inbox)? {
+                while let Some(length) = next.length(&inbox)? {
                     let reply = inbox.split_to(length).freeze();
                     if greetings > 0 {
                         greetings -= 1;

@@ -66,7 +66,7 @@ fn command(out: &mut BytesMut, words: &[&[u8]]) {
 /// carry.
 pub(super) fn check(query: &[u8]) -> Result<(), &'static str> {
     const MALFORMED: &str = "it is not one array of bulk strings";
-    let (b'*', count, mut at) = element(query, 0)?.ok_or(MALFORMED)? else {
+    let (b'*', count, mut at) = element(query, 0, 0)?.ok_or(MALFORMED)? else {
         return Err(MALFORMED);
     };
     if count < 1 {
@@ -74,10 +74,13 @@ pub(super) fn check(query: &[u8]) -> Result<(), &'static str> {
     }
     let mut words: [&[u8]; 2] = [b"", b""];
     for index in 0..count {
-        let (b'$', length, start) = element(query, at)?.ok_or(MALFORMED)? else {
+        let (b'$', length, start) = element(query, at, 0)?.ok_or(MALFORMED)? else {
             return Err(MALFORMED);
         };
-        let end = end_of(query, start, length)?.ok_or(MALFORMED)?;
+        let end = text_end(start, length)?;
+        if !is_whole(query, end)? {
+            return Err(MALFORMED);
+        }
         if let Some(word) = usize::try_from(index).ok().and_then(|at| words.get_mut(at)) {
             *word = &query[start..end - 2];
         }
@@ -95,45 +98,103 @@ pub(super) fn check(query: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The length of the first reply, once it is whole.
-pub(super) fn reply(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
-    let mut at = 0;
-    // Elements that are still to come: those of nested arrays are counted with the others.
-    let mut left = 1u64;
-    while left > 0 {
-        left -= 1;
-        let Some((kind, number, after)) = element(bytes, at)? else {
-            return Ok(None);
-        };
-        at = after;
-        match kind {
-            b'$' if number >= 0 => match end_of(bytes, after, number)? {
-                Some(end) => at = end,
-                None => return Ok(None),
-            },
-            b'*' => {
-                let more = u64::try_from(number).unwrap_or(0);
-                left = left.checked_add(more).ok_or("an array has no end")?;
-            }
-            _ => {}
-        }
-    }
-    Ok(Some(at))
+/// Where the parser is in the first reply of a connection. What has come of it is not looked at
+/// again when more has: a server may send a megabyte of small elements, and then byte by byte.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// Where the element begins that has not come whole.
+    at: usize,
+    /// Bytes of its line, behind its type, in which there is no line end.
+    seen: usize,
+    /// Where its text ends, if it is one whose line has come.
+    text: Option<usize>,
+    /// Elements that are still to come: those of nested arrays are counted with the others.
+    left: u64,
+    /// Bytes that were looked at.
+    #[cfg(test)]
+    work: usize,
 }
 
-/// An element's type, its number if it has one, and where its line ends.
-fn element(bytes: &[u8], at: usize) -> Result<Option<(u8, i64, usize)>, &'static str> {
+// === impl Reply ===
+
+impl Reply {
+    /// The length of the reply, once it is whole; from then on the next one is meant. `bytes`
+    /// are all that have come of it, those of the last time among them.
+    pub(super) fn length(&mut self, bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        while self.left > 0 {
+            if let Some(end) = self.text {
+                if !is_whole(bytes, end)? {
+                    return Ok(None);
+                }
+                self.text = None;
+                self.at = end;
+                self.left -= 1;
+                continue;
+            }
+            let Some((kind, number, after)) = self.element(bytes)? else {
+                return Ok(None);
+            };
+            if kind == b'$' && number >= 0 {
+                self.text = Some(text_end(after, number)?);
+                continue;
+            }
+            if kind == b'*' {
+                let more = u64::try_from(number).unwrap_or(0);
+                self.left = self.left.checked_add(more).ok_or("an array has no end")?;
+            }
+            self.at = after;
+            self.left -= 1;
+        }
+        Ok(Some(std::mem::take(self).at))
+    }
+
+    /// [`element`] where the parser is; notes how much of the line has been searched.
+    fn element(&mut self, bytes: &[u8]) -> Result<Option<(u8, i64, usize)>, &'static str> {
+        let line = bytes.get(self.at..).unwrap_or_default();
+        let found = element(bytes, self.at, self.seen)?;
+        #[cfg(test)]
+        {
+            let end = found.map_or(bytes.len(), |(_, _, after)| after);
+            self.work += end.saturating_sub(self.at + self.seen);
+        }
+        // The last byte may be the first of the line end.
+        self.seen = match found {
+            Some(_) => 0,
+            None => line.len().saturating_sub(2),
+        };
+        Ok(found)
+    }
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            seen: 0,
+            text: None,
+            left: 1,
+            #[cfg(test)]
+            work: 0,
+        }
+    }
+}
+
+/// An element's type, its number if it has one, and where its line ends. In the first `seen`
+/// bytes behind its type no line ends.
+fn element(bytes: &[u8], at: usize, seen: usize) -> Result<Option<(u8, i64, usize)>, &'static str> {
     let Some((&kind, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else {
         return Ok(None);
     };
     let window = &rest[..rest.len().min(LINE)];
-    let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
+    let fresh = window.get(seen..).unwrap_or_default();
+    let Some(end) = fresh.windows(2).position(|pair| pair == b"\r\n") else {
         return if window.len() == LINE {
             Err("a line is too long")
         } else {
             Ok(None)
         };
     };
+    let end = seen + end;
     let number = match kind {
         b'+' | b'-' => 0,
         b':' | b'$' | b'*' => std::str::from_utf8(&rest[..end])
@@ -147,13 +208,17 @@ fn element(bytes: &[u8], at: usize) -> Result<Option<(u8, i64, usize)>, &'static
 }
 
 /// Where a bulk string of that length ends, with its line end.
-fn end_of(bytes: &[u8], start: usize, length: i64) -> Result<Option<usize>, &'static str> {
+fn text_end(start: usize, length: i64) -> Result<usize, &'static str> {
     let length = usize::try_from(length).map_err(|_| "a length is malformed")?;
     let end = start.checked_add(length).and_then(|end| end.checked_add(2));
-    let end = end.ok_or("a length is malformed")?;
+    end.ok_or("a length is malformed")
+}
+
+/// Whether a bulk string has come that ends there.
+fn is_whole(bytes: &[u8], end: usize) -> Result<bool, &'static str> {
     match bytes.get(end - 2..end) {
-        None => Ok(None),
-        Some(b"\r\n") => Ok(Some(end)),
+        None => Ok(false),
+        Some(b"\r\n") => Ok(true),
         Some(_) => Err("a text is longer than it says"),
     }
 }
@@ -161,6 +226,22 @@ fn end_of(bytes: &[u8], start: usize, length: i64) -> Result<Option<usize>, &'st
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reply(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+        Reply::default().length(bytes)
+    }
+
+    /// The same when the bytes come one by one.
+    fn dripping(bytes: &[u8]) -> (Result<Option<usize>, &'static str>, usize) {
+        let mut reply = Reply::default();
+        for come in 0..=bytes.len() {
+            let length = reply.length(&bytes[..come]);
+            if length != Ok(None) {
+                return (length, reply.work);
+            }
+        }
+        (Ok(None), reply.work)
+    }
 
     #[test]
     fn replies_end_where_they_end_however_much_has_come() {
@@ -178,11 +259,15 @@ mod tests {
             let whole = format!("{text}+next\r\n");
             for length in 0..=whole.len() {
                 let wanted = (length >= text.len()).then_some(text.len());
-                assert_eq!(
-                    reply(&whole.as_bytes()[..length]),
-                    Ok(wanted),
-                    "{text:?} {length}"
-                );
+                let come = &whole.as_bytes()[..length];
+                assert_eq!(reply(come), Ok(wanted), "{text:?} {length}");
+                assert_eq!(dripping(come).0, Ok(wanted), "{text:?} {length}");
+                // In two pieces, cut anywhere.
+                for first in 0..length.min(text.len()) {
+                    let mut parser = Reply::default();
+                    assert_eq!(parser.length(&come[..first]), Ok(None), "{text:?} {first}");
+                    assert_eq!(parser.length(come), Ok(wanted), "{text:?} {first} {length}");
+                }
             }
         }
     }
@@ -198,16 +283,16 @@ mod tests {
             "$9223372036854775807\r\n",
             ">1\r\n",
         ] {
-            assert!(
-                reply(text.as_bytes()).is_err() || reply(text.as_bytes()) == Ok(None),
-                "{text:?}"
-            );
+            let read = reply(text.as_bytes());
+            assert!(read.is_err() || read == Ok(None), "{text:?}");
+            assert_eq!(dripping(text.as_bytes()).0, read, "{text:?}");
         }
         assert!(
             reply(b"*9223372036854775807\r\n*9223372036854775807\r\n*9223372036854775807\r\n")
                 .is_err()
         );
         assert!(reply(&vec![b'+'; LINE + 2]).is_err());
+        assert!(dripping(&vec![b'+'; LINE + 2]).0.is_err());
     }
 
     #[test]
@@ -223,6 +308,7 @@ mod tests {
             let wanted = codec.map(|(_, length)| length);
             whole += usize::from(wanted.is_some());
             assert_eq!(reply(come), Ok(wanted), "{}", come.escape_ascii());
+            assert_eq!(dripping(come).0, Ok(wanted), "{}", come.escape_ascii());
         }
         assert!((500..2_500).contains(&whole), "whole and cut ones: {whole}");
     }
@@ -244,6 +330,39 @@ mod tests {
             }
         };
         out.extend_from_slice(made.as_bytes());
+    }
+
+    #[test]
+    fn a_reply_that_drips_in_is_looked_at_once() {
+        let mut tiny = b"*99999\r\n".to_vec();
+        tiny.extend(b":1\r\n".repeat(30_000));
+        let line = [&b"+"[..], &vec![b'x'; LINE - 2]].concat();
+        let deep = b"*1\r\n".repeat(30_000);
+        let text = [&b"$100000\r\n"[..], &[b'x'; 60_000]].concat();
+        for bytes in [tiny, line, deep, text] {
+            let (length, work) = dripping(&bytes);
+            assert_eq!(length, Ok(None));
+            assert!(work <= 4 * bytes.len(), "{work} of {}", bytes.len());
+        }
+    }
+
+    #[test]
+    fn one_reply_after_another_is_found() {
+        let bytes = b"+a\r\n*2\r\n$1\r\nx\r\n$-1\r\n-ERR b\r\n:1\r\n";
+        let (mut parser, mut inbox, mut found) = (Reply::default(), BytesMut::new(), Vec::new());
+        for byte in bytes {
+            inbox.extend_from_slice(&[*byte]);
+            while let Some(length) = parser.length(&inbox).expect("it is RESP") {
+                found.push(inbox.split_to(length));
+            }
+        }
+        let wanted: [&[u8]; 4] = [
+            b"+a\r\n",
+            b"*2\r\n$1\r\nx\r\n$-1\r\n",
+            b"-ERR b\r\n",
+            b":1\r\n",
+        ];
+        assert_eq!(found, wanted);
     }
 
     #[test]
