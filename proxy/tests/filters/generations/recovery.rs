@@ -202,6 +202,9 @@ fn a_guest_that_leaks_is_replaced_before_it_comes_to_its_limit() {
     });
 }
 
+/// Its limits, where nothing but the process's end may stop a guest.
+const UNLIMITED: &str = "limits: { callback: 1h, stream_cpu: none }";
+
 #[test]
 fn a_signal_to_end_works_while_a_guest_spins() {
     run(async {
@@ -221,6 +224,43 @@ fn a_signal_to_end_works_while_a_guest_spins() {
                 .await;
             let response = spinning.await.expect("a task").expect("a response");
             assert_eq!(response.status(), 503, "{engine}");
+        }
+    });
+}
+
+#[test]
+fn a_signal_to_end_works_while_a_guest_spins_that_no_limit_stops() {
+    run(async {
+        for engine in ["interpreter", "aot"] {
+            // In a stream, on a timer, and when the root is told its end.
+            for (callback, workers) in [("request_headers", 1), ("tick", 2), ("done", 2)] {
+                let spinning = terse(&format!(
+                    "on configure
+                        (if (i32.eq #{ticks} #1) (then (drop (!set_tick_period_milliseconds #5))))
+                    on {callback}
+                        (if (i32.eq (local.get $a) #{context}) (then
+                            (!text {{\"spins\"}}) (loop $for_ever (br $for_ever))))",
+                    ticks = i32::from(callback == "tick"),
+                    context = 1 + i32::from(callback == "request_headers"),
+                ));
+                let filter = Filter::wasm("f", spinning)
+                    .with(UNLIMITED)
+                    .with(format!("engine: {engine}"));
+                let config = answering().filter(filter).workers(workers);
+                let mut proxy = Proxy::start(&config.with("drain_time: 1s")).await;
+                if callback == "request_headers" {
+                    let mut client = proxy.client(Http::One).await;
+                    tokio::spawn(client.start(get("/a")));
+                }
+                if callback != "done" {
+                    proxy.logged_times(&["spins"], workers).await;
+                }
+                proxy.terminate();
+                assert_eq!(proxy.ended().await.code(), Some(0), "{engine} {callback}");
+                assert_eq!(proxy.lines(&["spins"]).len(), workers);
+                proxy.logged(&["WARN", "workers did not exit within"]).await;
+                assert!(proxy.lines(&["crashed"]).is_empty());
+            }
         }
     });
 }
