@@ -9,6 +9,7 @@ mod capabilities;
 mod chains;
 mod crossings;
 mod drain;
+mod each_limit;
 mod faults;
 mod gateway;
 mod generations;
