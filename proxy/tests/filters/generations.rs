@@ -10,9 +10,11 @@ mod reload;
 mod settings;
 mod tiers;
 
+use std::time::{Duration, Instant};
+
 use cofferdam_abi::testing::guest::{self, Shape};
 
-use crate::support::{Client, Config, Proxy, Upstream, get};
+use crate::support::{Client, Config, Filter, PATIENCE, Proxy, Upstream, get};
 
 const ADMIN: &str = "admin: { address: \"127.0.0.1:0\" }";
 
@@ -47,10 +49,10 @@ async fn answers(client: &mut Client) -> String {
 /// Waits until new requests are answered by that version.
 async fn answered_by(proxy: &Proxy, version: &str) {
     let mut client = proxy.client(crate::support::Http::One).await;
-    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while answers(&mut client).await != version {
-        assert!(std::time::Instant::now() < deadline, "never {version}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert!(Instant::now() < deadline, "never {version}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -66,4 +68,53 @@ async fn metric(proxy: &Proxy, name: &str) -> u64 {
     let page = proxy.admin("/metrics").await.text().to_owned();
     let value = page.lines().find_map(|line| line.strip_prefix(name));
     value.map_or(0, |value| value.trim().parse().expect("a number"))
+}
+
+/// Both engines, where a test is about each.
+const ENGINES: [&str; 2] = ["interpreter", "aot"];
+/// Workers of a proxy under load.
+const WORKERS: u64 = 2;
+/// Longer than any test: whoever begins a load also ends it.
+const LONG: u32 = 120;
+const CHANGED: &str =
+    "cofferdam_filter_vm_replacements_total{filter=\"f\",reason=\"changed_module\"} ";
+
+/// A filter on an engine, whose every record is in the log.
+fn filter(engine: &str, module: &[u8]) -> Filter {
+    Filter::wasm("f", module.to_vec())
+        .with(format!("engine: {engine}"))
+        .with("limits: { log: none }")
+}
+
+/// Puts another module in the place of the filter's, and waits until every worker runs it.
+async fn replace_on_all(proxy: &Proxy, module: &[u8]) {
+    let before = metric(proxy, CHANGED).await;
+    proxy.replace_module("f", module);
+    proxy.reload();
+    let all = format!("{CHANGED}{}", before + WORKERS);
+    proxy.measured(&all).await;
+}
+
+/// Waits until a good many requests more have been served.
+async fn traffic_flows(proxy: &Proxy) {
+    let served = async || {
+        let page = proxy.admin("/metrics").await.text().to_owned();
+        let of = |line: &str| {
+            let rest = line.strip_prefix("cofferdam_downstream_requests_total{listener=\"web\"")?;
+            let (labels, value) = rest.split_once("} ")?;
+            let good = labels.ends_with("class=\"2xx\"");
+            good.then(|| value.parse::<u64>().expect("a number"))
+        };
+        page.lines().filter_map(of).sum::<u64>()
+    };
+    let before = served().await;
+    eventually("traffic flows", async || served().await > before + 200).await;
+}
+
+async fn eventually(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done().await {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

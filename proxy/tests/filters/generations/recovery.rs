@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{answering, metric, terse};
+use super::{ENGINES, LONG, answering, filter, metric, terse, traffic_flows};
 use crate::support::{Body, Client, Config, Filter, Guest, Http, Load, Proxy, Upstream, get, run};
 
 const CRASH: &str = "on vm_start (!text {\"starts\"})
@@ -42,6 +42,40 @@ fn a_vm_that_crashed_is_replaced_before_anybody_asks() {
         assert_eq!(proxy.lines(&["starts"]).len(), 2);
         let crashes = "cofferdam_filter_vm_replacements_total{filter=\"f\",reason=\"crash\"}";
         assert_eq!(metric(&proxy, crashes).await, 1);
+    });
+}
+
+/// Streams that began on a VM that has crashed finish there where its guest can still be called
+/// (this one can), and whoever comes next is served by another: so the load must not see any of
+/// the crashes. The fifth would hold the filter back.
+#[test]
+fn crashes_under_load_cost_nobody_but_who_caused_them() {
+    run(async {
+        for engine in ENGINES {
+            let config = answering()
+                .filter(filter(engine, &terse(CRASH)))
+                .without_access_log()
+                .workers(2);
+            let proxy = Proxy::start(&config).await;
+            let Some(load) = Load::on(proxy.address, LONG) else {
+                return;
+            };
+            let crashes = "cofferdam_filter_vm_replacements_total{filter=\"f\",reason=\"crash\"}";
+            for crash in 1..=4 {
+                traffic_flows(&proxy).await;
+                // On whichever worker.
+                let mut client = proxy.client(Http::One).await;
+                assert_eq!(client.send(crashing()).await.status, 503, "{engine}");
+                assert_eq!(status(&mut client).await, 200, "{engine}");
+                proxy.measured(&format!("{crashes} {crash}")).await;
+                proxy.logged_times(&["starts"], 2 + crash).await;
+            }
+            traffic_flows(&proxy).await;
+            load.stop();
+            assert_eq!(proxy.lines(&["starts"]).len(), 6, "{engine}");
+            assert_eq!(proxy.lines(&["filter crashed"]).len(), 4, "{engine}");
+            assert!(proxy.lines(&["held back"]).is_empty(), "{engine}");
+        }
     });
 }
 
@@ -208,7 +242,7 @@ const UNLIMITED: &str = "limits: { callback: 1h, stream_cpu: none }";
 #[test]
 fn a_signal_to_end_works_while_a_guest_spins() {
     run(async {
-        for engine in ["interpreter", "aot"] {
+        for engine in ENGINES {
             let spinning = terse("on request_headers (loop $for_ever (br $for_ever))");
             let filter = Filter::wasm("f", spinning)
                 .with("limits: { callback: 500ms, stream_cpu: 10s }")
@@ -231,7 +265,7 @@ fn a_signal_to_end_works_while_a_guest_spins() {
 #[test]
 fn a_signal_to_end_works_while_a_guest_spins_that_no_limit_stops() {
     run(async {
-        for engine in ["interpreter", "aot"] {
+        for engine in ENGINES {
             // In a stream, on a timer, and when the root is told its end.
             for (callback, workers) in [("request_headers", 1), ("tick", 2), ("done", 2)] {
                 let spinning = terse(&format!(

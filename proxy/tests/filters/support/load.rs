@@ -66,6 +66,16 @@ impl Load {
         self.wrk.try_wait().expect("a status").is_none()
     }
 
+    /// Ends it now, before its time: as [`Load::end`].
+    pub(crate) fn stop(mut self) -> Outcome {
+        assert!(self.goes_on(), "the load has lasted");
+        let id = i32::try_from(self.wrk.id()).expect("an id");
+        let pid = rustix::process::Pid::from_raw(id).expect("a pid");
+        // It prints what it has seen so far.
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+        self.end()
+    }
+
     /// Waits for its end: every request must have been answered with 2xx.
     pub(crate) fn end(self) -> Outcome {
         let output = self.wrk.wait_with_output().expect("its output");
