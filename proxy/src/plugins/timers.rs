@@ -7,7 +7,7 @@ use cofferdam_abi::RootId;
 
 use super::Plugins;
 use super::generation::{Generation, Phase, Task};
-use super::slot::{Part, State};
+use super::slot::Part;
 use crate::worker::Worker;
 
 impl Plugins {
@@ -49,24 +49,14 @@ impl Plugins {
         generation.timers.borrow_mut().insert(root, task);
     }
 
-    /// Whether a root is told of its timer. In a VM that drains it is not when the VM that
-    /// has taken its place has a timer of its own, or what is done once a period would be
-    /// done twice; but a stream that its guest holds back may wait for nothing else. The same
-    /// holds for a filter that the configuration has no more, or has with other settings.
+    /// Whether a root is told of its timer. In a VM that drains it is not, nor is one of a filter
+    /// that the configuration has no more, or has with other settings: what is done once a period
+    /// would be done twice, or go on though nobody asks for it now. But a stream that its guest
+    /// holds back may wait for nothing else.
     fn ticks(&self, generation: &Generation, root: RootId) -> bool {
         let slot = generation.slot_of(root);
-        let former = (slot.as_ref()).is_some_and(|slot| slot.part.get() != Part::Current);
+        let former = slot.is_some_and(|slot| slot.part.get() != Part::Current);
         let drains = generation.phase() == Phase::Draining;
-        if !(drains || former) || generation.vm.borrow().holds_streams() {
-            return true;
-        }
-        if former {
-            return false;
-        }
-        let newer_ticks = slot.is_some_and(|slot| match &*slot.state.borrow() {
-            State::Running(newer, root) => newer.timers.borrow().contains_key(root),
-            _ => false,
-        });
-        !newer_ticks
+        !(drains || former) || generation.vm.borrow().holds_streams()
     }
 }

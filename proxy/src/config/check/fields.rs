@@ -111,13 +111,13 @@ pub static ROOT: Table = Table {
             "drain_time",
             duration(ZERO, DAY),
             Default("30s"),
-            "How long requests in flight may go on after SIGTERM or SIGINT.",
+            "How long requests in flight may go on after SIGTERM or SIGINT. At most two seconds later the process has ended, even if a guest has not returned.",
         ),
         field(
             "filter_drain_time",
             duration(ZERO, DAY),
             Default("10m"),
-            "How long streams and callouts may go on in a filter's VM in whose place another has been put. What is left then fails like a stream whose filter crashed, and the VM goes, even if its guest has answered `proxy_on_done` with false and has not called `proxy_done` since. The VM of an `isolation: request` has as long after its stream. Before that the oldest go when a filter's VMs without a stream together keep more than its `limits.memory` (256 KiB each at least) on a worker.",
+            "How long streams and callouts may go on in a filter's VM in whose place another has been put. What is left then fails like a stream whose filter crashed, and the VM goes, even if its guest has answered `proxy_on_done` with false and has not called `proxy_done` since. Its timers stop when the other is put there, unless its guest holds a stream back. The VM of an `isolation: request` has as long after its stream. Before that the oldest go when a filter's VMs without a stream together keep more than its `limits.memory` (256 KiB each at least) on a worker.",
         ),
         field(
             "no_exec_memory",

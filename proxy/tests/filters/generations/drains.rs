@@ -90,6 +90,45 @@ fn a_timer_of_the_root_does_not_tick_twice() {
 }
 
 #[test]
+fn a_timer_of_the_root_ends_where_the_new_one_has_none() {
+    run(async {
+        let ticking = |text: &str| {
+            format!(
+                "on configure (drop (!set_tick_period_milliseconds #20))
+                on tick (!text {{\"{text}\"}})"
+            )
+        };
+        for engine in ENGINES {
+            let upstream = Upstream::start();
+            // The clock of this test, on the same worker.
+            let clock = Filter::wasm("clock", version("clock", &ticking("tock")));
+            let config = Config::new(upstream.address)
+                .with(ADMIN)
+                .filter(filter(engine, &version("one", &ticking("tick"))))
+                .filter(clock.with("engine: interpreter"))
+                .chain("f")
+                .with("services: [clock]");
+            let proxy = Proxy::start(&config).await;
+            let mut client = proxy.client(Http::Two).await;
+            // It keeps the old VM, and asks nothing of its guest.
+            let held = tokio::spawn(client.start(get("/held")));
+            proxy.logged_times(&["tick"], 3).await;
+            eventually("it is held", async || upstream.seen_at("/held").len() == 1).await;
+            replace(&proxy, &version("two", "")).await;
+            // Lines that were written before come first.
+            let clock = proxy.lines(&["tock"]).len();
+            proxy.logged_times(&["tock"], clock + 5).await;
+            let before = proxy.lines(&["tick"]).len();
+            proxy.logged_times(&["tock"], clock + 25).await;
+            assert_eq!(proxy.lines(&["tick"]).len(), before, "{engine}");
+            upstream.gate.open();
+            let response = within("what was held", held).await.expect("a task");
+            assert_eq!(response.expect("a response").status(), 200, "{engine}");
+        }
+    });
+}
+
+#[test]
 fn a_stream_that_waits_for_a_timer_of_the_old_vm_is_let_go() {
     run(async {
         // Holds requests for /slow until the tenth tick after.

@@ -50,7 +50,7 @@ pub static FILTER: Table = Table {
             "on_failure",
             Kind::Choice(&["closed", "open", "reload"]),
             Default("closed"),
-            "What requests get while no VM is usable because the guest keeps crashing: 503, no filter, or 503 with a new try once a second. The stream that crashed gets 503 in every case. A VM that crashed is replaced at once; five crashes within ten seconds hold the filter back for 1 s, the next five for 2 s, and so on up to 60 s, until a minute has been quiet.",
+            "What requests get while no VM is usable because the guest keeps crashing: 503, no filter, or 503 with a new try once a second. The stream that crashed gets 503 in every case. A VM that crashed is replaced at once; five crashes within ten seconds hold the filter back for 1 s, the next five for 2 s, and so on up to 60 s, until a minute has been quiet. Every worker counts the crashes of its own VMs and holds the filter back by itself: the others go on serving with it.",
         ),
         field(
             "engine",
