@@ -123,7 +123,8 @@ fn one_more_filter_costs_a_stream_no_more_of_it() {
     }
 }
 
-/// Holds a body until its end, then reads all of it and puts something in its place.
+/// Holds a body, of either way, until its end, then reads all of it and puts something in its
+/// place.
 const REPLACER: &str = r#"(module
     (import "env" "proxy_get_buffer_bytes"
         (func $get (param i32 i32 i32 i32 i32) (result i32)))
@@ -133,29 +134,42 @@ const REPLACER: &str = r#"(module
     (func (export "proxy_abi_version_0_2_1"))
     (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
     (func (export "proxy_on_context_create") (param i32 i32))
-    (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
-        (if (i32.eqz (local.get 2)) (then (return (i32.const 1))))
-        (drop (call $get (i32.const 0) (i32.const 0) (i32.const 65536) (i32.const 0) (i32.const 4)))
-        (drop (call $set (i32.const 0) (i32.const 0) (i32.const 65536)
+    (func $replace (param $end i32) (param $buffer i32) (result i32)
+        (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
+        (drop (call $get (local.get $buffer) (i32.const 0) (i32.const 65536) (i32.const 0) (i32.const 4)))
+        (drop (call $set (local.get $buffer) (i32.const 0) (i32.const 65536)
             (i32.const 65536) (i32.load (i32.const 4))))
-        (i32.const 0)))"#;
+        (i32.const 0))
+    (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32)
+        (call $replace (local.get 2) (i32.const 0)))
+    (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32)
+        (call $replace (local.get 2) (i32.const 1))))"#;
 
 #[test]
 fn a_whole_body_is_copied_once_each_way() {
     const SIZE: usize = 65_536;
-    for engine in ENGINES {
+    for (engine, way) in ENGINES
+        .into_iter()
+        .flat_map(|engine| [Way::Request, Way::Response].map(|way| (engine, way)))
+    {
         let guest = Guest::wat_on(engine, REPLACER).expect("loads");
         let body = Bytes::from(vec![7_u8; SIZE]);
         let run = || {
             let mut chain = Chain::begin(get(), [guest.handle()], false);
-            chain.push(Way::Request, Part::Headers { end: false });
+            let end = way == Way::Response;
+            chain.push(Way::Request, Part::Headers { end });
             assert!(chain.pop(Way::Request).is_some());
+            if way == Way::Response {
+                chain.exchange().borrow_mut().response_headers = Some(answer());
+                chain.push(way, Part::Headers { end: false });
+                assert!(chain.pop(way).is_some());
+            }
             for (index, start) in (0..SIZE).step_by(16_384).enumerate() {
                 let bytes = body.slice(start..start + 16_384);
                 let end = index == 3;
-                chain.push(Way::Request, Part::Data { bytes, end });
+                chain.push(way, Part::Data { bytes, end });
             }
-            chain.pop(Way::Request)
+            chain.pop(way)
         };
         run();
         let mut out = None;
@@ -164,10 +178,10 @@ fn a_whole_body_is_copied_once_each_way() {
             bytes: body.clone(),
             end: true,
         };
-        assert_eq!(out, Some(whole), "{engine:?}");
+        assert_eq!(out, Some(whole), "{engine:?} {way:?}");
         // What comes out is the one copy there is; chunks go into the guest as they came.
         let more = taken.bytes_total - SIZE as u64;
-        assert!(more < 4096, "{engine:?}: {more} bytes more");
+        assert!(more < 4096, "{engine:?} {way:?}: {more} bytes more");
     }
 }
 

@@ -28,6 +28,33 @@ fn what_nobody_has_compiled_is_interpreted_and_leaves_no_trace() {
 }
 
 #[test]
+fn what_is_kept_is_left_alone_where_no_memory_may_be_executed() {
+    for engine in ["auto", "aot"] {
+        let setup = setup();
+        let code = compile(&setup.dir);
+        let filter = format!("engine: {engine}");
+        let proxy = setup.start(&yaml("file: hello.wasm", &filter, "no_exec_memory: true"));
+        serves(&proxy);
+        assert!(!is_native(&proxy), "{engine}");
+        // Nor is the file itself a part of the process.
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", proxy.id())).unwrap();
+        assert!(!maps.contains("artifacts/"), "{maps}");
+        assert!(code.exists());
+        drop(proxy);
+    }
+    // With the same file, where it may be.
+    let setup = setup();
+    compile(&setup.dir);
+    let proxy = setup.start(&yaml(
+        "file: hello.wasm",
+        "engine: auto",
+        "no_exec_memory: false",
+    ));
+    serves(&proxy);
+    assert!(is_native(&proxy));
+}
+
+#[test]
 fn what_is_spoilt_is_interpreted_and_said_once() {
     let setup = setup();
     let code = compile(&setup.dir);
