@@ -53,6 +53,13 @@ pub trait Attributes {
     /// that leads into it may be answered either way.
     fn attribute(&self, path: &[&[u8]]) -> Option<Value>;
 
+    /// Bytes of a certificate that are read to answer `path`, there or not: whoever asks is
+    /// charged for them. None where the answer lies ready.
+    fn bytes_read(&self, path: &[&[u8]]) -> usize {
+        let _ = path;
+        0
+    }
+
     /// The endpoints of the stream's cluster as `address:port`; `None` while it has none
     /// (section 13).
     fn upstream_hosts(&self) -> Option<Vec<String>> {

@@ -39,8 +39,9 @@ pub(crate) fn get_property<C: GuestCaller>(
         parts.pop();
     }
     // The path lies in the guest's memory, so what it costs is charged when it is known.
-    let found = find(state, &parts).ok_or(Status::NotFound)?;
-    caller.charge(cost(&found))?;
+    let (read, found) = (reading(state, &parts), find(state, &parts));
+    caller.charge(read.saturating_add(found.as_ref().map_or(0, cost)))?;
+    let found = found.ok_or(Status::NotFound)?;
     let bytes = found.encode().ok_or(Status::SerializationFailure)?;
     guest::give(caller, value, value_len, &bytes)
 }
@@ -88,6 +89,20 @@ fn cost(found: &Value) -> u64 {
     }
 }
 
+/// What reading a certificate for a property costs, in instructions of a guest.
+fn reading(state: &mut HostState, path: &[&[u8]]) -> u64 {
+    /// Of each of its bytes, which are parsed, digested or written in another form.
+    const BYTE: u64 = 4;
+    let [b"connection" | b"upstream", _] = path else {
+        return 0;
+    };
+    let Some(stream) = state.stream() else {
+        return 0;
+    };
+    let read = stream.exchange.borrow().attributes.bytes_read(path);
+    (read as u64).saturating_mul(BYTE)
+}
+
 /// [`find`] for a host function that looks for several, each at its price.
 ///
 /// # Errors
@@ -100,6 +115,8 @@ pub(crate) fn look<C: GuestCaller>(
     /// A few comparisons of names.
     const LOOK: u64 = 200;
     caller.charge(LOOK)?;
+    let read = reading(caller.state(), path);
+    caller.charge(read)?;
     let found = find(caller.state(), path);
     caller.charge(found.as_ref().map_or(0, cost))?;
     Ok(found)

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use cofferdam_abi::callout::Callout;
-use cofferdam_abi::{Limits, RootEffect, Trap, TrapKind, Way};
+use cofferdam_abi::testing::map;
+use cofferdam_abi::{Attributes, Chain, Exchange, Limits, RootEffect, Trap, TrapKind, Value, Way};
 
 use crate::world::{Drive, Engine, Look, Setup};
 
@@ -79,7 +80,68 @@ fn tick(guest: &cofferdam_abi::testing::Guest) -> Result<(), Trap> {
     guest.vm.borrow_mut().tick(guest.root)
 }
 
+/// How often a property is read before the quota of a call is used up.
+fn readings(engine: Engine, certificate: usize, path: &str) -> u32 {
+    let mut setup = Setup::default();
+    setup.settings.limits.fuel = Some(400_000);
+    let guest = engine.guest_of(
+        setup,
+        &format!(
+            "on request_headers
+        (loop $again
+            (global.set $g (i32.add (global.get $g) #1))
+            (drop (!get_property {{\"{path}\"}} @out))
+            (br_if $again (i32.lt_u (global.get $g) #1000)))
+        on foreign_function\n (!say (global.get $g))"
+        ),
+    );
+    let exchange = Exchange::new(map(&[]), Box::new(Certified(certificate))).share();
+    let mut chain = Chain::begin(exchange, [guest.handle()], false);
+    chain.headers(Way::Request, true);
+    let mut vm = guest.vm.borrow_mut();
+    vm.foreign_function(guest.root, 1, bytes::Bytes::new())
+        .expect("called");
+    drop(vm);
+    guest.logs()[0].parse().expect("a number")
+}
+
+/// A connection with a certificate of so many bytes, which has no name.
+struct Certified(usize);
+
+impl Attributes for Certified {
+    fn attribute(&self, path: &[&[u8]]) -> Option<Value> {
+        match path {
+            [b"connection", b"subject_peer_certificate"] => Some(Value::text("CN=x")),
+            [b"connection", b"id"] => Some(Value::Uint(1)),
+            _ => None,
+        }
+    }
+
+    fn bytes_read(&self, path: &[&[u8]]) -> usize {
+        if path
+            .last()
+            .is_some_and(|name| name.ends_with(b"_certificate"))
+        {
+            self.0
+        } else {
+            0
+        }
+    }
+}
+
 each_engine! {
+    fn reading_a_certificate_costs_its_length(engine) {
+        for (length, path, most) in [
+            (10_000, "connection\\00subject_peer_certificate", 10),
+            (1_000, "connection\\00subject_peer_certificate", 100),
+            (10_000, "connection\\00dns_san_peer_certificate", 10),
+        ] {
+            let read = readings(engine, length, path);
+            assert!((most / 2..=most).contains(&read), "{path} {length}: {read}");
+        }
+        assert_eq!(readings(engine, 10_000, "connection\\00id"), 1000);
+    }
+
     fn moving_a_long_body_costs_its_length(engine) {
         let body = 8 << 20;
         let code = "(drop (!set_buffer_bytes #0 #0 #0 #0 #1))";

@@ -42,6 +42,17 @@ impl Attributes for Properties {
         }
     }
 
+    fn bytes_read(&self, path: &[&[u8]]) -> usize {
+        let [first, name] = *path else { return 0 };
+        let tls = self.0.upstream_tls.borrow();
+        let tls = match first {
+            b"connection" => self.0.connection.tls.as_deref(),
+            b"upstream" => tls.as_deref(),
+            _ => None,
+        };
+        tls.map_or(0, |tls| bytes_read(tls, name))
+    }
+
     fn connection_state(&self) -> Option<&RefCell<FilterState>> {
         Some(&self.0.connection.state)
     }
@@ -197,6 +208,18 @@ fn session(tls: &Session, name: &[u8]) -> Option<Value> {
     }
 }
 
+/// Bytes of the certificate that [`session`] reads for a name.
+fn bytes_read(tls: &Session, name: &[u8]) -> usize {
+    let certificate = if name.ends_with(b"_local_certificate") {
+        tls.own_certificate.as_deref()
+    } else if name.ends_with(b"peer_certificate") || name == b"sha256_peer_certificate_digest" {
+        tls.peer_certificate.as_deref()
+    } else {
+        None
+    };
+    certificate.map_or(0, <[u8]>::len)
+}
+
 /// As Envoy has it where nothing was configured.
 fn no_metadata() -> Value {
     Value::Message(Message::Metadata(Rc::new(Metadata::default())))
@@ -212,4 +235,33 @@ fn address(address: Option<SocketAddr>, name: &[u8]) -> Option<Value> {
 
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_a_certificate_tells_its_length() {
+        let tls = Session {
+            own_certificate: Some([0; 10].into()),
+            peer_certificate: Some([0; 20].into()),
+            ..Session::default()
+        };
+        for (name, length) in [
+            (&b"subject_local_certificate"[..], 10),
+            (b"dns_san_local_certificate", 10),
+            (b"uri_san_local_certificate", 10),
+            (b"subject_peer_certificate", 20),
+            (b"dns_san_peer_certificate", 20),
+            (b"uri_san_peer_certificate", 20),
+            (b"sha256_peer_certificate_digest", 20),
+            (b"peer_certificate", 20),
+            (b"tls_version", 0),
+            (b"mtls", 0),
+        ] {
+            assert_eq!(bytes_read(&tls, name), length, "{}", name.escape_ascii());
+            assert_eq!(bytes_read(&Session::default(), name), 0);
+        }
+    }
 }
