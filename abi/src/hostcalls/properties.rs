@@ -83,8 +83,18 @@ pub(crate) fn set_property<C: GuestCaller>(
 /// What finding a property has cost, in instructions of a guest.
 fn cost(found: &Value) -> u64 {
     match found {
-        // Names are compared with each other while repeated ones are joined.
-        Value::Map(pairs) => (pairs.len() as u64).saturating_pow(2).saturating_mul(4),
+        // Names are compared with each other while repeated ones are joined: quickly, unless
+        // they are long and of one length.
+        Value::Map(pairs) => {
+            let count = pairs.len() as u64;
+            let lengths = pairs.iter().map(|(name, _)| name.len() as u64);
+            let long: u64 = lengths.filter(|length| *length > 64).sum();
+            let compared = long.saturating_mul(count) / 16;
+            count
+                .saturating_pow(2)
+                .saturating_mul(4)
+                .saturating_add(compared)
+        }
         _ => 0,
     }
 }

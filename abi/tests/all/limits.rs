@@ -170,7 +170,12 @@ each_engine! {
     }
 
     fn a_vm_can_be_called_again_after_any_limit(engine) {
-        for code in ["(loop $again (br $again))", "(drop (memory.grow #60000))", "(call $down)", "unreachable"] {
+        for code in [
+            "(loop $again (br $again))", "(drop (memory.grow #60000))", "(call $down)", "unreachable",
+            "(loop $again (memory.fill #0 #7 #131072) (br $again))",
+            "(loop $again (memory.copy #0 #65536 #65536) (br $again))",
+            "(memory.fill #131071 #0 #2)",
+        ] {
             let guest = engine.guest(&format!("raw\n (func $down (call $down))\non tick\n {code}\non request_headers\n (!say #1)"));
             tick(&guest).expect_err("trap");
             assert!(guest.vm.borrow().is_failed());

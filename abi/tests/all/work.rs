@@ -179,6 +179,17 @@ each_engine! {
         assert!((10..=TIME / (100 * 4_000 / RATE) + 1).contains(&times), "{times}");
     }
 
+    fn joining_maps_of_long_names_costs_their_length(engine) {
+        let before = "(local $n i32)
+            (loop $more
+                (i32.store #3990 (local.get $n)) (drop (!add_header_map_value #0 #0 #4000 #0 #0))
+                (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) #1)) #100)))
+            (global.set $h (global.get $heap))";
+        let code = "(drop (!get_property {\"request\\00headers\"} @out)) (global.set $heap (global.get $h))";
+        let times = times(engine, "request_headers", before, code, 0);
+        assert!((1..=TIME / (100 * 400_000 / RATE) + 1).contains(&times), "{times}");
+    }
+
     fn messages_that_wait_to_be_sent_have_an_end(engine) {
         let open = "(drop (!grpc_stream {\"c\"} {\"s\"} {\"m\"} #0 #0 #24))";
         let send = "(drop (!grpc_send (i32.load #24) #0 #1000000 #0))";
