@@ -58,6 +58,8 @@ pub enum Effect {
     /// `proxy_inject_encoded_data_to_filter_chain`: there are bytes to be put into the
     /// response behind this filter.
     Inject,
+    /// The guest holds, or has put there, more of what goes that way than may be kept.
+    TooLarge(Way),
     /// The root crashed in a callback of its own: a filter that holds its stream back will
     /// never let it go.
     RootFailed(Trap),
@@ -83,12 +85,20 @@ pub struct LocalReply {
 // === impl Effect ===
 
 impl Effect {
+    /// Whether nothing of what was on its way goes on after it.
+    pub(crate) const fn is_stop(&self) -> bool {
+        matches!(
+            self,
+            Self::LocalReply(..) | Self::Close(_) | Self::TooLarge(_)
+        )
+    }
+
     /// Whether a stream of that kind can do it; asking another for it is harmless.
     pub(crate) const fn concerns(&self, tcp: bool) -> bool {
         match self {
             Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
             Self::LocalReply(..) | Self::Inject => !tcp,
-            Self::RootFailed(_) | Self::VmEnded(_) => true,
+            Self::TooLarge(_) | Self::RootFailed(_) | Self::VmEnded(_) => true,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! it without a lookup.
 
 mod asked;
+mod room;
 mod streams;
 mod tell;
 
@@ -62,6 +63,8 @@ pub struct HostState {
     pub(crate) effective: u32,
     pub(crate) roots: IdMap<Root>,
     pub(crate) streams: Streams,
+    /// Bytes that streams hold for their guest, all together.
+    held: usize,
     /// Context ids are never used again while the VM lives (section 1.6).
     next_id: u32,
     /// What roots asked the embedder for.
@@ -118,6 +121,8 @@ pub(crate) struct Stream {
     /// stream only).
     pub(crate) may_create_trailers: [bool; 2],
     pub(crate) windows: [Window; 2],
+    /// What the windows count for in [`HostState::held`].
+    held: usize,
     /// What the guest wants put into the response, until it is.
     pub(crate) injected: Option<Box<Injected>>,
     /// Names it has declared: as in Envoy, that holds for no one's properties.
@@ -127,6 +132,8 @@ pub(crate) struct Stream {
     pub(crate) body_limits: [Option<usize>; 2],
     /// It has sent its local response; the first one counts (section 6.3).
     replied: bool,
+    /// It has been told that it holds too much.
+    too_large: bool,
 }
 
 /// Whose callback it is.
@@ -212,6 +219,7 @@ impl HostState {
             effective: 0,
             roots: IdMap::default(),
             streams: Streams::default(),
+            held: 0,
             next_id: 0,
             root_effects: RootEffects::default(),
             callouts: Callouts::default(),
@@ -445,10 +453,12 @@ impl Stream {
             access: [Access::None; 4],
             may_create_trailers: [false; 2],
             windows: [Window::default(), Window::default()],
+            held: 0,
             injected: None,
             prototypes: Prototypes::default(),
             body_limits: [None; 2],
             replied: false,
+            too_large: false,
         }
     }
 

@@ -84,7 +84,7 @@ impl StreamContext {
     /// Takes a part that comes from the filter before, and puts what may go on into `out`.
     pub(crate) fn feed(&mut self, way: Way, part: Part, out: &mut Parts) -> Result<(), Broken> {
         let fed = self.take(way, part, out);
-        self.context.set_held(self.holds());
+        self.context.set_held(self.holds(), way);
         fed
     }
 
@@ -120,7 +120,7 @@ impl StreamContext {
     /// `proxy_continue_stream`: lets go of whatever is held that way.
     pub(crate) fn resume(&mut self, way: Way, out: &mut Parts) -> Result<(), Broken> {
         let resumed = self.let_go(way, out);
-        self.context.set_held(self.holds());
+        self.context.set_held(self.holds(), way);
         resumed
     }
 
@@ -212,7 +212,7 @@ impl StreamContext {
     pub(crate) fn bypass_response(&mut self) {
         self.started = false;
         self.ways[Way::Response as usize] = Direction::default();
-        self.context.with_window(Way::Response, std::mem::take);
+        self.context.drop_body(Way::Response);
     }
 
     fn headers(&mut self, way: Way, end: bool, out: &mut Parts) -> Result<(), Broken> {

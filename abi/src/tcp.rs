@@ -240,6 +240,12 @@ impl TcpChain {
             match effect {
                 Effect::Continue(StreamType::Downstream) => self.resume(position),
                 Effect::Close(_) => self.close(Closing::ByFilter),
+                Effect::TooLarge(way) => {
+                    let filter = self.filters.get(position);
+                    if filter.is_some_and(|filter| !filter.context.dead) {
+                        self.failed(position, FailureReason::TooLarge(way));
+                    }
+                }
                 Effect::RootFailed(trap) => {
                     if self.filters.get(position).is_some_and(Filter::holds) {
                         self.broken(position, trap);
@@ -260,14 +266,17 @@ impl TcpChain {
     fn close_is_pending(&self) -> bool {
         let exchange = self.exchange.borrow();
         let mut effects = exchange.effects.iter();
-        effects.any(|(_, effect)| matches!(effect, Effect::Close(_)))
+        effects.any(|(_, effect)| effect.is_stop())
     }
 
     fn broken(&mut self, position: usize, trap: Trap) {
+        self.failed(position, FailureReason::Trap(trap));
+    }
+
+    fn failed(&mut self, position: usize, reason: FailureReason) {
         let context = &mut self.filters[position].context;
         context.give_up();
         let plugin = context.plugin.clone();
-        let reason = FailureReason::Trap(trap);
         self.failure.get_or_insert(Failure { plugin, reason });
         self.close(Closing::Failure);
     }

@@ -1,5 +1,7 @@
 //! The part of a body that a filter has not passed on yet.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 /// Bytes of one way, held by one filter of one stream.
@@ -17,6 +19,8 @@ pub(crate) struct Window {
     /// Bytes before this were answered with StopIterationAndWatermark: still to be sent,
     /// not to be shown again.
     hidden: usize,
+    /// How much the guest has added to what came, beyond what it has taken away.
+    grown: usize,
     /// Whether a body callback is running.
     pub(crate) open: bool,
     /// Whether the guest changed anything that is still here or has left.
@@ -107,6 +111,7 @@ impl Window {
         self.join();
         self.hidden = 0;
         self.length = 0;
+        self.grown = 0;
         std::mem::take(&mut self.bytes)
     }
 
@@ -124,6 +129,7 @@ impl Window {
         }
         self.bytes.truncate(self.hidden);
         self.length = self.bytes.len();
+        self.grown = self.grown.min(self.length);
     }
 
     /// Makes one buffer of all of it.
@@ -138,15 +144,14 @@ impl Window {
         }
     }
 
-    /// Replaces `size` bytes at `start` by `data` (section 2.3). `start` at or past the end
-    /// appends. Refuses an edit in the middle unless `splice`.
-    pub(crate) fn edit(
-        &mut self,
+    /// What `size` bytes at `start` are (section 2.3): `start` at or past the end is where
+    /// something is appended. Refuses an edit in the middle unless `splice`.
+    pub(crate) fn place(
+        &self,
         start: usize,
         size: usize,
-        data: &[u8],
         splice: bool,
-    ) -> Result<(), ()> {
+    ) -> Result<Range<usize>, ()> {
         let hidden = self.first_visible();
         let length = self.visible_len();
         let (start, end) = if start >= length {
@@ -156,8 +161,19 @@ impl Window {
         } else {
             return Err(());
         };
+        Ok(hidden + start..hidden + end)
+    }
+
+    /// How much the guest would have added if `size` bytes came to that place.
+    pub(crate) fn grown_by(&self, place: &Range<usize>, size: usize) -> usize {
+        self.grown.saturating_add(size).saturating_sub(place.len())
+    }
+
+    /// Puts `data` in that [place](Window::place).
+    pub(crate) fn edit(&mut self, place: Range<usize>, data: &[u8]) {
         self.changed = true;
-        let (start, end) = (hidden + start, hidden + end);
+        self.grown = self.grown_by(&place, data.len());
+        let Range { start, end } = place;
         // Outside a body callback all of it can be edited: what was hidden stays so, new
         // bytes inside or at the end of it too.
         if !self.open && start <= self.hidden && self.hidden != 0 {
@@ -179,7 +195,6 @@ impl Window {
             self.bytes = whole.freeze();
         }
         self.length = self.bytes.len();
-        Ok(())
     }
 }
 
@@ -203,7 +218,8 @@ mod tests {
 
     fn edited(start: usize, size: usize, data: &str, splice: bool) -> Result<String, ()> {
         let mut window = Window::opened(Bytes::from_static(b"hello"));
-        window.edit(start, size, data.as_bytes(), splice)?;
+        let place = window.place(start, size, splice)?;
+        window.edit(place, data.as_bytes());
         Ok(String::from_utf8_lossy(&visible(&window)).into_owned())
     }
 
@@ -237,9 +253,8 @@ mod tests {
         window.hide();
         window.append(Bytes::from_static(b"cd"));
         assert_eq!(visible(&window), b"cd");
-        window
-            .edit(0, 2, b"X", false)
-            .expect("replace all that is shown");
+        let shown = window.place(0, 2, false).expect("all that is shown");
+        window.edit(shown, b"X");
         window.open = false;
         assert_eq!(visible(&window), b"abX");
         assert_eq!(window.take(), &b"abX"[..]);
@@ -296,7 +311,8 @@ mod tests {
                 assert!(filled(true).copy_visible(start, &mut part));
                 assert_eq!(part, whole[start..start + length]);
                 let mut window = filled(true);
-                window.edit(start, length, b"new", true).expect("may");
+                let place = window.place(start, length, true).expect("may");
+                window.edit(place, b"new");
                 let mut wanted = whole.clone();
                 wanted.splice(start..start + length, *b"new");
                 assert_eq!(visible(&window), wanted, "{start} {length}");

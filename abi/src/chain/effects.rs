@@ -23,8 +23,11 @@ impl Chain {
                     .retain(|(position, _)| *position != index);
                 (FailureReason::Trap(*trap), reply::failed())
             }
-            Broken::TooLarge(way) => {
-                filter.context.body_too_large(way);
+            Broken::TooLarge(way) | Broken::Overfilled(way) => {
+                if let Broken::TooLarge(_) = broken {
+                    filter.context.body_too_large(way);
+                }
+                filter.context.drop_body(way);
                 (FailureReason::TooLarge(way), reply::too_large(way))
             }
         };
@@ -64,6 +67,12 @@ impl Chain {
                     self.local_reply(&reply, By::Guest(position, callback));
                 }
                 Effect::Inject => self.inject(position),
+                Effect::TooLarge(way) => {
+                    let filter = self.filters.get(position);
+                    if filter.is_some_and(|filter| !filter.context.dead) {
+                        self.broken(position, Broken::Overfilled(way));
+                    }
+                }
                 Effect::RootFailed(trap) => {
                     let holds = self.filters.get(position).is_some_and(StreamContext::holds);
                     if holds {
@@ -83,8 +92,7 @@ impl Chain {
     /// Whether a guest has asked for something that ends what is on its way.
     pub(super) fn stop_is_pending(&self) -> bool {
         let exchange = self.exchange.borrow();
-        let ends = |effect: &Effect| matches!(effect, Effect::LocalReply(..) | Effect::Close(_));
-        !exchange.effects.is_empty() && exchange.effects.iter().any(|(_, effect)| ends(effect))
+        !exchange.effects.is_empty() && exchange.effects.iter().any(|(_, effect)| effect.is_stop())
     }
 
     /// Section 13. Injected bytes go whether or not anybody reads them, so what waits is

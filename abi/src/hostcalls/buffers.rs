@@ -75,19 +75,26 @@ pub(crate) fn set_buffer_bytes<C: GuestCaller>(
     let (memory, state) = caller.split();
     let data = guest::bytes(memory, value, value_len)?;
     let splice = state.settings.compat.splice_body;
-    // What a guest could hold itself, the host may hold for it.
     let most = state.settings.limits.memory;
-    let window = window(state, buffer)?;
+    let window = editable(state, buffer)?;
     if !window.is_editable() {
         return Err(Status::NotFound.into());
     }
-    let before = window.len();
-    if before.saturating_add(data.len()) > most {
-        return Err(guest::too_much("a body", most).into());
-    }
-    window
-        .edit(start as usize, size as usize, data, splice)
+    let place = window
+        .place(start as usize, size as usize, splice)
         .map_err(|()| Status::BadArgument)?;
+    let (before, grown) = (window.len(), window.grown_by(&place, data.len()));
+    if let Some((way, _)) = body(buffer) {
+        // What only passes is the sender's affair, what the guest adds to it is ours.
+        if !state.has_room(way, grown, data.len().saturating_sub(place.len())) {
+            state.too_large(way);
+            return Ok(());
+        }
+    } else if before.saturating_add(data.len()) > most {
+        // What a guest could hold itself, the host may hold for it.
+        return Err(guest::too_much("a message", most).into());
+    }
+    editable(state, buffer)?.edit(place, data);
     // What is there already was moved, at worst.
     Ok(guest::charge_work(caller, before)?)
 }
@@ -115,7 +122,7 @@ const fn body(buffer: BufferType) -> Option<(Way, bool)> {
 }
 
 /// A buffer that can be edited.
-fn window(state: &mut HostState, buffer: BufferType) -> Result<&mut Window, Status> {
+fn editable(state: &mut HostState, buffer: BufferType) -> Result<&mut Window, Status> {
     if let Some((way, tcp)) = body(buffer) {
         let stream = state.stream().filter(|stream| stream.tcp == tcp);
         return Ok(stream.ok_or(Status::NotFound)?.window(way));

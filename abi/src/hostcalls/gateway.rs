@@ -7,7 +7,7 @@ use crate::codec;
 use crate::exchange::Effect;
 use crate::guest::{self, Failure, GuestCaller, Outcome};
 use crate::state::HostState;
-use crate::types::Status;
+use crate::types::{Status, Way};
 
 /// Queued until the callback has returned, as every change to a stream. NOT_FOUND where
 /// there is no response to put anything into.
@@ -39,8 +39,7 @@ struct Inject {
 }
 
 fn put(state: &mut HostState, data: &[u8], end: bool) -> Outcome {
-    // What a guest could hold itself, the host may hold for it.
-    let most = state.settings.limits.memory;
+    let most = state.body_limit(Way::Response);
     let stream = state.stream().ok_or(Status::NotFound)?;
     if stream.tcp || stream.exchange.borrow().response_headers.is_none() {
         return Err(Status::NotFound.into());
@@ -50,7 +49,8 @@ fn put(state: &mut HostState, data: &[u8], end: bool) -> Outcome {
         return Err(Status::BadArgument.into());
     }
     if injected.bytes.len().saturating_add(data.len()) > most {
-        return Err(guest::too_much("injected data", most).into());
+        state.too_large(Way::Response);
+        return Ok(());
     }
     injected.bytes.extend_from_slice(data);
     injected.end = end;

@@ -9,8 +9,11 @@ use crate::codec;
 use crate::exchange::{Effect, LocalReply};
 use crate::guest::{self, GuestCaller, Outcome};
 use crate::state::{Access, HostState, RootEffect};
-use crate::types::{MapType, Status, StreamType};
+use crate::types::{MapType, Status, StreamType, Way};
 use crate::vm::RootId;
+
+/// So long an answer of a guest may always be, however little its filter may hold of a body.
+const ANSWER: usize = 64 << 10;
 
 pub(crate) fn set_tick_period<C: GuestCaller>(caller: &mut C, period: u32) -> Outcome {
     super::callout::charge_replacing(caller)?;
@@ -79,6 +82,11 @@ pub(crate) fn send_local_response<C: GuestCaller>(
     let details = guest::bytes(memory, details, details_len)?;
     let body = guest::bytes(memory, body, body_len)?;
     let headers = guest::bytes(memory, headers, headers_len)?;
+    let size = details.len() + body.len() + headers.len();
+    if size > state.body_limit(Way::Response).max(ANSWER) {
+        state.too_large(Way::Response);
+        return Ok(());
+    }
     let headers = codec::decode_pairs(headers).unwrap_or_else(|codec::Malformed| {
         state.notice(format_args!(
             "proxy_send_local_response: malformed headers left out"

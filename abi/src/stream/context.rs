@@ -102,16 +102,38 @@ impl Context {
     /// The host's side of the context goes, without a word to the guest.
     pub(crate) fn forget(&mut self) {
         self.dead = true;
-        self.set_held(false);
+        self.count_held(false);
         self.vm.borrow_mut().forget_stream(self.id);
     }
 
-    /// Whether the guest holds any of it back: a VM that has been replaced goes on ticking
-    /// for such streams.
-    pub(crate) fn set_held(&mut self, held: bool) {
+    /// Whether the guest holds any of it back, after a step in which something has come, or
+    /// gone on, that way: what it holds counts, and may be too much.
+    pub(crate) fn set_held(&mut self, held: bool, way: Way) {
+        // Most streams only pass.
+        if !held && !self.held {
+            return;
+        }
+        self.count_held(held);
+        let has_room = self.vm.borrow_mut().state().settle(self.id);
+        if !has_room {
+            self.body_too_large(way);
+            let effect = Effect::TooLarge(way);
+            let mut exchange = self.exchange.borrow_mut();
+            exchange.push_effect(self.position, effect, false);
+        }
+    }
+
+    /// A VM that has been replaced goes on ticking for streams that are held.
+    fn count_held(&mut self, held: bool) {
         if std::mem::replace(&mut self.held, held) != held {
             self.vm.borrow_mut().count_held(held);
         }
+    }
+
+    /// Nothing of that body is needed any more.
+    pub(crate) fn drop_body(&self, way: Way) {
+        self.with_window(way, std::mem::take);
+        self.vm.borrow_mut().state().settle(self.id);
     }
 
     /// The guest has answered or closed the stream itself: its return value does not count
@@ -130,7 +152,7 @@ impl Context {
         }
         for (position, effect) in &exchange.effects {
             if *position == self.position {
-                asked.stop |= matches!(effect, Effect::LocalReply(..) | Effect::Close(_));
+                asked.stop |= effect.is_stop();
                 asked.inject |= matches!(effect, Effect::Inject);
             }
         }

@@ -46,6 +46,8 @@ pub(crate) enum Broken {
     Trap(Box<Trap>),
     /// More body than may be kept, that way.
     TooLarge(Way),
+    /// The same, and whoever counts limits has been told.
+    Overfilled(Way),
 }
 
 impl From<Trap> for Broken {

@@ -40,7 +40,7 @@ impl Filter {
     pub(super) fn open(&mut self) -> Result<(), Trap> {
         let value = self.context.call(Callback::NewConnection, [0; 2])?;
         self.holds_connection = value != 0;
-        self.context.set_held(self.holds_connection);
+        self.context.set_held(self.holds_connection, Way::Request);
         Ok(())
     }
 
@@ -54,14 +54,14 @@ impl Filter {
             return Ok(None);
         }
         let shown = self.show(way);
-        self.context.set_held(self.holds());
+        self.context.set_held(self.holds(), way);
         shown
     }
 
     /// `proxy_continue_stream`; there is no such thing for what the upstream sends.
     pub(super) fn resume(&mut self) -> Result<Option<Chunk>, Trap> {
         let resumed = self.let_go();
-        self.context.set_held(self.holds());
+        self.context.set_held(self.holds(), Way::Request);
         resumed
     }
 

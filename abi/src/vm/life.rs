@@ -155,7 +155,7 @@ impl Vm {
 
     pub(crate) fn forget_stream(&mut self, stream: StreamId) {
         let state = self.instance.state();
-        state.streams.remove(stream);
+        state.remove_stream(stream);
         if self.life.retired && state.streams.is_empty() {
             state.host.attention(self.id);
         }

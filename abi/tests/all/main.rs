@@ -28,6 +28,7 @@ mod outside;
 mod properties;
 mod quotas;
 mod replaced;
+mod room;
 mod shared_data;
 mod shared_queue;
 mod start;

@@ -14,6 +14,7 @@ mod faults;
 mod gateway;
 mod generations;
 mod guests;
+mod held;
 mod http2_upstream;
 mod lifecycle;
 mod limits;

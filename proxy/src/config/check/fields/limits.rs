@@ -37,7 +37,7 @@ pub static LIMITS: Table = Table {
                 max: 4 << 30,
             },
             Default("64MiB"),
-            "Largest linear memory of a VM; and most that the host keeps for it of any one kind.",
+            "Largest linear memory of a VM; and most that the host keeps for it of any one kind: one is what all its streams hold of bodies together. A stream that asks for more of that ends as past `body`.",
         ),
         field(
             "table",
@@ -64,7 +64,7 @@ pub static LIMITS: Table = Table {
                 max: 1 << 30,
             },
             Default("1MiB"),
-            "Largest body held for this filter; past it the answer is 413, or 500 for a response.",
+            "Largest body held for this filter; past it the answer is 413, or 500 for a response. Likewise most that the filter itself adds to what it holds of a body, or to what one callback lets on, whatever that answers (a filter that replaces 1 MiB by 2 MiB adds 1 MiB); what only passes has no bound. An answer of the filter's own, headers and details included, may be as long, and 64 KiB always: past that it is 500.",
         ),
         field(
             "callouts",
