@@ -1,7 +1,7 @@
 //! Module after module under load, each never seen before: whether a single request fails while
 //! its filter moves from the interpreter to native code.
 //!
-//! Failed is what the soak of reloads calls so. The next module comes once the one before runs
+//! Failed is what the soak of reloads calls so. The next modules come once those before run
 //! natively, so that what is counted are promotions, each in the midst of the traffic.
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::reload::{CLIENTS, LIMIT, load, panicked, write_bodies};
+use super::reload::{LIMIT, load, panicked};
 use super::world::Upstream;
 use crate::process::Server;
 use crate::scratch::{self, Scratch};
@@ -20,6 +20,19 @@ use crate::{Error, Result};
 const ENOUGH: f64 = 5_000.0;
 /// Promotions, at least.
 const PROMOTIONS: usize = 20;
+/// A chain of these, each of a module of its own.
+const FILTERS: [&str; 3] = ["one", "two", "three"];
+/// What clients do at once. They ask for so much a second and no more: the compiler runs at a low
+/// priority, and a load without a bound leaves it little.
+const CLIENTS: [(&str, &str, &[&str]); 3] = [
+    ("HTTP/1.1", "h2load", &["-t1", "-c8", "--h1", "--rps=400"]),
+    ("HTTP/2", "h2load", &["-t1", "-c4", "-m8", "--rps=500"]),
+    (
+        "bodies",
+        "h2load",
+        &["-t1", "-c4", "--h1", "--rps=200", "-d", "body"],
+    ),
+];
 /// What the proxy says of each.
 const PROMOTED: &str = "there is native code now";
 
@@ -29,29 +42,39 @@ const PROMOTED: &str = "there is native code now";
 /// # Errors
 /// Something that is needed is not there.
 pub fn run(program: &Path, seconds: u64) -> Result<bool> {
-    let guest = super::guest("headers")?;
+    let guest = super::guest("add_header")?;
     let guest = fs::read(&guest).map_err(|error| Error::failed(guest.display(), error))?;
     let scratch = Scratch::new("soak-promote")?;
     let upstream = Upstream::start()?;
     let [web] = scratch::free_ports::<1>()?.map(scratch::loopback);
-    let write = |round: usize| {
-        let aside = scratch.path().join("filter.new");
-        let failed = |error| Error::failed(aside.display(), error);
-        fs::write(&aside, version(&guest, round)).map_err(failed)?;
-        fs::rename(&aside, scratch.path().join("filter.wasm")).map_err(failed)
+    let write = |round: usize| -> Result<()> {
+        for name in FILTERS {
+            let aside = scratch.path().join("filter.new");
+            let failed = |error| Error::failed(aside.display(), error);
+            fs::write(&aside, version(&guest, name, round)).map_err(failed)?;
+            fs::rename(&aside, scratch.path().join(format!("{name}.wasm"))).map_err(failed)?;
+        }
+        Ok(())
     };
     write(0)?;
-    write_bodies(&scratch)?;
+    scratch.write("body", &"a\n".repeat(16_384))?;
+    let rows = FILTERS.map(|name| {
+        format!(
+            "- {{ name: {name}, module: {{ file: {name}.wasm }}, configuration: {{ response: {{ x-{name}: '1' }} }} }}\n"
+        )
+    });
     let file = scratch.write(
         "proxy.yaml",
         &format!(
             "workers: 2\n\
              artifacts: {{ directory: native }}\n\
-             filters: [{{ name: f, module: {{ file: filter.wasm }} }}]\n\
+             filters:\n{}\
              clusters: [{{ name: up, endpoints: ['{}'] }}]\n\
              listeners:\n\
-             - {{ name: web, address: '{web}', filters: [f], routes: [{{ match: {{ prefix: / }}, cluster: up }}] }}\n",
-            upstream.address()
+             - {{ name: web, address: '{web}', filters: [{}], routes: [{{ match: {{ prefix: / }}, cluster: up }}] }}\n",
+            rows.concat(),
+            upstream.address(),
+            FILTERS.join(", "),
         ),
     )?;
     let log = scratch.path().join("proxy.log");
@@ -70,13 +93,13 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             let mut promotions = 0;
             loop {
                 let began = Instant::now();
-                while said()?.matches(PROMOTED).count() <= promotions {
+                while said()?.matches(PROMOTED).count() < promotions + FILTERS.len() {
                     if over.load(Ordering::Relaxed) || began.elapsed() > LIMIT {
                         return Ok(promotions);
                     }
                     thread::sleep(Duration::from_millis(20));
                 }
-                promotions += 1;
+                promotions += FILTERS.len();
                 write(promotions)?;
                 server.hang_up();
             }
@@ -111,9 +134,9 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
 }
 
 /// The same module, and yet another: with a section that says which.
-fn version(guest: &[u8], round: usize) -> Vec<u8> {
-    let round = u64::try_from(round).unwrap_or(u64::MAX).to_le_bytes();
+fn version(guest: &[u8], name: &str, round: usize) -> Vec<u8> {
+    let word = format!("{name:>5}{round:>10}");
     // A custom section: its length, its name's, the name, the content.
-    let section = [&[0, 10, 1, b'v'][..], &round].concat();
+    let section = [&[0, 17, 1, b'v'][..], word.as_bytes()].concat();
     [guest, &section].concat()
 }
