@@ -32,6 +32,7 @@ mod modules;
 mod news;
 mod notes;
 mod notify;
+mod pace;
 mod plugins;
 mod proxy_protocol;
 mod pump;

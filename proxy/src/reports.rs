@@ -4,7 +4,7 @@
 //! What clients can bring about, too, has a pace of its own.
 //! Counters on the operator's page have them all.
 
-mod pace;
+mod often;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,8 +16,8 @@ use cofferdam_abi::{Failure, FailureReason, Limit, Origin, Trap, Way};
 
 use crate::families;
 use crate::host::printable;
-pub(crate) use pace::{Matter, often, short};
-use pace::{PACE, Pace};
+use often::Told;
+pub(crate) use often::{Matter, often, short};
 
 /// What lasts is told again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -33,9 +33,9 @@ struct Reports(HashMap<String, OfFilter>);
 
 #[derive(Debug, Default)]
 struct OfFilter {
-    crashes: Pace,
+    crashes: Told,
     /// Of VMs before they were done.
-    ends: Pace,
+    ends: Told,
     /// When it was last told that its VMs grow fast.
     grows: Option<Instant>,
     limits: Vec<Hits>,
@@ -173,7 +173,7 @@ pub(crate) fn limit(metrics: &Metrics, origin: &Origin<'_>, limit: Limit, callba
 
 /// Tells of what has only been counted: the worker ends.
 pub(crate) fn tell_rest() {
-    pace::tell_rest();
+    often::tell_rest();
     let reports = REPORTS.take();
     for (filter, reports) in &reports.0 {
         let filter = &**filter;
@@ -260,7 +260,7 @@ impl Hits {
         self.counter.add(1);
         self.untold += 1;
         let period = match self.limit {
-            Limit::Log => PACE,
+            Limit::Log => Duration::from_secs(1),
             _ => AGAIN,
         };
         if self

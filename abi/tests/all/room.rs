@@ -51,9 +51,10 @@ fn begun(guest: &Guest, way: Way) -> Chain {
 each_engine! {
     fn what_a_callback_adds_is_bounded_whatever_it_answers(engine) {
         for (way, callback, buffer) in WAYS {
-            for action in [0, 1, 2, 3] {
+            // Before, behind and, of the five bytes that have come, in the midst.
+            for (action, start) in [(0, "-1"), (1, "-1"), (2, "-1"), (3, "-1"), (2, "0"), (2, "1")] {
                 let add = |size: u32| format!("on request_headers\non response_headers\non {callback}
-                    (drop (!set_buffer_bytes #{buffer} #-1 #0 #0 #{size})) (return #{action})");
+                    (drop (!set_buffer_bytes #{buffer} #{start} #0 #0 #{size})) (return #{action})");
                 let guest = load(engine, &add(1_001));
                 let mut chain = begun(&guest, way);
                 chain.data(way, "hello", false);

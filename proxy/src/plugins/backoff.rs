@@ -6,10 +6,12 @@
 //! A minute in which nothing happens makes it a filter like any other.
 //!
 //! One whose VMs grow too large is never held back: what has grown goes on a little longer
-//! before a fresh one takes its place ([`Pace`]).
+//! before a fresh one takes its place ([`GROWTH`]).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use crate::pace::Rate;
 
 /// So many crashes
 const CRASHES: usize = 5;
@@ -32,17 +34,11 @@ pub(super) struct Backoff {
     since: Option<Instant>,
 }
 
-/// So many VMs that have grown are replaced at once,
-const AT_ONCE: u32 = 10;
-/// and then one in so long.
-const APART: Duration = Duration::from_millis(100);
-
 /// How fast VMs of one filter on one worker are replaced because they have grown.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
-    /// When as many as ever may be replaced at once again.
-    rested: Option<Instant>,
-}
+pub(super) const GROWTH: Rate = Rate {
+    at_once: 10,
+    apart: Duration::from_millis(100),
+};
 
 // === impl Backoff ===
 
@@ -80,24 +76,6 @@ impl Backoff {
         {
             *self = Self::default();
         }
-    }
-}
-
-// === impl Pace ===
-
-impl Pace {
-    /// How long until another may be replaced; `None` is now.
-    pub(super) fn wait(self, now: Instant) -> Option<Duration> {
-        let rested = self.rested?.saturating_duration_since(now);
-        let wait = rested.saturating_sub(APART * (AT_ONCE - 1));
-        (!wait.is_zero()).then_some(wait)
-    }
-
-    /// One is replaced.
-    pub(super) fn next(self, now: Instant) -> Self {
-        let rested = self.rested.map_or(now, |rested| rested.max(now));
-        let rested = Some(rested + APART);
-        Self { rested }
     }
 }
 
@@ -170,25 +148,5 @@ mod tests {
         }
         // Crashes once it has started go on from there.
         assert_eq!(crash_on(&mut backoff, now).1, seconds(16));
-    }
-
-    #[test]
-    fn what_grows_is_replaced_ten_times_at_once_and_then_ten_times_a_second() {
-        let (mut pace, begin) = (Pace::default(), Instant::now());
-        let mut replaced = |millis: u64| {
-            let now = begin + Duration::from_millis(millis);
-            let mut count = 0;
-            while pace.wait(now).is_none() {
-                pace = pace.next(now);
-                count += 1;
-            }
-            (count, pace.wait(now))
-        };
-        let soon = |millis| Some(Duration::from_millis(millis));
-        assert_eq!(replaced(0), (10, soon(100)));
-        assert_eq!(replaced(40), (0, soon(60)));
-        assert_eq!(replaced(100), (1, soon(100)));
-        assert_eq!(replaced(1_100), (10, soon(100)));
-        assert_eq!(replaced(60_000), (10, soon(100)));
     }
 }

@@ -16,13 +16,10 @@ use super::slot::Slot;
 use crate::reports;
 use crate::worker::Worker;
 
-/// VMs of one filter that have no stream left, and wait for answers or for their roots.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    /// The one that has waited longest comes first.
-    vms: VecDeque<Weak<Generation>>,
-    bytes: usize,
-}
+/// VMs of one filter that have no stream left, and wait for answers or for their roots: with
+/// what each counts for, in bytes. The one that has waited longest comes first.
+#[derive(Debug)]
+pub(super) struct Waiting<T>(VecDeque<(Weak<T>, usize)>);
 
 /// What a VM counts for at least: there is more to one than its memory.
 const LEAST: usize = 256 << 10;
@@ -83,10 +80,13 @@ impl Plugins {
         let Some(slot) = generation.slots().into_iter().next() else {
             return;
         };
-        slot.waiting.borrow_mut().put(generation);
+        let size = generation.vm.borrow().memory_size();
+        // What it grows by from here on is looked at.
+        generation.watch_growth(size);
+        slot.waiting.borrow_mut().put(generation, size.max(LEAST));
         loop {
             let most = slot.settings.limits.memory;
-            let first = slot.waiting.borrow().too_much(most);
+            let first = slot.waiting.borrow_mut().too_much(most);
             let Some(first) = first.filter(|first| first.vm.try_borrow_mut().is_ok()) else {
                 return;
             };
@@ -132,7 +132,9 @@ impl Plugins {
     }
 
     fn forget(&self, generation: &Generation) {
-        if let Some(slot) = generation.slots().first() {
+        // It waits with the one that was the first then; which may have left its VM since, and
+        // then finds it gone.
+        for slot in generation.slots() {
             slot.waiting.borrow_mut().remove(generation);
         }
         let id = generation.vm.borrow().id();
@@ -197,34 +199,69 @@ impl Plugins {
 
 // === impl Waiting ===
 
-impl Waiting {
-    /// Counts a VM as it is now.
-    fn put(&mut self, generation: &Rc<Generation>) {
-        let size = generation.vm.borrow().memory_size();
-        // What it grows by from here on is looked at.
-        generation.watch_growth(size);
-        let bytes = size.max(LEAST);
-        match generation.waits.replace(Some(bytes)) {
-            Some(before) => self.bytes -= before,
-            None => self.vms.push_back(Rc::downgrade(generation)),
+impl<T> Waiting<T> {
+    /// Counts a VM for so much, from now on.
+    fn put(&mut self, vm: &Rc<T>, bytes: usize) {
+        let mut known = self.0.iter_mut();
+        match known.find(|(other, _)| std::ptr::eq(other.as_ptr(), Rc::as_ptr(vm))) {
+            Some((_, before)) => *before = bytes,
+            None => self.0.push_back((Rc::downgrade(vm), bytes)),
         }
-        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Which one is to go because they are more than `most`. A single one never is: its
     /// own limit holds.
-    fn too_much(&self, most: usize) -> Option<Rc<Generation>> {
-        if self.bytes <= most || self.vms.len() < 2 {
+    fn too_much(&mut self, most: usize) -> Option<Rc<T>> {
+        self.0.retain(|(vm, _)| vm.strong_count() > 0);
+        let bytes = self.0.iter().map(|(_, bytes)| bytes);
+        if self.0.len() < 2 || bytes.sum::<usize>() <= most {
             return None;
         }
-        self.vms.front()?.upgrade()
+        self.0.front()?.0.upgrade()
     }
 
-    fn remove(&mut self, generation: &Generation) {
-        if let Some(bytes) = generation.waits.take() {
-            self.bytes -= bytes;
-            let is_other = |other: &Weak<Generation>| !std::ptr::eq(other.as_ptr(), generation);
-            self.vms.retain(is_other);
-        }
+    fn remove(&mut self, vm: &T) {
+        self.0
+            .retain(|(other, _)| !std::ptr::eq(other.as_ptr(), vm));
+    }
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_goes_while_they_are_too_much_together() {
+        let vms = ["a", "b", "c"].map(Rc::new);
+        let mut waiting = Waiting::default();
+        vms.iter().for_each(|vm| waiting.put(vm, 10));
+        assert_eq!(waiting.too_much(30), None);
+        assert_eq!(waiting.too_much(29).as_deref(), Some(&"a"));
+        // What grows keeps its place, and is not counted twice.
+        waiting.put(&vms[1], 15);
+        waiting.remove(&vms[0]);
+        assert_eq!(waiting.too_much(25), None);
+        assert_eq!(waiting.too_much(24).as_deref(), Some(&"b"));
+        waiting.remove(&vms[1]);
+        assert_eq!(waiting.too_much(0), None, "a single one stays");
+    }
+
+    #[test]
+    fn one_that_was_counted_elsewhere_or_has_gone_upsets_nothing() {
+        let (here, there) = (Rc::new(1), Rc::new(2));
+        let mut waiting = Waiting::default();
+        waiting.put(&here, 10);
+        waiting.remove(&there);
+        assert_eq!(waiting.too_much(10), None);
+        waiting.put(&there, 10);
+        drop(here);
+        assert_eq!(waiting.too_much(10), None, "one is left");
+        assert_eq!(waiting.too_much(0), None);
     }
 }

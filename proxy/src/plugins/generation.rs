@@ -33,8 +33,6 @@ pub(super) struct Generation {
     pub(super) limit: RefCell<Option<Task>>,
     /// Its time is over: nobody waits for its roots.
     pub(super) expired: Cell<bool>,
-    /// What it counts for among those that have no stream left.
-    pub(super) waits: Cell<Option<usize>>,
 }
 
 /// Where in its life a VM is.
@@ -73,7 +71,6 @@ impl Generation {
             watch: Cell::new(Watch::NEVER),
             limit: RefCell::default(),
             expired: Cell::new(false),
-            waits: Cell::new(None),
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_abi::RootId;
 
+use super::backoff::GROWTH;
 use super::generation::{Generation, Phase};
 use super::launch::{Members, Unstarted};
 use super::slot::{Part, Slot, State};
@@ -114,14 +115,16 @@ impl Plugins {
     /// that each have a stream left. If it may be replaced now, that counts.
     fn too_soon(&self, generation: &Rc<Generation>) -> Option<Duration> {
         let (slots, now) = (generation.slots(), Instant::now());
-        let paces = slots.iter().filter_map(|slot| slot.growth.get().wait(now));
+        let paces = slots
+            .iter()
+            .filter_map(|slot| slot.growth.get().wait(GROWTH, now));
         let drain = self.draining_with(&slots) >= DRAINING;
         let wait = paces.max().or_else(|| drain.then_some(RETRY));
         for slot in &slots {
             if wait.is_some() {
                 reports::grows_fast(&slot.plugin.name);
             } else {
-                slot.growth.set(slot.growth.get().next(now));
+                slot.growth.set(slot.growth.get().next(GROWTH, now));
             }
         }
         wait

@@ -10,11 +10,12 @@ use cofferdam_abi::shared::{Counter, Space};
 use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Plugin, RootId, Shared, Vm, VmSettings};
 
-use super::backoff::{Backoff, Pace};
+use super::backoff::Backoff;
 use super::ending::Waiting;
 use super::generation::Generation;
 use crate::config::{Isolation, OnFailure, TierUp};
 use crate::modules::Loaded;
+use crate::pace::Pace;
 
 /// One plugin on this worker.
 pub(crate) struct Slot {
@@ -37,7 +38,7 @@ pub(crate) struct Slot {
     /// How often its VMs have been replaced because they had grown.
     pub(super) growth: Cell<Pace>,
     /// VMs that are there for none of its streams.
-    pub(super) waiting: RefCell<Waiting>,
+    pub(super) waiting: RefCell<Waiting<Generation>>,
     /// When it was started last.
     pub(super) started: Cell<Option<Instant>>,
     /// VMs it was started in, by their tier.

@@ -1,27 +1,27 @@
-//! How often a thing is told of that can happen any number of times: [`BURST`] times at
-//! once, and then at a [`PACE`]. What clients and guests can bring about with each request
+//! How often a thing is told of that can happen any number of times: at a [`RATE`]. What clients and guests can bring about with each request
 //! is told of so, and in a few bytes, since names can be as long as a guest's memory.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// What is told of whatever its pace.
-pub(super) const BURST: u32 = 10;
-/// The pace from then on.
-pub(super) const PACE: Duration = Duration::from_secs(1);
+use crate::pace::{Pace, Rate};
+
+const RATE: Rate = Rate {
+    at_once: 10,
+    apart: Duration::from_secs(1),
+};
 /// Most bytes of one name or text of others' making.
 const SHORT: usize = 256;
 
 thread_local! {
     /// This worker's.
-    static MATTERS: RefCell<[Pace; Matter::ALL.len()]> = RefCell::default();
+    static MATTERS: RefCell<[Told; Matter::ALL.len()]> = RefCell::default();
 }
 
-/// How many may be told of now.
+/// What has been told of, and what has not.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    /// When a burst may begin again.
-    rested: Option<Instant>,
+pub(super) struct Told {
+    pace: Pace,
     pub(super) left_out: u64,
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn often(matter: Matter, tell: impl FnOnce(Option<u64>)) {
 /// Tells of what has only been counted: the worker ends.
 pub(super) fn tell_rest() {
     let matters = MATTERS.take();
-    for (matter, pace) in Matter::ALL.into_iter().zip(matters) {
-        let left_out = pace.left_out;
+    for (matter, told) in Matter::ALL.into_iter().zip(matters) {
+        let left_out = told.left_out;
         if left_out > 0 {
             tracing::warn!(
                 left_out,
@@ -77,17 +77,16 @@ pub(crate) fn short(bytes: &[u8]) -> String {
     text
 }
 
-// === impl Pace ===
+// === impl Told ===
 
-impl Pace {
+impl Told {
     /// Whether one more may be told of now; how many have not been since the last.
     pub(super) fn next(&mut self, now: Instant) -> Option<u64> {
-        let rested = self.rested.map_or(now, |rested| rested.max(now));
-        if rested - now > PACE * (BURST - 1) {
+        if self.pace.wait(RATE, now).is_some() {
             self.left_out += 1;
             return None;
         }
-        self.rested = Some(rested + PACE);
+        self.pace = self.pace.next(RATE, now);
         Some(std::mem::take(&mut self.left_out))
     }
 }
@@ -122,14 +121,17 @@ mod tests {
 
     #[test]
     fn things_are_told_in_a_burst_and_then_one_a_second() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        let told =
-            |pace: &mut Pace, now| (0..100).filter_map(|_| pace.next(now)).collect::<Vec<_>>();
-        assert_eq!(told(&mut pace, start), [0; 10]);
-        assert_eq!(told(&mut pace, start + PACE / 2), [0; 0]);
-        assert_eq!(told(&mut pace, start + PACE), [190]);
-        assert_eq!(told(&mut pace, start + 3 * PACE), [99, 0]);
-        let later = told(&mut pace, start + 3_600 * PACE);
+        let (mut crashes, start) = (Told::default(), Instant::now());
+        let told = |crashes: &mut Told, now| {
+            (0..100)
+                .filter_map(|_| crashes.next(now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut crashes, start), [0; 10]);
+        assert_eq!(told(&mut crashes, start + RATE.apart / 2), [0; 0]);
+        assert_eq!(told(&mut crashes, start + RATE.apart), [190]);
+        assert_eq!(told(&mut crashes, start + 3 * RATE.apart), [99, 0]);
+        let later = told(&mut crashes, start + 3_600 * RATE.apart);
         assert_eq!(later.len(), 10, "and in a burst again");
     }
 
