@@ -72,8 +72,9 @@ fn spawn(config: NativeConfig, limits: Compiler, socket: UnixStream) -> io::Resu
         // What the environment holds is the proxy's; only the loader's own is left.
         .env_clear()
         .envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)))
-        // Its allocator may ask for memory only as it uses it, for its limit counts that.
-        .envs(["MIMALLOC_EAGER_COMMIT", "MIMALLOC_ARENA_EAGER_COMMIT"].map(|name| (name, "0")))
+        // Its allocator may ask for memory only as it uses it, for its limit counts that; and
+        // from the system each time: in what it reserves it takes what it was refused as given.
+        .envs(["MIMALLOC_EAGER_COMMIT", "MIMALLOC_ARENA_RESERVE"].map(|name| (name, "0")))
         // Ctrl-C is for the proxy, which ends it in its own way.
         .process_group(0);
     command.spawn()

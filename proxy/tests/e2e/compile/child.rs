@@ -42,17 +42,27 @@ fn explodes(limits: &str, words: &str) {
 
 #[test]
 fn a_module_that_takes_too_much_memory_is_given_up() {
-    explodes("memory: 24MiB", "the 24MiB of `compiler.memory`");
+    // Refused to it are blocks of every size, small ones and whole mappings.
+    for most in ["24MiB", "48MiB", "64MiB", "300MiB"] {
+        explodes(
+            &format!("memory: {most}, cpu: 10m, wall: 10m"),
+            &format!("the {most} of `compiler.memory`"),
+        );
+    }
 }
 
 #[test]
 fn a_module_that_takes_too_much_cpu_time_is_given_up() {
-    explodes("cpu: 1s, wall: 10m", "the 1s of `compiler.cpu`");
+    explodes(
+        "cpu: 1s, wall: 10m, memory: 8GiB",
+        "the 1s of `compiler.cpu`",
+    );
 }
 
 #[test]
 fn a_module_that_takes_too_long_is_given_up() {
-    explodes("wall: 2s", "the 2s of `compiler.wall`");
+    // The good one has as long, niced as it is, beside other tests.
+    explodes("wall: 5s, memory: 8GiB", "the 5s of `compiler.wall`");
 }
 
 /// A `cofferdam compile` that is at work on a bomb, and the process that does it.
@@ -141,7 +151,7 @@ fn it_has_given_up_what_it_does_not_need() {
     assert!(at_work.read("status").contains("NoNewPrivs:\t1"));
     assert_eq!(
         at_work.read("environ"),
-        "MIMALLOC_ARENA_EAGER_COMMIT=0\0MIMALLOC_EAGER_COMMIT=0\0"
+        "MIMALLOC_ARENA_RESERVE=0\0MIMALLOC_EAGER_COMMIT=0\0"
     );
     let open = std::fs::read_dir(at_work.proc("fd")).unwrap();
     let mut open: Vec<_> = open.map(|entry| entry.unwrap().path()).collect();
