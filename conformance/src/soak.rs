@@ -7,6 +7,7 @@
 
 pub mod ending;
 pub mod flood;
+mod frame;
 pub mod idle;
 pub mod long;
 pub mod promote;

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::reload::{self, ENOUGH, LIMIT, panicked};
+use super::frame::{ENOUGH, LIMIT, Subject, joined, panicked};
+use super::reload;
 use super::upgrade::{Away, TOLD, streams};
 use super::world::Upstream;
-use crate::process::Server;
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result};
 
@@ -57,12 +57,9 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     let file = scratch.write("proxy.yaml", &text)?;
     let serve = |turn: u64| {
         let log = scratch.path().join(format!("{turn}.log"));
-        let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
-        let arguments = arguments.into_iter().chain([file.as_os_str()]);
-        let mut server = Server::start("cofferdam", program, arguments, log)?;
-        server.wait_listening(web, LIMIT)?;
+        let mut proxy = Subject::start(program, &file, log, web)?;
         thread::sleep(EACH);
-        server.terminate(LIMIT)
+        proxy.server.terminate(LIMIT)
     };
 
     let over = AtomicBool::new(false);
@@ -95,7 +92,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             }
             done.push((what, all));
         }
-        let streamed = http2.join().unwrap_or_else(|_| Err(panicked()))?;
+        let streamed = joined(http2)?;
         let counts = Counts {
             answered: streamed.answered,
             failed: streamed.failed,

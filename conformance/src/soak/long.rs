@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::reload::{self, Counts, ENOUGH, panicked};
+use super::frame::{Client, Counts, ENOUGH, joined, load, tell};
 use super::upgrade::{Away, Line, streams};
 use crate::peer::nginx;
 use crate::scratch::{self, Scratch};
@@ -25,7 +25,7 @@ const LOOKS: u64 = 5;
 const MOST: f64 = 1.1;
 
 /// Those that run through, and those that run in each half.
-const THROUGH: [(&str, &str, &[&str]); 2] = [
+const THROUGH: [Client; 2] = [
     ("wrk, connections that are kept", "wrk", &["-t1", "-c16"]),
     (
         "wrk, a connection for each request",
@@ -33,7 +33,7 @@ const THROUGH: [(&str, &str, &[&str]); 2] = [
         &["-t1", "-c4", "-H", "connection: close"],
     ),
 ];
-const HALVES: [(&str, &str, &[&str]); 2] = [
+const HALVES: [Client; 2] = [
     ("h2load, HTTP/2", "h2load", &["-t1", "-c4", "-m8"]),
     ("h2load, HTTP/1.1", "h2load", &["-t1", "-c8", "--h1"]),
 ];
@@ -70,11 +70,11 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     let file = world.write(0)?;
     let line = Line::start(program, &file, &world.scratch, web)?;
     let half = Duration::from_secs(seconds) / 2;
-    let over = AtomicBool::new(false);
+    let (over, url) = (AtomicBool::new(false), format!("http://{web}/"));
     let (done, kept) = thread::scope(|scope| -> Result<_> {
         let streams = scope.spawn(|| streams(web, nginx::BODY, &over, Away::Fails));
         let through: Vec<_> = (THROUGH.iter())
-            .map(|client| scope.spawn(|| reload::load(client, web, seconds, &world.scratch)))
+            .map(|client| scope.spawn(|| load(client, &url, seconds, &world.scratch)))
             .collect();
         let mut done = Vec::new();
         let first = world.half(1, half, &line, &mut done);
@@ -85,33 +85,22 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         });
         let named = through.into_iter().zip(THROUGH);
         for (load, (what, ..)) in named {
-            done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))?));
+            done.push((what, joined(load)?));
         }
         over.store(true, Ordering::Relaxed);
-        let streamed = streams.join().unwrap_or_else(|_| Err(panicked()))?;
+        let streamed = joined(streams)?;
         done.push(("HTTP/2, a connection after another", streamed.tell()));
         Ok((done, second?))
     })?;
-    let (mut whole, mut failures) = (0, 0);
-    for (what, (requests, failed)) in &done {
-        println!("  {what}: {requests} requests, {failed} failed");
-        whole += requests;
-        failures += failed;
-    }
-    let text = line.text()?;
-    let reloads = line.reloads()?;
-    let errors = text.lines().filter(|line| line.contains("ERROR"));
-    let errors: Vec<&str> = errors.collect();
+    let (whole, failures) = tell(&done);
+    let reloads = line.first.reloads()?;
     let rate = whole as f64 / seconds as f64;
     let left = line.left()?;
     println!(
         "  {rate:.0} requests/s (at least {ENOUGH}) during {reloads} reloads and an upgrade; {failures} failed; \
          {left} processes beside the last are left"
     );
-    for error in errors.iter().take(5) {
-        println!("  {error}");
-    }
-    let all = reloads >= RELOADS && left == 0 && errors.is_empty();
+    let all = line.first.errors()? == 0 && reloads >= RELOADS && left == 0;
     Ok(all && kept && failures == 0 && rate >= ENOUGH)
 }
 
@@ -164,12 +153,13 @@ impl World {
         let serving = line.serving()?.last().copied();
         let pid = serving.ok_or_else(|| Error::Failed("no process serves".to_owned()))?;
         // What is left of it is for the upgrade.
-        let load = length.mul_f64(0.9).as_secs().max(1);
-        let each = Duration::from_secs(load) / u32::try_from(RELOADS / 2).unwrap_or(1);
+        let busy = length.mul_f64(0.9).as_secs().max(1);
+        let each = Duration::from_secs(busy) / u32::try_from(RELOADS / 2).unwrap_or(1);
         let mut looks = Vec::new();
+        let url = format!("http://{}/", self.web);
         thread::scope(|scope| -> Result<()> {
             let loads: Vec<_> = (HALVES.iter())
-                .map(|client| scope.spawn(|| reload::load(client, self.web, load, &self.scratch)))
+                .map(|client| scope.spawn(|| load(client, &url, busy, &self.scratch)))
                 .collect();
             let began = Instant::now();
             for turn in 1..=RELOADS / 2 {
@@ -182,7 +172,7 @@ impl World {
                 }
             }
             for (load, (what, ..)) in loads.into_iter().zip(HALVES) {
-                done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))?));
+                done.push((what, joined(load)?));
             }
             Ok(())
         })?;

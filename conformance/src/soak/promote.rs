@@ -10,21 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::reload::{LIMIT, load, panicked};
+use super::frame::{Client, LIMIT, Subject, joined, load, tell};
 use super::world::Upstream;
-use crate::process::Server;
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result};
 
 /// Requests in a second, at least.
 const ENOUGH: f64 = 5_000.0;
 /// Promotions, at least.
-const PROMOTIONS: usize = 20;
+const PROMOTIONS: u64 = 20;
 /// A chain of these, each of a module of its own.
 const FILTERS: [&str; 3] = ["one", "two", "three"];
 /// What clients do at once. They ask for so much a second and no more: the compiler runs at a low
 /// priority, and a load without a bound leaves it little.
-const CLIENTS: [(&str, &str, &[&str]); 3] = [
+const CLIENTS: [Client; 3] = [
     ("HTTP/1.1", "h2load", &["-t1", "-c8", "--h1", "--rps=400"]),
     ("HTTP/2", "h2load", &["-t1", "-c4", "-m8", "--rps=500"]),
     (
@@ -47,7 +46,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     let scratch = Scratch::new("soak-promote")?;
     let upstream = Upstream::start()?;
     let [web] = scratch::free_ports::<1>()?.map(scratch::loopback);
-    let write = |round: usize| -> Result<()> {
+    let write = |round: u64| -> Result<()> {
         for name in FILTERS {
             let aside = scratch.path().join("filter.new");
             let failed = |error| Error::failed(aside.display(), error);
@@ -77,64 +76,50 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             FILTERS.join(", "),
         ),
     )?;
-    let log = scratch.path().join("proxy.log");
-    let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
-    let arguments = arguments.into_iter().chain([file.as_os_str()]);
-    let mut server = Server::start("cofferdam", program, arguments, log.clone())?;
-    server.wait_listening(web, LIMIT)?;
-    let said = || fs::read_to_string(&log).map_err(|error| Error::failed(log.display(), error));
+    let mut proxy = Subject::start(program, &file, scratch.path().join("proxy.log"), web)?;
 
-    let over = AtomicBool::new(false);
+    let (over, url) = (AtomicBool::new(false), format!("http://{web}/"));
     let (done, promotions) = thread::scope(|scope| -> Result<_> {
         let loads: Vec<_> = (CLIENTS.iter())
-            .map(|client| scope.spawn(|| load(client, web, seconds, &scratch)))
+            .map(|client| scope.spawn(|| load(client, &url, seconds, &scratch)))
             .collect();
-        let promoting = scope.spawn(|| -> Result<usize> {
+        let promoting = scope.spawn(|| -> Result<u64> {
             let mut promotions = 0;
             loop {
                 let began = Instant::now();
-                while said()?.matches(PROMOTED).count() < promotions + FILTERS.len() {
+                while proxy.times(PROMOTED)? < promotions + FILTERS.len() as u64 {
                     if over.load(Ordering::Relaxed) || began.elapsed() > LIMIT {
                         return Ok(promotions);
                     }
                     thread::sleep(Duration::from_millis(20));
                 }
-                promotions += FILTERS.len();
+                promotions += FILTERS.len() as u64;
                 write(promotions)?;
-                server.hang_up();
+                proxy.server.hang_up();
             }
         });
         let mut done = Vec::new();
         for (load, (what, ..)) in loads.into_iter().zip(CLIENTS) {
-            done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))));
+            done.push((what, joined(load)));
         }
         over.store(true, Ordering::Relaxed);
-        let promotions = promoting.join().unwrap_or_else(|_| Err(panicked()))?;
-        Ok((done, promotions))
+        let promotions = joined(promoting)?;
+        let done = done.into_iter().map(|(what, counts)| Ok((what, counts?)));
+        Ok((done.collect::<Result<Vec<_>>>()?, promotions))
     })?;
 
-    let (mut whole, mut failures) = (0, 0);
-    for (what, counts) in done {
-        let (requests, failed) = counts?;
-        println!("  {what}: {requests} requests, {failed} failed");
-        whole += requests;
-        failures += failed;
-    }
-    let text = said()?;
-    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    let (whole, failures) = tell(&done);
     let rate = whole as f64 / seconds as f64;
     println!(
         "  {rate:.0} requests/s (at least {ENOUGH}) during {promotions} promotions (at least {PROMOTIONS}); {failures} failed"
     );
-    for error in errors.iter().take(5) {
-        println!("  {error}");
-    }
-    server.terminate(LIMIT)?;
-    Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && promotions >= PROMOTIONS)
+    let errors = proxy.errors()?;
+    proxy.server.terminate(LIMIT)?;
+    Ok(failures == 0 && errors == 0 && rate >= ENOUGH && promotions >= PROMOTIONS)
 }
 
 /// The same module, and yet another: with a section that says which.
-fn version(guest: &[u8], name: &str, round: usize) -> Vec<u8> {
+fn version(guest: &[u8], name: &str, round: u64) -> Vec<u8> {
     let word = format!("{name:>5}{round:>10}");
     // A custom section: its length, its name's, the name, the content.
     let section = [&[0, 17, 1, b'v'][..], word.as_bytes()].concat();

@@ -9,26 +9,21 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::frame::{Client, Counts, ENOUGH, LIMIT, Subject, joined, load, tell};
 use super::world::Upstream;
-use crate::load::{parse_h2load, parse_wrk};
-use crate::process::{self, Server};
 use crate::scratch::{self, Scratch};
-use crate::{Error, Result, proc, tool};
+use crate::{Error, Result, proc};
 
 const EACH: Duration = Duration::from_millis(100);
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// Answered requests in a second that make it a load.
-pub(super) const ENOUGH: f64 = 2_000.0;
 /// Memory at the end, as a multiple of what it was when a quarter had passed.
 const MOST: f64 = 1.1;
 
 /// What clients do at once, and how what they print is read.
-pub(super) const CLIENTS: [(&str, &str, &[&str]); 4] = [
+pub(super) const CLIENTS: [Client; 4] = [
     ("connections that are kept", "wrk", &["-t1", "-c16"]),
     (
         "a connection for each request",
@@ -58,40 +53,34 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     };
     write(0)?;
     write_bodies(&scratch)?;
-    let log = scratch.path().join("proxy.log");
-    let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
-    let arguments = arguments.into_iter().chain([file.as_os_str()]);
-    let mut server = Server::start("cofferdam", program, arguments, log.clone())?;
-    server.wait_listening(web, LIMIT)?;
+    let mut proxy = Subject::start(program, &file, scratch.path().join("proxy.log"), web)?;
 
-    let over = AtomicBool::new(false);
+    let (over, url) = (AtomicBool::new(false), format!("http://{web}/"));
     let (mut first, mut rounds) = (None, 0);
     let done = thread::scope(|scope| {
         let slow: Vec<_> = (0..4).map(|_| scope.spawn(|| upload(web, &over))).collect();
         let loads: Vec<_> = CLIENTS
             .iter()
-            .map(|client| scope.spawn(|| load(client, web, seconds, &scratch)))
+            .map(|client| scope.spawn(|| load(client, &url, seconds, &scratch)))
             .collect();
         let began = Instant::now();
         let mut failed = None;
         while loads.iter().any(|load| !load.is_finished()) && failed.is_none() {
             rounds += 1;
             failed = write(rounds).err();
-            server.hang_up();
+            proxy.server.hang_up();
             if first.is_none() && began.elapsed() > Duration::from_secs(seconds) / 4 {
-                first = proc::rss_kib(server.pid()).ok();
+                first = proc::rss_kib(proxy.server.pid()).ok();
             }
             thread::sleep(EACH);
         }
         over.store(true, Ordering::Relaxed);
         let mut done = Vec::new();
         for (load, (what, ..)) in loads.into_iter().zip(CLIENTS) {
-            let ended = load.join().unwrap_or_else(|_| Err(panicked()));
-            done.push((what, ended?));
+            done.push((what, joined(load)?));
         }
         for upload in slow {
-            let ended = upload.join().unwrap_or_else(|_| Err(panicked()));
-            done.push(("bodies that take half a second", ended?));
+            done.push(("bodies that take half a second", joined(upload)?));
         }
         match failed {
             Some(error) => Err(error),
@@ -99,39 +88,24 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         }
     })?;
 
-    let text =
-        std::fs::read_to_string(&log).map_err(|error| Error::failed(log.display(), error))?;
-    let reloads = text.matches("the configuration has come to run").count();
-    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
-    let last = proc::rss_kib(server.pid())?;
-    let mut whole = 0;
-    let mut failures = 0;
-    for (what, (requests, failed)) in &done {
-        println!("  {what}: {requests} requests, {failed} failed");
-        whole += requests;
-        failures += failed;
-    }
+    let reloads = proxy.reloads()?;
+    let last = proc::rss_kib(proxy.server.pid())?;
+    let (whole, failures) = tell(&done);
     let rate = whole as f64 / seconds as f64;
     let grown = first.map_or(f64::INFINITY, |first| last as f64 / first as f64);
     println!(
         "  {rate:.0} requests/s (at least {ENOUGH}) during {reloads} reloads of {rounds}; {failures} failed; \
          {grown:.3} × the memory (at most {MOST}), {last} KiB"
     );
-    for error in errors.iter().take(5) {
-        println!("  {error}");
-    }
-    server.terminate(LIMIT)?;
-    Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && grown <= MOST && reloads > 0)
+    let errors = proxy.errors()?;
+    proxy.server.terminate(LIMIT)?;
+    Ok(failures == 0 && errors == 0 && rate >= ENOUGH && grown <= MOST && reloads > 0)
 }
 
 /// What the clients that send bodies are told.
 pub(super) fn write_bodies(scratch: &Scratch) -> Result<()> {
     let script = "wrk.method = 'POST'\nwrk.body = string.rep('a\\n', 16384)\n";
     scratch.write("bodies.lua", script).map(drop)
-}
-
-pub(super) fn panicked() -> Error {
-    Error::Failed("a client panicked".to_owned())
 }
 
 /// What changes from one to the next: the number of routes, which upstream answers, the
@@ -172,41 +146,6 @@ pub(super) fn configuration(
         );
     }
     text
-}
-
-/// Requests that were answered with 200, and others.
-pub(super) type Counts = (u64, u64);
-
-pub(super) fn load(
-    (what, program, arguments): &(&str, &str, &[&str]),
-    web: SocketAddr,
-    seconds: u64,
-    scratch: &Scratch,
-) -> Result<Counts> {
-    let package = if *program == "h2load" {
-        "nghttp2-client"
-    } else {
-        program
-    };
-    let mut command = Command::new(tool::find(program, package)?);
-    command.args(*arguments).current_dir(scratch.path());
-    match *program {
-        "h2load" => command.args(["-D", &seconds.to_string()]),
-        _ => command.args(["--latency", "--timeout", "10s", &format!("-d{seconds}s")]),
-    };
-    command.arg(format!("http://{web}/"));
-    let done = process::run(command, Duration::from_secs(seconds) + LIMIT)?;
-    let outcome = match *program {
-        "h2load" => parse_h2load(&done.stdout),
-        _ => parse_wrk(&done.stdout),
-    };
-    match outcome {
-        Some(outcome) if done.success => Ok((outcome.load.requests, outcome.errors)),
-        _ => {
-            let said = format!("{}{}", done.stdout, done.stderr);
-            Err(Error::failed(what, said))
-        }
-    }
 }
 
 /// Bodies that come in four parts.

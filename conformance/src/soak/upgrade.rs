@@ -5,7 +5,7 @@
 //! another connection when the server sends GOAWAY, as h2load does not.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,9 +14,10 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 
-use super::reload::{self, CLIENTS, Counts, ENOUGH, LIMIT, panicked};
+use super::frame::{Counts, ENOUGH, LIMIT, Subject, joined, load, tell};
+use super::reload::{self, CLIENTS};
 use super::world::Upstream;
-use crate::process::{self, Server};
+use crate::process;
 use crate::scratch::{self, Scratch};
 use crate::{Error, Result};
 
@@ -29,8 +30,8 @@ pub(super) const TOLD: usize = 8;
 
 /// Every process there is or was, and what they log.
 pub(super) struct Line {
-    first: Server,
-    log: PathBuf,
+    /// They all log to where the first does.
+    pub(super) first: Subject,
 }
 
 /// Runs for so many seconds with the proxy at `program`, and prints what was measured. Returns
@@ -51,7 +52,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
     reload::write_bodies(&scratch)?;
     let line = Line::start(program, &file, &scratch, web)?;
 
-    let over = AtomicBool::new(false);
+    let (over, url) = (AtomicBool::new(false), format!("http://{web}/"));
     let (done, moved) = thread::scope(|scope| {
         let slow: Vec<_> = (0..4)
             .map(|_| scope.spawn(|| reload::upload(web, &over)))
@@ -63,7 +64,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
             .map(|client| {
                 (
                     client.0,
-                    scope.spawn(|| reload::load(client, web, seconds, &scratch)),
+                    scope.spawn(|| load(client, &url, seconds, &scratch)),
                 )
             })
             .collect();
@@ -75,13 +76,12 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         over.store(true, Ordering::Relaxed);
         let mut done = Vec::new();
         for (what, load) in loads {
-            done.push((what, load.join().unwrap_or_else(|_| Err(panicked()))?));
+            done.push((what, joined(load)?));
         }
         for upload in slow {
-            let ended = upload.join().unwrap_or_else(|_| Err(panicked()));
-            done.push(("bodies that take half a second", ended?));
+            done.push(("bodies that take half a second", joined(upload)?));
         }
-        let streamed = streams.join().unwrap_or_else(|_| Err(panicked()))?;
+        let streamed = joined(streams)?;
         let moved = streamed.moved;
         done.push(("HTTP/2", streamed.tell()));
         match failed {
@@ -90,14 +90,7 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         }
     })?;
 
-    let (mut whole, mut failures) = (0, 0);
-    for (what, (requests, failed)) in &done {
-        println!("  {what}: {requests} requests, {failed} failed");
-        whole += requests;
-        failures += failed;
-    }
-    let text = line.text()?;
-    let errors: Vec<&str> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    let (whole, failures) = tell(&done);
     let upgrades = line.serving()?.len() - 1;
     let left = line.left()?;
     let rate = whole as f64 / seconds as f64;
@@ -105,10 +98,8 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
         "  {rate:.0} requests/s (at least {ENOUGH}) during {upgrades} upgrades; {failures} failed; \
          {moved} streams of HTTP/2 moved to another connection unsent; {left} processes beside the last are left"
     );
-    for error in errors.iter().take(5) {
-        println!("  {error}");
-    }
-    Ok(failures == 0 && errors.is_empty() && rate >= ENOUGH && upgrades > 0 && left == 0)
+    let errors = line.first.errors()?;
+    Ok(failures == 0 && errors == 0 && rate >= ENOUGH && upgrades > 0 && left == 0)
 }
 
 // === impl Line ===
@@ -122,36 +113,25 @@ impl Line {
         web: SocketAddr,
     ) -> Result<Self> {
         let log = scratch.path().join("proxy.log");
-        let arguments = ["--log", "info", "run", "--config"].map(std::ffi::OsStr::new);
-        let arguments = arguments.into_iter().chain([file.as_os_str()]);
-        let mut first = Server::start("cofferdam", program, arguments, log.clone())?;
-        first.wait_listening(web, LIMIT)?;
-        Ok(Self { first, log })
-    }
-
-    pub(super) fn text(&self) -> Result<String> {
-        std::fs::read_to_string(&self.log).map_err(|error| Error::failed(self.log.display(), error))
+        let first = Subject::start(program, file, log, web)?;
+        Ok(Self { first })
     }
 
     /// Those that have served, in order.
     pub(super) fn serving(&self) -> Result<Vec<u32>> {
-        let text = self.text()?;
+        let text = self.first.text()?;
         let taken = text.lines().filter_map(|line| {
             let (_, rest) = line.split_once("upgrade: process ")?;
             rest.strip_suffix(" has taken over")?.parse().ok()
         });
-        Ok(std::iter::once(self.first.pid()).chain(taken).collect())
-    }
-
-    /// Configurations that have come to run since the first.
-    pub(super) fn reloads(&self) -> Result<u64> {
-        let text = self.text()?;
-        Ok(text.matches("the configuration has come to run").count() as u64)
+        Ok(std::iter::once(self.first.server.pid())
+            .chain(taken)
+            .collect())
     }
 
     pub(super) fn wait_for_reloads(&self, count: u64) -> Result<()> {
         let until = Instant::now() + LIMIT;
-        while self.reloads()? < count {
+        while self.first.reloads()? < count {
             if Instant::now() > until {
                 return Err(Error::Failed(format!("there were no {count} reloads")));
             }
@@ -169,7 +149,7 @@ impl Line {
         let taken = format!("this process has taken over from {last}");
         process::signal("USR2", &[*last]);
         let until = Instant::now() + LIMIT;
-        while !self.text()?.contains(&taken) {
+        while !self.first.text()?.contains(&taken) {
             if Instant::now() > until {
                 return Err(Error::Failed(format!("nobody took over from {last}")));
             }
