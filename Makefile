@@ -1,11 +1,12 @@
 # Everything here is a thin name for a script in .ci/ or a build.sh beside what it builds.
 # CARGO_TARGET_DIR is honoured; `make run RUN_PROFILE=dev` builds faster and runs slower.
 
-.PHONY: help run test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz fuzz-engines \
+.PHONY: help run release test guests guests-rust guests-go guests-as guests-cpp check reference setup fuzz fuzz-engines \
 	conformance conformance-envoy soak bench bench-plain bench-instructions filters-table
 
 help:
 	@echo 'make run                  build all, start the demo on 127.0.0.1:8080'
+	@echo 'make release              the binary to install, trained: target/release/cofferdam (half an hour)'
 	@echo 'make test                 the whole suite, with guests in Rust, Go, AssemblyScript, C++'
 	@echo 'make check                formatting and lints'
 	@echo 'make reference            proxy/REFERENCE.md, printed by the proxy itself'
@@ -27,6 +28,9 @@ help:
 
 run: guests-rust
 	@.ci/demo.sh
+
+release:
+	@.ci/release.sh
 
 test:
 	@.ci/test.sh

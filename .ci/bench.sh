@@ -2,7 +2,7 @@
 # `bench.sh [OPTION...]`: what this proxy costs beside the real Envoy and nginx, in one table.
 # `bench.sh --filters-table [OPTION...]`: size and CPU of the ready-made filters, as filters/COSTS.md.
 # `bench.sh instructions [OPTION...]`: instructions of one hook call and of one request.
-# The first builds the release profile (fat LTO: ten minutes) unless --skip-build or --proxy
+# The first builds what is installed (`make release`: half an hour) unless --skip-build or --proxy
 # PATH is given. Both exit with the benchmark's status; `--help` shows its options.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -44,8 +44,7 @@ done
 "$root/.ci/setup.sh" bench
 "$root/filters/build.sh"
 if [[ -n $build ]]; then
-    say "release build"
-    cargo build --locked --release -p cofferdam
+    "$root/.ci/release.sh"
 fi
 driver
 exec "$target/debug/bench" "${options[@]}"

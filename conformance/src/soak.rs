@@ -3,7 +3,7 @@
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
 //! started again. For themselves are [`reload`], [`upgrade`], [`ending`] and [`long`], which take as long as one
-//! likes, [`flood`] and [`idle`].
+//! likes, [`flood`] and [`idle`]. [`train`] is no soak, but traffic to build a release by.
 
 pub mod ending;
 pub mod flood;
@@ -12,6 +12,7 @@ pub mod idle;
 pub mod long;
 pub mod promote;
 pub mod reload;
+pub mod train;
 pub mod upgrade;
 mod world;
 

@@ -44,6 +44,11 @@ const OPTIONS: &[Opt] = &[
         help: "instead: modules never seen before, one after the other under load, for so long",
     },
     Opt {
+        name: "--train",
+        value: Some("SECONDS"),
+        help: "instead: traffic of every kind, each for so long; what `make release` is built by",
+    },
+    Opt {
         name: "--flood",
         value: None,
         help: "instead: floods of HTTP/2 frames, and how long another client waits meanwhile",
@@ -82,12 +87,13 @@ fn run() -> Result<u8> {
         let usage = || Error::Usage(format!("give {option} whole seconds"));
         seconds.ok_or_else(usage).map(Some)
     };
-    let forms: [(&str, Form); 5] = [
+    let forms: [(&str, Form); 6] = [
         ("--reload", soak::reload::run),
         ("--upgrade", soak::upgrade::run),
         ("--ending", soak::ending::run),
         ("--promote", soak::promote::run),
         ("--long", soak::long::run),
+        ("--train", soak::train::run),
     ];
     let mut asked = Vec::new();
     for (option, run) in forms {
@@ -97,7 +103,7 @@ fn run() -> Result<u8> {
         [] => soak::run(&program)?,
         [(run, seconds)] => run(&program, seconds)?,
         _ => {
-            let one = "give one of --reload, --upgrade, --ending, --promote and --long";
+            let one = "give one of --reload, --upgrade, --ending, --promote, --long and --train";
             return Err(Error::Usage(one.to_owned()));
         }
     };
