@@ -19,9 +19,10 @@ if [[ ${1-} == instructions ]]; then
     say "quick-release build of what is counted"
     # Not incrementally, whatever else is: that cuts code into other units, in which other calls
     # are inlined, and counts would depend on what was built before.
-    counted() { CARGO_INCREMENTAL=0 cargo build --locked --profile quick-release "$@"; }
-    counted -p cofferdam-abi --features testing,compiler --example hook
-    counted -p cofferdam --example request
+    # Both at once: one after the other their dependencies would have other features, and a hundred
+    # of them would be built twice.
+    CARGO_INCREMENTAL=0 cargo build --locked --profile quick-release -p cofferdam-abi -p cofferdam \
+        --features cofferdam-abi/testing,cofferdam-abi/compiler --example hook --example request
     driver
     say "instructions, against conformance/benches/baseline.json"
     exec "$target/debug/bench-instructions" --examples "$target/quick-release/examples" "$@"

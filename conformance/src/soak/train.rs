@@ -6,7 +6,7 @@
 //! would be worth less for it.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +28,28 @@ const USUAL: &[&str] = &[
 const STREAMS: &[&str] = &["-t1", "-c4", "-m8", "-H", "accept: application/json"];
 const POSTS: &[&str] = &["-t1", "-c8", "-s", "bodies.lua"];
 const CALLS: &[&str] = &["-t1", "-c8", "-H", "x-call: http up GET /a"];
+
+/// Listeners by name, and what they do.
+const LISTENERS: [(&str, &str); 9] = [
+    (
+        "plain",
+        "routes: [{ match: { path: /here }, respond: { body: here } }, { match: { prefix: / }, cluster: up }]",
+    ),
+    (
+        "secure",
+        "tls: { certificate: cert.pem, key: key.pem }, routes: [{ cluster: up }]",
+    ),
+    ("onward", "routes: [{ cluster: secure }]"),
+    ("newer", "routes: [{ cluster: newer }]"),
+    (
+        "filtered",
+        "filters: [transform, limit, add], routes: [{ cluster: up }]",
+    ),
+    ("cold", "filters: [interpreted], routes: [{ cluster: up }]"),
+    ("masked", "filters: [mask], routes: [{ cluster: up }]"),
+    ("calling", "filters: [calls], routes: [{ cluster: up }]"),
+    ("bytes", "tcp: { cluster: up }"),
+];
 
 /// A client, the listener it talks to, and what it asks for there.
 type Kind = (Client, &'static str, &'static str);
@@ -81,19 +103,14 @@ pub fn run(program: &Path, seconds: u64) -> Result<bool> {
 
 /// All kinds, with one process.
 fn pass(program: &Path, more: &str, seconds: u64, scratch: &Scratch) -> Result<bool> {
-    let names = [
-        "plain", "secure", "onward", "newer", "filtered", "cold", "masked", "calling", "bytes",
-    ];
-    let ports = scratch::free_ports::<10>()?.map(scratch::loopback);
-    let (listeners, upstream) = (&ports[..9], ports[9]);
+    let ports = scratch::free_ports::<{ LISTENERS.len() + 1 }>()?.map(scratch::loopback);
+    let [listeners @ .., upstream] = ports;
     let behind = Scratch::new("soak-train-upstream")?;
     let _nginx = nginx::start_upstream(upstream, &behind)?;
     let at = |name: &str| {
-        let found = names
-            .iter()
-            .zip(listeners)
-            .find(|(known, _)| **known == name);
-        let found = found.map(|(_, address)| *address);
+        let mut known = LISTENERS.iter().zip(listeners);
+        let found = known.find(|((known, _), _)| *known == name);
+        let found = found.map(|(_, address)| address);
         found.ok_or_else(|| Error::Failed(format!("no listener is called {name}")))
     };
     let text = configuration(&at, upstream)? + more;
@@ -119,9 +136,9 @@ fn pass(program: &Path, more: &str, seconds: u64, scratch: &Scratch) -> Result<b
 }
 
 fn configuration(at: &dyn Fn(&str) -> Result<SocketAddr>, upstream: SocketAddr) -> Result<String> {
-    let guest = |name: &str| -> Result<PathBuf> { super::guest(name) };
     let module = |name: &str| -> Result<String> {
-        Ok(format!("module: {{ file: '{}' }}", guest(name)?.display()))
+        let file = super::guest(name)?;
+        Ok(format!("module: {{ file: '{}' }}", file.display()))
     };
     let transform = r#"{"rules":[{"request":{"remove":["x-internal"],"set":[{"name":"x-client","value":"{header.user-agent|unknown}"}]},"response":{"remove":["server"],"set":[{"name":"x-served","value":"{status}"}]}}]}"#;
     let limit = r#"{"rules":[{"key":["ip"],"limit":100000000,"per":"second"}]}"#;
@@ -150,26 +167,7 @@ fn configuration(at: &dyn Fn(&str) -> Result<SocketAddr>, upstream: SocketAddr) 
         at("secure")?,
         at("plain")?,
     );
-    for (name, rest) in [
-        (
-            "plain",
-            "routes: [{ match: { path: /here }, respond: { body: here } }, { match: { prefix: / }, cluster: up }]",
-        ),
-        (
-            "secure",
-            "tls: { certificate: cert.pem, key: key.pem }, routes: [{ cluster: up }]",
-        ),
-        ("onward", "routes: [{ cluster: secure }]"),
-        ("newer", "routes: [{ cluster: newer }]"),
-        (
-            "filtered",
-            "filters: [transform, limit, add], routes: [{ cluster: up }]",
-        ),
-        ("cold", "filters: [interpreted], routes: [{ cluster: up }]"),
-        ("masked", "filters: [mask], routes: [{ cluster: up }]"),
-        ("calling", "filters: [calls], routes: [{ cluster: up }]"),
-        ("bytes", "tcp: { cluster: up }"),
-    ] {
+    for (name, rest) in LISTENERS {
         let address = at(name)?;
         text += &format!("- {{ name: {name}, address: '{address}', {rest} }}\n");
     }
