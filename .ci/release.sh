@@ -22,7 +22,7 @@ profdata() {
 }
 
 host=$(rustc -vV | sed -n 's/^host: //p')
-"$root/.ci/setup.sh" test
+"$root/.ci/setup.sh" build
 cd "$root"
 if ! merge=$(profdata); then
     llvm=llvm-$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
@@ -32,7 +32,7 @@ if ! merge=$(profdata); then
 fi
 if [[ -z $merge ]]; then
     [[ ${COFFERDAM_REQUIRE_ALL-} != 1 ]] ||
-        lacks "llvm-profdata is missing, and COFFERDAM_REQUIRE_ALL=1" "$llvm" "\`rustup component add llvm-tools\`"
+        lacks "llvm-profdata is missing, and COFFERDAM_REQUIRE_ALL=1" "$llvm" "rustup component add llvm-tools"
     note "still missing: this release takes a tenth more CPU. To have it trained: rustup component add llvm-tools, or install $llvm"
     exec cargo build --locked --release -p cofferdam
 fi
@@ -44,6 +44,8 @@ counts=$target/trained
 build() {
     RUSTFLAGS="${RUSTFLAGS-} $*" cargo build --locked --release -p cofferdam --target "$host" --target-dir "$counts"
 }
+# The peers of the traffic.
+"$root/.ci/setup.sh" test
 "$root/filters/build.sh"
 
 say "a release that counts what runs"
