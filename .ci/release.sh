@@ -7,25 +7,22 @@
 # it is built without, and says so. COFFERDAM_REQUIRE_ALL=1 makes that an error.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+"$root/.ci/setup.sh" build
+cd "$root"
+host=$(rustc -vV | sed -n 's/^host: //p')
+llvm=llvm-$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+
 # profdata: prints the program that reads counts of this compiler's, if there is one.
 profdata() {
-    local version major candidate
-    version=$(rustc -vV | sed -n 's/^LLVM version: //p')
-    major=${version%%.*}
+    local candidate
     for candidate in "$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata" \
-        "llvm-profdata-$major" "/usr/lib/llvm-$major/bin/llvm-profdata"; do
-        have "$candidate" || continue
-        command -v "$candidate"
-        return
+        "llvm-profdata-${llvm#llvm-}" "/usr/lib/$llvm/bin/llvm-profdata"; do
+        command -v "$candidate" && return
     done
     return 1
 }
 
-host=$(rustc -vV | sed -n 's/^host: //p')
-"$root/.ci/setup.sh" build
-cd "$root"
 if ! merge=$(profdata); then
-    llvm=llvm-$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
     say "llvm-profdata is missing (it reads what a trained build has counted)"
     apt_install "$llvm" || true
     merge=$(profdata) || merge=
@@ -44,9 +41,6 @@ counts=$target/trained
 build() {
     RUSTFLAGS="${RUSTFLAGS-} $*" cargo build --locked --release -p cofferdam --target "$host" --target-dir "$counts"
 }
-# The peers of the traffic.
-"$root/.ci/setup.sh" test
-"$root/filters/build.sh"
 
 say "a release that counts what runs"
 # Where it would count by itself nothing can be written. That is for its compiler, a process of its
@@ -60,10 +54,12 @@ read -r sum _ < <(sha256sum "$counting")
 counted=$counts/${sum:0:16}.profdata
 if [[ ! -e $counted ]]; then
     say "traffic of every kind"
+    "$root/.ci/setup.sh" test
+    "$root/filters/build.sh"
     cargo build --quiet --locked --workspace --bins
     rm -rf "$counts/raw" "$counts"/*.profdata
     LLVM_PROFILE_FILE=$counts/raw/%m_%p.profraw \
-        "$target/debug/soak" --cofferdam "$counting" --train "${COFFERDAM_TRAIN_SECONDS:-3}"
+        "$target/debug/soak" --cofferdam "$counting" --train 3
     "$merge" merge -o "$counted.new" "$counts"/raw/*.profraw
     mv "$counted.new" "$counted"
 fi

@@ -2,7 +2,7 @@
 //! it was after a little of it.
 //!
 //! Three ways to use it up: streams through a filter, callouts, VMs that crash and are
-//! started again. For themselves are [`reload`], [`upgrade`], [`ending`] and [`long`], which take as long as one
+//! started again. For themselves are [`reload`], [`upgrade`], [`ending`], [`promote`] and [`long`], which take as long as one
 //! likes, [`flood`] and [`idle`]. [`train`] is no soak, but traffic to build a release by.
 
 pub mod ending;

@@ -208,7 +208,8 @@ fn table(report: &Report) -> Result<String> {
         "CPU is the proxy's own, user and system, over all requests of a slice: with the filter, less \
          without one. Each is the least of {} slices of {} s, in turns, one worker, HTTP/1.1 keep-alive. \
          Without a filter a request takes {} µs, one with 16 KiB both ways {} µs. A dash: the \
-         interpreter takes longer for one request than the filter may (`limits.callback`).\n",
+         interpreter takes longer for one request than the filter may (`limits.callback`). \
+         The release is trained with four of these (`conformance/src/soak/train.rs`).\n",
         about.slices,
         about.seconds,
         show(least(report, none(Shape::Http1), Column::Hot)?),
