@@ -410,9 +410,10 @@ fn spans_go_over_grpc_where_that_is_asked_for() {
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel();
-        let server = tonic::transport::Server::builder()
-            .add_service(TraceServiceServer::new(Collector(sender)))
-            .serve_with_incoming(TcpListenerStream::new(listener));
+        let server = tonic::transport::Server::builder().serve_with_incoming(
+            TraceServiceServer::new(Collector(sender)),
+            TcpListenerStream::new(listener),
+        );
         tokio::spawn(async move { server.await.expect("a server") });
         let config = Config::new(upstream.address)
             .cluster(format!(
