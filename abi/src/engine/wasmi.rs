@@ -99,7 +99,6 @@ impl Wasmi {
             .ignore_custom_sections(true)
             // Validated before: what is never called is never looked at again.
             .compilation_mode(CompilationMode::Lazy)
-            .wasm_memory64(false)
             .wasm_multi_memory(false)
             .wasm_custom_page_sizes(false)
             .wasm_wide_arithmetic(false)
