@@ -242,13 +242,18 @@ async fn drive(
     let mut greetings = resp::greeting(&mut outbox, login.database, &login.user, &login.password);
     let (mut inbox, mut next) = (BytesMut::new(), resp::Reply::default());
     let mut waiting: VecDeque<oneshot::Sender<Bytes>> = VecDeque::new();
+    // Its cluster is gone, or has become another.
+    let mut last = false;
     loop {
         let idle = greetings == 0 && waiting.is_empty() && outbox.is_empty();
         tokio::select! {
             // A command that comes as the time is up must not be lost.
             biased;
-            command = commands.recv(), if outbox.len() < AHEAD => {
-                let Some(command) = command else { return Ok(()) };
+            command = commands.recv(), if !last && outbox.len() < AHEAD => {
+                let Some(command) = command else {
+                    last = true;
+                    continue;
+                };
                 load.taken(command.query.len());
                 outbox.extend_from_slice(&command.query);
                 waiting.push_back(command.reply);
@@ -292,7 +297,16 @@ async fn drive(
                     return Err("a reply is longer than `callouts.body`".to_owned());
                 }
             }
+            () = unwanted(&mut waiting), if last => return Ok(()),
             () = tokio::time::sleep(upstream.cluster.idle_timeout), if idle => return Ok(()),
         }
+    }
+}
+
+/// Until nobody waits for any of these replies, or any more: a server that gives none must not
+/// keep a connection for ever that nobody can find.
+async fn unwanted(waiting: &mut VecDeque<oneshot::Sender<Bytes>>) {
+    for reply in waiting {
+        reply.closed().await;
     }
 }

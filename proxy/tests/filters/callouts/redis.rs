@@ -1,5 +1,7 @@
 //! Redis, against the real server.
 
+mod reload;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -72,6 +74,11 @@ fn resp(words: &[&str]) -> String {
 
 /// A guest whose requests wait for the replies to these queries, all sent at once.
 fn asking(upstream: &str, password: &str, queries: &[String]) -> Guest {
+    asking_within(1_000, upstream, password, queries)
+}
+
+/// The same of a guest that waits as many milliseconds for each.
+fn asking_within(timeout: u32, upstream: &str, password: &str, queries: &[String]) -> Guest {
     let cluster = upstream.split('?').next().expect("a name");
     let calls: String = queries
         .iter()
@@ -90,7 +97,7 @@ fn asking(upstream: &str, password: &str, queries: &[String]) -> Guest {
             "configure",
             format!(
                 "(call $note «init» (i32.const 1) (call $redis_init «{upstream}» (i32.const 0) (i32.const 0)
-                   «{password}» (i32.const 1000)) (i32.const 0) (i32.const 0))"
+                   «{password}» (i32.const {timeout})) (i32.const 0) (i32.const 0))"
             ),
         )
         .on(
