@@ -30,7 +30,7 @@ use crate::compile::Compilers;
 use crate::config::check::{self, Unusable};
 use crate::config::{Cluster, Config, Diagnostic, Upgrade};
 use crate::evictions::Evictions;
-use crate::handover::{self, Giver, Inheritance, Key, Own, Plan, Stage, Taker};
+use crate::handover::{self, Giver, Hold, Inheritance, Key, Own, Plan, Stage, Taker};
 use crate::listener::{self, Socket};
 use crate::modules::{self, Loaded, Loader, Modules};
 use crate::notify;
@@ -209,6 +209,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             reloads: reloads.clone(),
             readiness: readiness.clone(),
             certificates,
+            stage: sharing.clone(),
             runtime,
             shutdown,
         };
@@ -245,7 +246,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         ask: upgrade.is_some().then_some(ask),
         upgrade,
         giver: giver.clone(),
-        taker: taker.map(|taker| (taker, inherited)),
+        taker: taker.map(|taker| (taker, inherited, stage.try_hold())),
         watched: watched.clone(),
         begun: Instant::now(),
     });
@@ -353,7 +354,7 @@ struct Workers {
     /// Who hands over; ends when this process does.
     giver: Thread,
     /// From whom this one takes over, if from anybody, and what.
-    taker: Option<(Taker, BTreeSet<Key>)>,
+    taker: Option<(Taker, BTreeSet<Key>, Option<Hold>)>,
     /// Told once signals are watched.
     watched: Arc<Notify>,
     begun: Instant,
@@ -415,11 +416,12 @@ impl ServiceWithDependents for Workers {
                 open();
                 settled();
             }
-            Some((taker, keys)) => {
+            Some((taker, keys, hold)) => {
                 let plan = Plan {
                     stage: shared.stage.clone(),
                     workers: self.sockets.len(),
                     readiness: shared.readiness.clone(),
+                    hold,
                     keys,
                     open,
                     settled,

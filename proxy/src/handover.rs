@@ -29,9 +29,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::config::{Address, Listener};
 
@@ -59,6 +59,10 @@ pub(crate) struct Inheritance {
     taken: BTreeSet<Key>,
 }
 
+/// Sockets and the configuration stay as they are to each other for as long as somebody has
+/// this: whoever takes over or hands over, from the first socket to the last word, or a reload.
+pub(crate) type Hold = OwnedMutexGuard<()>;
+
 /// How far this process is, from beginning to end: for whoever has to wait for it.
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -66,6 +70,8 @@ pub(crate) struct Stage {
     /// What the process that has taken over listens on.
     handed: OnceLock<BTreeSet<Key>>,
     failure: OnceLock<String>,
+    /// Taken by who wants a [`Hold`].
+    hands: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -145,7 +151,23 @@ impl Stage {
             state: watch::Sender::new(State::default()),
             handed: OnceLock::new(),
             failure: OnceLock::new(),
+            hands: Arc::default(),
         }
+    }
+
+    /// Waits for whoever has it, in turn.
+    pub(crate) async fn hold(&self) -> Hold {
+        self.hands.clone().lock_owned().await
+    }
+
+    /// The same, on a thread that has nothing else to do.
+    pub(crate) fn wait_and_hold(&self) -> Hold {
+        self.hands.clone().blocking_lock_owned()
+    }
+
+    /// Where nobody has it, nor waits for it.
+    pub(crate) fn try_hold(&self) -> Option<Hold> {
+        self.hands.clone().try_lock_owned().ok()
     }
 
     /// A worker has started what it needs.
@@ -196,7 +218,7 @@ impl Stage {
         self.failure.get().map(|why| &**why)
     }
 
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.state.borrow().ending
     }
 

@@ -25,7 +25,7 @@ use crate::notify;
 
 /// How long whoever connects may take to say why.
 const GREETING: Duration = Duration::from_secs(5);
-/// How long workers may take to say what they listen on.
+/// How long a reload that is under way may take, and workers to say what they listen on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sockets that no worker has.
@@ -163,6 +163,9 @@ impl Talk {
 
     async fn hand_over(&self, wire: &mut Wire, pid: i32) -> Result<(), String> {
         let told = |error: io::Error| error.to_string();
+        // A reload would close for both what the other one is given here.
+        let hold = tokio::time::timeout(PATIENCE, self.stage.hold()).await;
+        let _hold = hold.map_err(|_| "a reload is under way; try again after it".to_owned())?;
         let offered = self.sockets().await?;
         let offer = Message::Offer(offered.len(), std::process::id());
         wire.send(&offer, &[]).await.map_err(told)?;

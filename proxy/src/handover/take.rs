@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::message::{Message, VERSION};
 use super::wire::Wire;
-use super::{Inheritance, Key, Offered, Stage, place};
+use super::{Hold, Inheritance, Key, Offered, Stage, place};
 use crate::config::Upgrade;
 use crate::readiness::Readiness;
 
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) stage: Arc<Stage>,
     pub(crate) workers: usize,
     pub(crate) readiness: Arc<Readiness>,
+    /// Until all is said: what came is where the configuration of the start has it.
+    pub(crate) hold: Option<Hold>,
     /// What is listened on of what there was.
     pub(crate) keys: BTreeSet<Key>,
     /// Takes connections in.
@@ -144,7 +146,7 @@ fn heard(message: Option<Message>) -> Result<Message, String> {
 
 impl Taker {
     /// Sees it through, on a thread of its own.
-    pub(crate) fn spawn(self, plan: Plan) -> io::Result<()> {
+    pub(crate) fn spawn(self, mut plan: Plan) -> io::Result<()> {
         let run = move || {
             let Self {
                 runtime,
@@ -152,11 +154,12 @@ impl Taker {
                 pid,
                 timeout,
             } = self;
-            let stage = plan.stage.clone();
+            let (stage, hold) = (plan.stage.clone(), plan.hold.take());
             let talk = Talk { wire, pid };
             if let Err(why) = runtime.block_on(talk.run(plan, timeout)) {
                 stage.fail(format!("this process does not take over: {why}"));
             }
+            drop(hold);
         };
         thread::Builder::new()
             .name("take-over".to_owned())
@@ -181,6 +184,10 @@ impl Talk {
         };
         let mut other = agreed.map_err(|_| format!("it was not ready within {limit:?}"))??;
         (plan.open)();
+        tokio::select! {
+            () = stage.all_listen(plan.workers) => {}
+            () = stage.ending() => {}
+        }
         if other == Other::Agrees {
             let serving = Message::Serving(plan.keys.into_iter().collect());
             other = match self.wire.send(&serving, &[]).await {

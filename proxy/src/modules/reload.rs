@@ -65,7 +65,12 @@ impl Worker {
 
     /// Everything that can go wrong.
     fn make_ready(&self, board: &Board) -> Result<Ready, Vec<String>> {
-        if *self.with.shutdown.borrow() {
+        if self.with.stage.is_handed_over() {
+            return Err(vec![
+                "another process has taken over: have that one reload".to_owned(),
+            ]);
+        }
+        if *self.with.shutdown.borrow() || self.with.stage.is_ending() {
             return Err(vec!["the proxy drains".to_owned()]);
         }
         if !board.is_complete(PATIENCE) {

@@ -15,9 +15,10 @@ use tokio::runtime::Handle;
 
 use super::{Board, Loaded, Loader, Modules, Program};
 use crate::compile::{Compilers, Job};
+use crate::handover::{Hold, Stage};
 use crate::plugins::Why;
 use crate::readiness::Readiness;
-use crate::reload::{Blueprint, Reloads, Reply, Source, watch};
+use crate::reload::{Blueprint, Outcome, Reloads, Reply, Source, watch};
 use crate::stack;
 use crate::tls::renewal::Renewal;
 
@@ -30,12 +31,16 @@ pub(super) enum Work {
     Compiled(Arc<Program>, Option<Box<Artifact>>),
     /// Everything is read again; somebody may want to know what becomes of that.
     Reload(Option<Reply>),
+    /// What has waited for that is due.
+    Due(Hold),
 }
 
 /// The thread's own.
 pub(super) struct Worker {
     pub(super) with: Start,
     modules: Weak<Modules>,
+    /// A reload that is to come once sockets do not change hands any more; who wants to know.
+    waiting: RefCell<Option<Vec<Reply>>>,
 }
 
 /// What it is started with.
@@ -46,6 +51,8 @@ pub(crate) struct Start {
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) certificates: Arc<Renewal>,
+    /// Whether another process is about to take over, or this one is.
+    pub(crate) stage: Arc<Stage>,
     /// Where the health of backends is checked,
     pub(crate) runtime: Handle,
     /// until this says that the proxy drains.
@@ -57,6 +64,7 @@ pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Mod
     let mut worker = Worker {
         with,
         modules: Weak::new(),
+        waiting: RefCell::default(),
     };
     let loaded = std::mem::take(&mut blueprint.loaded);
     // Another thread, with a stack that guests can do with.
@@ -91,14 +99,50 @@ impl Worker {
             match work {
                 Work::Compile(program) => self.compile(program, modules.work.clone()),
                 Work::Compiled(program, made) => self.promote(&modules.board, &program, made),
-                Work::Reload(reply) => {
-                    let outcome = self.reload(&modules.board);
-                    if let Some(reply) = reply {
-                        // Whoever has gone wants nothing any more.
-                        let _ = reply.send(outcome);
-                    }
-                }
+                Work::Reload(reply) => self.wanted(reply, &modules),
+                Work::Due(hold) => self.due(hold, &modules.board),
             }
+        }
+    }
+
+    /// Everything is to be read again: at once, or once sockets do not change hands any more.
+    /// However often that is wanted until then, it is one reload.
+    fn wanted(&self, reply: Option<Reply>, modules: &Modules) {
+        let waits = self.waiting.borrow().is_some();
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.get_or_insert_default().extend(reply);
+        drop(waiting);
+        let stage = self.with.stage.clone();
+        if !waits && let Some(hold) = stage.try_hold() {
+            return self.due(hold, &modules.board);
+        }
+        tracing::info!("reload: it waits: another process is taking over, or this one is");
+        if waits {
+            return;
+        }
+        let work = modules.work.clone();
+        // A thread of its own: what the process ends with is told, too.
+        let waiting = thread::Builder::new()
+            .name("reload".to_owned())
+            .spawn(move || work.send(Work::Due(stage.wait_and_hold())));
+        if let Err(error) = waiting {
+            let why = format!("there is no thread to wait on: {error}");
+            tracing::error!("reload: {why}");
+            self.tell(&Err(vec![why]));
+        }
+    }
+
+    fn due(&self, hold: Hold, board: &Board) {
+        let outcome = self.reload(board);
+        drop(hold);
+        self.tell(&outcome);
+    }
+
+    /// Whoever has wanted to know, what has become of it.
+    fn tell(&self, outcome: &Outcome) {
+        for reply in self.waiting.take().into_iter().flatten() {
+            // Whoever has gone wants nothing any more.
+            let _ = reply.send(outcome.clone());
         }
     }
 

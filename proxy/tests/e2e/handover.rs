@@ -6,6 +6,7 @@ mod failing;
 mod load;
 mod operators;
 mod raw;
+mod reloads;
 
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;

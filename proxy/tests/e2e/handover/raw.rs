@@ -1,37 +1,64 @@
 //! What other programs may say at the socket, or not say.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::*;
 use crate::support::require;
 
 /// A program that speaks as the test says.
-struct Other(BufReader<UnixStream>);
+pub(super) struct Other(BufReader<UnixStream>);
 
 impl Other {
-    fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).unwrap();
+    pub(super) fn connect(path: &Path) -> Self {
+        Self::of(UnixStream::connect(path).unwrap())
+    }
+
+    pub(super) fn of(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(LONGEST)).unwrap();
         Self(BufReader::new(stream))
     }
 
-    fn say(&mut self, line: &str) -> &mut Self {
+    pub(super) fn say(&mut self, line: &str) -> &mut Self {
         writeln!(self.0.get_mut(), "{line}").unwrap();
         self
     }
 
     /// Says what it wants, and is offered so many sockets.
-    fn is_offered(&mut self, count: usize) {
+    pub(super) fn is_offered(&mut self, count: usize) {
         let told = self.say("{\"hello\": 1}").hears();
         let offer = format!("{{\"offer\":{count},");
         assert!(told.starts_with(&offer), "{told}");
     }
 
+    /// All that is offered, where one sending has room for it: whose, in order, and the sockets.
+    pub(super) fn takes(&mut self) -> (Vec<String>, Vec<OwnedFd>) {
+        self.say("{\"more\": 0}");
+        let mut line = [0; 4 << 10];
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+        let mut control = RecvAncillaryBuffer::new(&mut room);
+        let mut into = [IoSliceMut::new(&mut line)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(self.0.get_ref(), &mut into, &mut control, flags).unwrap();
+        let mut sockets = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(came) = message {
+                sockets.extend(came);
+            }
+        }
+        let said: serde_json::Value = serde_json::from_slice(&line[..received.bytes]).unwrap();
+        let keys = serde_json::from_value(said["sockets"].clone()).unwrap();
+        (keys, sockets)
+    }
+
     /// The next line; empty at the end.
-    fn hears(&mut self) -> String {
+    pub(super) fn hears(&mut self) -> String {
         let mut line = String::new();
         // Closed with something unread in it: the same end.
         let _ = self.0.read_line(&mut line);
