@@ -8,11 +8,6 @@
 
 export COFFERDAM_REQUIRE_ALL=1
 cd "$root"
-# The drivers are built in the dev profile, as the tests have them: they end their peers in
-# destructors, which an aborting panic would skip. All members at once, as the tests are:
-# another choice of packages would give the dependencies other features.
-driver() { cargo build --quiet --locked --workspace --bins; }
-
 if [[ ${1-} == instructions ]]; then
     shift
     "$root/.ci/setup.sh" instructions
@@ -23,7 +18,7 @@ if [[ ${1-} == instructions ]]; then
     # of them would be built twice.
     CARGO_INCREMENTAL=0 cargo build --locked --profile quick-release -p cofferdam-abi -p cofferdam \
         --features cofferdam-abi/testing,cofferdam-abi/compiler --example hook --example request
-    driver
+    drivers
     say "instructions, against conformance/benches/baseline.json"
     exec "$target/debug/bench-instructions" --examples "$target/quick-release/examples" "$@"
 fi
@@ -47,5 +42,5 @@ done
 if [[ -n $build ]]; then
     "$root/.ci/release.sh"
 fi
-driver
+drivers
 exec "$target/debug/bench" "${options[@]}"

@@ -12,7 +12,5 @@ esac
 "$root/examples/guests-as/build.sh"
 "$root/conformance/guests/cpp/build.sh"
 cd "$root"
-# With everything the tests are built with, so that what they compiled is used again: another
-# choice of packages would give the dependencies other features.
-cargo build --quiet --locked --workspace --all-targets
+drivers
 exec "$target/debug/conformance" "$@"

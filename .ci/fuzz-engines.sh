@@ -5,8 +5,7 @@
 
 "$root/.ci/setup.sh" build
 cd "$root"
-# As the tests are built, so that what they compiled is used again.
-cargo build --quiet --locked --workspace --all-targets
+drivers
 corpus=$target/fuzz-engines/corpus
 for name in events hostcalls; do
     rm -rf "${corpus:?}/$name"

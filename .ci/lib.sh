@@ -72,6 +72,13 @@ venv_install() {
 # is_newer A B: version A is at least B.
 is_newer() { [[ $(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1) = "$2" ]]; }
 
+# drivers: builds the programs of conformance/ and the proxy in the dev profile, whose panics run the
+# destructors that end peers. With everything the tests are built with, so that what they compiled
+# is used again: another choice of packages would give the dependencies other features.
+drivers() {
+    (cd "$root" && cargo build --quiet --locked --workspace --all-targets)
+}
+
 # publish FILE NAME: puts a guest in its place, touching nothing when it is the same.
 publish() {
     mkdir -p "$guests"

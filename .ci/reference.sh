@@ -4,6 +4,6 @@
 
 "$root/.ci/setup.sh" build
 cd "$root"
-cargo build --quiet --locked -p cofferdam
+drivers
 "$target/debug/cofferdam" reference >"$target/REFERENCE.md"
 mv "$target/REFERENCE.md" proxy/REFERENCE.md

@@ -56,7 +56,7 @@ if [[ ! -e $counted ]]; then
     say "traffic of every kind"
     "$root/.ci/setup.sh" test
     "$root/filters/build.sh"
-    cargo build --quiet --locked --workspace --bins
+    drivers
     rm -rf "$counts/raw" "$counts"/*.profdata
     LLVM_PROFILE_FILE=$counts/raw/%m_%p.profraw \
         "$target/debug/soak" --cofferdam "$counting" --train 3

@@ -15,5 +15,5 @@ profile=${COFFERDAM_SOAK_PROFILE:-quick-release}
 cd "$root"
 cargo build --locked --profile "$profile" -p cofferdam --bin cofferdam
 [[ $profile = dev ]] && built=debug || built=$profile
-exec cargo run --quiet --locked -p cofferdam-conformance --bin soak -- \
-    --cofferdam "$target/$built/cofferdam" "$@"
+drivers
+exec "$target/debug/soak" --cofferdam "$target/$built/cofferdam" "$@"

@@ -136,9 +136,10 @@ impl Queue {
         let mut inner = lock(&self.inner);
         inner.items.push_back(item);
         // With one for every item there can be on its way, one more would say nothing new.
-        let told = inner.pending < self.usage.most_items;
-        inner.pending += usize::from(told);
-        let target = inner.targets.last().filter(|_| told).cloned();
+        let room = inner.pending < self.usage.most_items;
+        let target = inner.targets.last().filter(|_| room).cloned();
+        // What is told to nobody never arrives, to make room for another.
+        inner.pending += usize::from(target.is_some());
         drop(inner);
         if let Some(target) = target {
             target.tell(self.id);

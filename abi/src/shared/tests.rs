@@ -173,3 +173,40 @@ fn news_that_nobody_takes_does_not_pile_up() {
     assert!(queue.enqueue(Bytes::new()));
     assert_eq!(count.0.load(Ordering::Relaxed), 5);
 }
+
+#[test]
+fn news_for_nobody_is_not_on_its_way() {
+    let shared = Shared::new(Bounds {
+        queue_items: 3,
+        ..Bounds::default()
+    });
+    let count = Arc::new(Count::default());
+    let vm = shared.next_vm();
+    let root = crate::vm::RootId(1);
+    let target = |vm| Target {
+        notifier: count.clone(),
+        vm,
+        root,
+    };
+    let space = shared.join("v");
+    let queue = shared
+        .register_queue(&space, b"q", Some(target(vm)))
+        .expect("room");
+    assert!(queue.enqueue(Bytes::new()));
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    // Its VM is gone; what comes until there is another one is told to nobody.
+    shared.queue_ready_missed(QueueReady {
+        vm,
+        root,
+        queue: queue.id(),
+    });
+    assert!(queue.dequeue().is_some());
+    for _ in 0..10 {
+        assert!(queue.enqueue(Bytes::new()));
+        assert!(queue.dequeue().is_some());
+    }
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    let _ = shared.register_queue(&space, b"q", Some(target(shared.next_vm())));
+    assert!(queue.enqueue(Bytes::new()));
+    assert_eq!(count.0.load(Ordering::Relaxed), 2);
+}
