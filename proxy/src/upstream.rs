@@ -77,8 +77,12 @@ impl Upstream {
     /// The addresses of a server that is known by its name; connections to those that stay
     /// are kept.
     pub(crate) fn resolve(&self, addresses: &[SocketAddr]) {
-        let usable: Vec<_> = addresses.iter().map(|it| Host::new(*it, 1)).collect();
-        self.renew(&mut self.snapshot.borrow_mut(), &usable);
+        let mut snapshot = self.snapshot.borrow_mut();
+        let known = |address| snapshot.find(address).map(|pool| pool.host().clone());
+        let usable: Vec<_> = (addresses.iter())
+            .map(|it| known(*it).unwrap_or_else(|| Host::new(*it, 1)))
+            .collect();
+        self.renew(&mut snapshot, &usable);
     }
 
     /// All endpoints, usable or not.

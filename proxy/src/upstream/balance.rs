@@ -66,13 +66,14 @@ impl Snapshot {
         }
     }
 
-    /// Endpoints that stay keep their connections.
+    /// Endpoints that stay keep their connections. One that went and has come back at the same
+    /// address is another: nobody looks any more at what is counted for the one before.
     pub(super) fn renew(&mut self, usable: &[Arc<Host>], new: impl Fn(&Arc<Host>) -> Rc<Pool>) {
         let mut before = std::mem::take(&mut self.endpoints);
         for host in usable {
             let held = before
                 .iter()
-                .position(|endpoint| endpoint.pool.address == host.address);
+                .position(|endpoint| Arc::ptr_eq(endpoint.pool.host(), host));
             let pool = held.map_or_else(|| new(host), |at| before.swap_remove(at).pool);
             self.endpoints.push(Endpoint {
                 pool,
@@ -95,7 +96,7 @@ impl Snapshot {
         self.endpoints.iter().map(|endpoint| &endpoint.pool)
     }
 
-    fn find(&self, address: SocketAddr) -> Option<Rc<Pool>> {
+    pub(super) fn find(&self, address: SocketAddr) -> Option<Rc<Pool>> {
         let mut pools = self.pools();
         pools.find(|pool| pool.address == address).cloned()
     }

@@ -118,6 +118,11 @@ impl Pool {
         })
     }
 
+    /// Its endpoint.
+    pub(super) const fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
     /// The name that the endpoint was found by, if it was.
     pub(crate) fn name(&self) -> Option<&str> {
         self.host.name.as_deref()

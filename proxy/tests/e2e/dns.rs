@@ -1,5 +1,6 @@
 //! Endpoints that are known by name go where DNS says.
 
+use std::cell::Cell;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -286,4 +287,30 @@ fn endpoints_that_dns_brings_are_checked_and_ejected_like_others() {
     let line = proxy.log.wait_for("endpoint is ejected");
     assert!(line.contains("127.0.0.2"), "{line}");
     until(&proxy, "127.0.0.1");
+}
+
+#[test]
+fn an_endpoint_that_went_and_came_back_is_watched_as_before() {
+    let dns = Dns::new();
+    dns.at(NAME, &["127.0.0.2"]);
+    let (one, _others) = at_one_port(&[("127.0.0.2", "bad")]);
+    let settings = "outlier_detection: { consecutive_5xx: 2, base_ejection_time: 1h, \
+                    max_ejection_time: 1h, always_eject_one_host: true }";
+    let proxy = Proxy::start(&config(&dns, one.address.port(), settings));
+    assert_eq!(proxy.get("/").status(), 500);
+    // Away and back, while nobody asks for anything: the worker sees neither.
+    dns.at(NAME, &["127.0.0.1"]);
+    proxy.log.wait_for("endpoints are now: 127.0.0.1:");
+    dns.at(NAME, &["127.0.0.2"]);
+    let went = Cell::new(false);
+    let back = proxy.log.find(|line| {
+        went.set(went.get() || line.contains("endpoints are now: 127.0.0.1:"));
+        went.get() && line.contains("endpoints are now: 127.0.0.2:")
+    });
+    assert!(back.is_some(), "{}", proxy.log.text());
+    assert_eq!(proxy.get("/").status(), 500);
+    assert_eq!(proxy.get("/").status(), 500);
+    let line = proxy.log.wait_for("endpoint is ejected");
+    assert!(line.contains("127.0.0.2"), "{line}");
+    assert_eq!(proxy.get("/").status(), 503);
 }

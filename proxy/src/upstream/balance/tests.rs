@@ -63,11 +63,17 @@ fn no_endpoint_is_no_choice() {
 
 #[test]
 fn endpoints_that_stay_keep_their_pool() {
-    let mut snapshot = snapshot(LbPolicy::RoundRobin, &[1, 1]);
+    let both = hosts(&[1, 1]);
+    let mut snapshot = Snapshot::new(LbPolicy::RoundRobin);
+    snapshot.renew(&both, pool);
     let first = snapshot.endpoints[0].pool.clone();
-    snapshot.renew(&hosts(&[3]), pool);
+    snapshot.renew(&both[..1], pool);
     assert_eq!(snapshot.endpoints.len(), 1);
     assert!(Rc::ptr_eq(&first, &snapshot.endpoints[0].pool));
+    // Another one at the same address.
+    snapshot.renew(&hosts(&[3]), pool);
+    assert_eq!(snapshot.endpoints.len(), 1);
+    assert!(!Rc::ptr_eq(&first, &snapshot.endpoints[0].pool));
     assert_eq!(snapshot.endpoints[0].weight, 3);
 }
 
