@@ -4,6 +4,8 @@
 //! `serve::serve_request`; what the parts are and why is in ARCHITECTURE.md.
 
 #![forbid(unsafe_code)]
+// They panic where nothing can be written.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod access_log;
 mod admin;

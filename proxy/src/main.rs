@@ -1,13 +1,16 @@
 //! The `cofferdam` command: what was typed, turned into calls of the library.
 
 #![forbid(unsafe_code)]
+// They panic where nothing can be written.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use cofferdam::app::{self, Unavailable};
-use cofferdam::{author, compile, config, demo, inspect, telemetry};
+use cofferdam::telemetry::{self, complain};
+use cofferdam::{author, compile, config, demo, inspect};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -17,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, after_help = EXIT_STATUS)]
 struct Cli {
-    /// What to log: a level (error, warn, info, debug, trace), or levels by target such as
+    /// What to log: a level (off, error, warn, info, debug, trace), or levels by target such as
     /// `info,filter=debug`
     #[arg(
         long,
@@ -132,10 +135,7 @@ fn main() -> ExitCode {
         return compile::child::run(task);
     }
     if let Err(error) = telemetry::init(&cli.log, cli.log_format == LogFormat::Json) {
-        eprintln!(
-            "--log {}: {error}; give a level or TARGET=LEVEL, separated by commas",
-            cli.log
-        );
+        complain(format_args!("--log: {error}"));
         return USAGE.into();
     }
     match cli.command {
@@ -167,9 +167,9 @@ fn main() -> ExitCode {
         Command::Demo { config, upstream } => match demo::start(upstream) {
             Ok(()) => run(&config, false),
             Err(error) => {
-                eprintln!(
+                complain(format_args!(
                     "the demo's upstream cannot listen on {upstream}: {error}; free the address or give --upstream"
-                );
+                ));
                 UNAVAILABLE.into()
             }
         },
@@ -196,7 +196,7 @@ fn run(path: &std::path::Path, take_over: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Unavailable(messages)) => {
             for message in messages {
-                eprintln!("{}: {message}", path.display());
+                complain(format_args!("{}: {message}", path.display()));
             }
             UNAVAILABLE.into()
         }
@@ -221,7 +221,7 @@ fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
             report.to_string()
         }),
         Err(error) => {
-            eprintln!("{}: {error}", file.display());
+            complain(format_args!("{}: {error}", file.display()));
             USAGE.into()
         }
     }
@@ -238,11 +238,11 @@ fn fail(failure: &author::build::Failure) -> ExitCode {
     use author::build::Failure;
     match failure {
         Failure::Unusable(what) => {
-            eprintln!("{what}");
+            complain(what);
             USAGE.into()
         }
         Failure::Unavailable(what) => {
-            eprintln!("{what}");
+            complain(what);
             UNAVAILABLE.into()
         }
     }
@@ -256,7 +256,7 @@ fn test(options: &author::test::Options) -> ExitCode {
         Ok(_) => printed,
         Err(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                complain(problem);
             }
             USAGE.into()
         }
@@ -270,7 +270,7 @@ fn compile_modules(options: &compile::command::Options) -> ExitCode {
         return printed;
     };
     for problem in refused.unusable.iter().chain(&refused.unavailable) {
-        eprintln!("{problem}");
+        complain(problem);
     }
     match refused.unavailable.is_empty() {
         true => USAGE.into(),
@@ -280,7 +280,7 @@ fn compile_modules(options: &compile::command::Options) -> ExitCode {
 
 fn refuse(problems: &[config::Diagnostic]) -> ExitCode {
     for problem in problems {
-        eprintln!("{problem}");
+        complain(problem);
     }
     USAGE.into()
 }

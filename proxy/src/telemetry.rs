@@ -1,10 +1,14 @@
-//! The program's own log, to standard error.
+//! The program's own log, to standard error, and what commands complain of there.
+//!
+//! Whoever reads it may go, and the disk under it may be full: then what is said is lost, and the
+//! proxy goes on. `eprintln!` would panic, which ends a release.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 /// Puts other levels in the place of those there are.
 type Set = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
@@ -15,11 +19,13 @@ static SET: OnceLock<Set> = OnceLock::new();
 /// unless `levels` names it.
 ///
 /// # Errors
-/// When `levels` cannot be read.
-pub fn init(levels: &str, json: bool) -> Result<(), ParseError> {
+/// What is wrong with `levels`, in a sentence.
+pub fn init(levels: &str, json: bool) -> Result<(), String> {
     let filter = filter(levels)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would say by `eprintln!` that it cannot write there.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A second call (tests) finds the first one's log in place, which is fine.
     if json {
@@ -47,12 +53,24 @@ pub fn init(levels: &str, json: bool) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Logs what `levels` says from now on. Stricter than [`init`]: what is no level and no
-/// `TARGET=LEVEL` would be a target that nothing has.
+/// Says something on standard error, or to nobody where that cannot be.
+pub fn complain(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// Logs what `levels` says from now on.
 ///
 /// # Errors
 /// What is wrong with it, in a sentence.
 pub(crate) fn set_levels(levels: &str) -> Result<(), String> {
+    let filter = filter(levels)?;
+    let set = SET.get().ok_or("the log is not this program's")?;
+    set(filter)
+}
+
+/// Stricter than what reads it: what is no level and no `TARGET=LEVEL` would be a target that
+/// nothing has, and nothing would be logged.
+fn filter(levels: &str) -> Result<EnvFilter, String> {
     for item in levels.split(',') {
         let (target, level) = item.split_once('=').unwrap_or(("-", item));
         let named = !level.is_empty() && !level.bytes().all(|byte| byte.is_ascii_digit());
@@ -62,17 +80,12 @@ pub(crate) fn set_levels(levels: &str) -> Result<(), String> {
             ));
         }
     }
-    let filter = filter(levels).map_err(|error| error.to_string())?;
-    let set = SET.get().ok_or("the log is not this program's")?;
-    set(filter)
-}
-
-fn filter(levels: &str) -> Result<EnvFilter, ParseError> {
-    if levels.contains("pingora") {
+    let filter = if levels.contains("pingora") {
         EnvFilter::try_new(levels)
     } else {
         EnvFilter::try_new(format!("{levels},pingora_core=warn"))
-    }
+    };
+    filter.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

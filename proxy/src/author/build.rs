@@ -15,6 +15,8 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 
+use crate::telemetry;
+
 /// What was typed.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -216,6 +218,6 @@ fn ask(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
 /// A word about what takes long, for whoever watches.
 pub(super) fn note(text: &str) {
     if std::io::stderr().is_terminal() {
-        eprintln!("{text}");
+        telemetry::complain(text);
     }
 }

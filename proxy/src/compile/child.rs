@@ -14,6 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::{MODULE, idle_ticks};
 use crate::modules::{Native, NativeConfig};
+use crate::telemetry::complain;
 
 /// What the parent asks for, on the command line.
 #[derive(Debug, Clone, Args)]
@@ -39,12 +40,12 @@ pub struct Task {
 /// artifact's file, or, with another exit status, what is wrong with the module.
 pub fn run(task: &Task) -> ExitCode {
     if let Err(error) = restrict(task) {
-        eprintln!("its limits cannot be set: {error}");
+        complain(format_args!("its limits cannot be set: {error}"));
         return ExitCode::FAILURE;
     }
     let mut wasm = Vec::new();
     if let Err(error) = io::stdin().read_to_end(&mut wasm) {
-        eprintln!("the module cannot be read: {error}");
+        complain(format_args!("the module cannot be read: {error}"));
         return ExitCode::FAILURE;
     }
     let config = NativeConfig {

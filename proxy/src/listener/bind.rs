@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
@@ -194,9 +195,17 @@ fn unix(path: &Path, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Ki
 }
 
 /// A unix socket at `path`, where nobody answers.
+///
+/// # Errors
+/// Somebody does; or a file is there that is no socket, which stays.
 pub(crate) fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
+    let there = std::fs::symlink_metadata(path).ok();
+    if there.as_ref().is_some_and(|it| !it.file_type().is_socket()) {
+        let what = "a file is there that is no socket; it stays: give another path, or remove it";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
     // A socket file that nobody answers on was left by a process that is gone.
-    if path.exists()
+    if there.is_some()
         && let Err(error) = std::os::unix::net::UnixStream::connect(path)
         && error.kind() == io::ErrorKind::ConnectionRefused
     {

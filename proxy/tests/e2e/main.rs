@@ -50,6 +50,7 @@ mod stuck;
 mod tcp;
 mod tls;
 mod trailers;
+mod unheard;
 mod unix;
 mod upgrades;
 mod upstream_floods;

@@ -53,3 +53,18 @@ fn a_socket_file_that_nobody_answers_on_is_replaced() {
     );
     assert_eq!(Client::connect_unix(&path).get("/").text(), "ok");
 }
+
+#[test]
+fn a_file_that_is_no_socket_stays() {
+    let dir = Dir::new();
+    let path = dir.write("web.sock", "precious");
+    let yaml = proxy::plain(Upstream::named("ok").address).replace(
+        "address: 127.0.0.1:0",
+        &format!("address: 'unix:{}'", path.display()),
+    );
+    let (status, told) = proxy::refused(&dir, "run", &yaml);
+    assert_eq!(status, Some(69), "{told:?}");
+    let said = |line: &String| line.contains("a file is there that is no socket");
+    assert!(told.iter().any(said), "{told:?}");
+    assert_eq!(dir.read("web.sock"), "precious");
+}
