@@ -67,12 +67,16 @@ impl Plugins {
 
     /// No streams for so long.
     fn bar(&self, worker: &Rc<Worker>, slot: &Rc<Slot>, wait: Duration) {
-        slot.barred.set(Some(Instant::now() + wait));
+        let until = Some(Instant::now() + wait);
+        slot.barred.set(until);
         self.set_down(slot, true);
         let (weak, slot) = (Rc::downgrade(worker), slot.clone());
         tokio::task::spawn_local(async move {
             tokio::time::sleep(wait).await;
-            if let Some(worker) = weak.upgrade() {
+            // Streams that had begun before may have crashed since, and have it barred for longer.
+            if let Some(worker) = weak.upgrade()
+                && slot.barred.get() == until
+            {
                 worker.plugins.unbar(&slot);
             }
         });

@@ -1,7 +1,11 @@
 //! `isolation: request`: what a stream leaves in its guest, no other finds.
 
-use super::{answering, metric, terse};
-use crate::support::{BOTH, Filter, Http, Load, Proxy, Upstream, get, run};
+use std::time::{Duration, Instant};
+
+use super::{ADMIN, answering, metric, terse};
+use crate::support::{
+    BOTH, Body, Config, Filter, Http, Load, PATIENCE, Proxy, Upstream, get, post, run,
+};
 
 /// Says how many streams it has had before, and what becomes of it.
 const COUNTING: &str = "on vm_start (!text {\"starts\"})
@@ -57,12 +61,49 @@ fn a_crash_costs_its_own_stream_and_too_many_hold_the_filter_back() {
         assert_eq!(client.send(crashing()).await.status, 503);
         proxy.logged(&["held back for 1s", "filter=\"f\""]).await;
         // It is ready again without anybody asking for it.
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while proxy.admin("/ready").await.status != 200 {
             assert!(began.elapsed().as_secs() < 5);
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(client.send(get("/a")).await.status, 200);
+    });
+}
+
+#[test]
+fn the_end_of_a_hold_does_not_end_the_longer_one_that_came_meanwhile() {
+    run(async {
+        let guest = terse(
+            "on request_headers (!text {\"begun\"})
+            on request_body (unreachable)",
+        );
+        let filter = Filter::wasm("f", guest).with("isolation: request");
+        let upstream = Upstream::start();
+        let config = Config::new(upstream.address).filter(filter).with(ADMIN);
+        let proxy = Proxy::start(&config.with("ready_needs: [f]")).await;
+        // All of them have begun before any crashes.
+        let mut client = proxy.client(Http::Two).await;
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            let (feeder, body) = Body::fed();
+            streams.push((feeder, tokio::spawn(client.start(post("/a", body)))));
+        }
+        proxy.logged_times(&["begun"], 10).await;
+        for (feeder, _) in &streams[..5] {
+            feeder.feed("crash");
+        }
+        proxy.logged(&["held back for 1s", "filter=\"f\""]).await;
+        let began = Instant::now();
+        for (feeder, _) in &streams[5..] {
+            feeder.feed("crash");
+        }
+        proxy.logged(&["held back for 2s", "filter=\"f\""]).await;
+        while proxy.admin("/ready").await.status != 200 {
+            assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(began.elapsed() >= Duration::from_secs(2));
+        assert_eq!(client.send(get("/b")).await.status, 200);
     });
 }
 
