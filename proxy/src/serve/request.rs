@@ -19,7 +19,7 @@ use crate::config::Route;
 use crate::connection::Connection;
 use crate::facts::{Facts, Properties};
 use crate::flow::{End, Flow};
-use crate::headers;
+use crate::headers::{self, BadHeaders};
 use crate::pump::{Pump, Source, Stopped};
 use crate::timer::Timer;
 use crate::trailers;
@@ -169,6 +169,10 @@ pub(crate) async fn admit(
         let stop = |why: String, pump: &mut Pump| {
             Stop::answer(Answer::bad_filtered_request(why), pump.take_source())
         };
+        let made = made.and_then(|made| match &upgrade {
+            Some(upgrade) if !upgrade.allows(&made.method) => Err(BadHeaders::Malformed(":method")),
+            _ => Ok(made),
+        });
         let made =
             made.map_err(|bad| stop(format!("invalid_request_headers{{{bad}}}"), &mut pump))?;
         report_dropped(&made.dropped);
@@ -194,10 +198,6 @@ pub(crate) async fn admit(
     }
     if ended {
         flow.complete_request();
-        // A filter may have promised what will not come; the next request would be it.
-        if promised(&head.headers).is_some_and(|length| length != 0) {
-            head.headers.remove(header::CONTENT_LENGTH);
-        }
     }
     let body = Body::Filtered((!ended).then_some((pump, first)));
     Ok(Admitted {
@@ -227,7 +227,8 @@ impl Body {
         }
     }
 
-    /// It as the upstream's connection pulls it; `head` says which trailers there may be.
+    /// It as the upstream's connection pulls it; `head` says which trailers there may be, and
+    /// promises nothing that will not come.
     pub(super) fn outgoing(
         self,
         flow: &Rc<Flow>,
@@ -236,8 +237,12 @@ impl Body {
         http2: bool,
     ) -> UpstreamBody {
         match self {
-            Self::Plain(body) if body.is_end_stream() => {
+            body if body.is_ended() => {
                 flow.complete_request();
+                // A filter may have given it a length; the next request would be the body.
+                if promised(&head.headers).is_some_and(|length| length != 0) {
+                    head.headers.remove(header::CONTENT_LENGTH);
+                }
                 UpstreamBody::Empty
             }
             Self::Plain(body) => {
@@ -248,10 +253,7 @@ impl Body {
                     sendable,
                 }
             }
-            Self::Filtered(None) => {
-                flow.complete_request();
-                UpstreamBody::Empty
-            }
+            Self::Filtered(None) => UpstreamBody::Empty,
             Self::Filtered(Some((pump, first))) => {
                 if !http2 {
                     trailers::announce(&mut head.headers, &flow.facts.setup.trailer_names(route));

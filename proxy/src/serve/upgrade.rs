@@ -63,6 +63,12 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
 // === impl Upgrade ===
 
 impl Upgrade {
+    /// Whether its request can have this method of a filter's. CONNECT would ask an upstream of
+    /// HTTP/1 for another kind of tunnel; in HTTP/2 it is what asks for an upgrade.
+    pub(crate) fn allows(&self, method: &Method) -> bool {
+        self.connect || method != Method::CONNECT
+    }
+
     /// Writes the wish into the request for the upstream.
     pub(crate) fn prepare(&self, head: &mut Parts, rng: &mut fastrand::Rng) {
         head.headers.insert(header::UPGRADE, self.protocol.clone());

@@ -148,3 +148,69 @@ fn an_upstream_that_vanishes_ends_the_tunnel() {
     client.assert_ended();
     proxy.stdout.wait_for("101 ");
 }
+
+/// A guest that sets these fields of a request, and does what else `then` says.
+fn setting(fields: &[(&str, &str)], then: &str) -> String {
+    let (mut data, mut calls) = (String::new(), String::new());
+    for (name, value) in fields {
+        let mut put = |text: &str| {
+            let at = 16 + data.len();
+            data += text;
+            format!("(i32.const {at}) (i32.const {})", text.len())
+        };
+        calls += &format!(
+            "(drop (call $replace (i32.const 0) {} {}))",
+            put(name),
+            put(value)
+        );
+    }
+    let imports = r#"(import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
+      (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#;
+    let callbacks = format!(
+        r#"(data (i32.const 16) "{data}")
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        {calls} {then} (i32.const 0))"#
+    );
+    guest::with(imports, &callbacks)
+}
+
+#[test]
+fn an_upgrade_promises_no_body_whatever_a_filter_says() {
+    let with_body =
+        "(drop (call $set (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 16) (i32.const 5)))";
+    for (then, upgrades) in [("", true), ("", false), (with_body, true)] {
+        let setup = Setup::new();
+        guest::write(
+            &setup.dir,
+            "guest",
+            &setting(&[("content-length", "5")], then),
+        );
+        let upstream = Upstream::named("no, thanks");
+        let yaml = proxy::filtered(upstream.address, "guest.wasm").replace(
+            "cluster: backend }",
+            &format!("cluster: backend, upgrades: {upgrades} }}"),
+        );
+        let proxy = setup.start(&yaml);
+        for _ in 0..2 {
+            assert_eq!(proxy.client().request(ASK).text(), "no, thanks");
+        }
+        for request in upstream.requests() {
+            assert_eq!(
+                (&request.line[..], request.field("content-length")),
+                ("GET /chat HTTP/1.1", None)
+            );
+        }
+        assert_eq!(upstream.connections(), 1, "it was good for another request");
+    }
+}
+
+#[test]
+fn a_filter_cannot_make_another_tunnel_of_an_upgrade() {
+    let setup = Setup::new();
+    guest::write(&setup.dir, "guest", &setting(&[(":method", "CONNECT")], ""));
+    let upstream = shouting();
+    let proxy = setup.start(&proxy::filtered(upstream.address, "guest.wasm"));
+    assert_eq!(proxy.client().request(ASK).status(), 500);
+    proxy.stdout.wait_for("500 ");
+    assert_eq!(upstream.connections(), 0);
+}
