@@ -33,6 +33,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY_CONNECTION);
+    // Part of a wish for `h2c`, which goes no further.
+    headers.remove(HTTP2_SETTINGS);
     headers.remove(header::TRANSFER_ENCODING);
     strip_te(headers);
     if keep_upgrade && upgrade && headers.contains_key(header::UPGRADE) {
@@ -51,6 +53,7 @@ fn bit(name: &HeaderName) -> u8 {
         || *name == header::UPGRADE
         || *name == KEEP_ALIVE
         || *name == PROXY_CONNECTION
+        || *name == HTTP2_SETTINGS
     {
         RARE
     } else {
@@ -115,6 +118,7 @@ fn is_end_to_end(name: &str) -> bool {
     forwarded || (END_TO_END.iter()).any(|known| name.eq_ignore_ascii_case(known))
 }
 
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");

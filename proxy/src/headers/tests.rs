@@ -49,6 +49,7 @@ fn fields_of_the_connection_go() {
         ("transfer-encoding", "chunked"),
         ("te", "gzip"),
         ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
         ("x-own", "1"),
         ("x-own", "2"),
         ("x-two", "1"),

@@ -32,6 +32,9 @@ pub(crate) struct Upgrade {
 pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
     if let Some(protocol) = head.extensions.remove::<hyper::ext::Protocol>() {
         let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+        if is_ours(&protocol) {
+            return None;
+        }
         let on = head.extensions.remove::<OnUpgrade>()?;
         return Some(Upgrade {
             on,
@@ -47,9 +50,8 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
-    // A move to HTTP/2 is between the client and us, and we offer it by prior knowledge.
-    let ours = protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
-    if !asked || ours {
+    let mut lines = head.headers.get_all(header::UPGRADE).iter();
+    if !asked || lines.any(is_ours) {
         return None;
     }
     let on = head.extensions.remove::<OnUpgrade>()?;
@@ -59,6 +61,18 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
         connect: false,
     })
 }
+
+/// Whether a protocol that is asked for is between the client and us, or one of several is: a
+/// move to HTTP/2 (which we offer by prior knowledge), another HTTP, or TLS. An upstream that
+/// agreed would be spoken to past our routes and filters. Whatever a careless parser could take
+/// for such a name counts as one.
+fn is_ours(protocols: &HeaderValue) -> bool {
+    let in_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let mut words = protocols.as_bytes().split(|byte| !in_name(byte));
+    words.any(|word| OURS.iter().any(|ours| word.eq_ignore_ascii_case(ours)))
+}
+
+const OURS: [&[u8]; 3] = [b"h2c", b"http", b"tls"];
 
 // === impl Upgrade ===
 

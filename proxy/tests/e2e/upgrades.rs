@@ -1,6 +1,6 @@
 //! Connections that stop being HTTP.
 
-use crate::support::{Client, Message, Proxy, Setup, Upstream, guest, proxy};
+use crate::support::{Client, Message, Proxy, Setup, Upstream, guest, h2, proxy};
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: test\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
@@ -213,4 +213,64 @@ fn a_filter_cannot_make_another_tunnel_of_an_upgrade() {
     assert_eq!(proxy.client().request(ASK).status(), 500);
     proxy.stdout.wait_for("500 ");
     assert_eq!(upstream.connections(), 0);
+}
+
+/// What an upstream could take for leave to speak HTTP/2, or TLS, behind our back.
+const HTTP_AND_TLS: [&str; 7] = [
+    "h2c",
+    "H2C",
+    "websocket, h2c",
+    "h2c;x,websocket",
+    "websocket,\tHTTP/2.0",
+    "http/1.1",
+    "TLS/1.2, x",
+];
+
+#[test]
+fn no_upgrade_goes_to_another_http_or_to_tls() {
+    let upstream = Upstream::named("plain");
+    let proxy = Proxy::in_front_of(upstream.address);
+    let mut client = proxy.client();
+    let lines = HTTP_AND_TLS.map(|protocol| format!("upgrade: {protocol}\r\n"));
+    let several = "upgrade: websocket\r\nupgrade: h2c\r\n".to_owned();
+    let asked = lines.iter().chain([&several]);
+    for line in asked.clone() {
+        let answer = client.request(&format!(
+            "GET /chat HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\n{line}\
+             http2-settings: AAMAAABkAAQAAP__\r\n\r\n"
+        ));
+        assert_eq!((answer.status(), answer.text()), (200, "plain".to_owned()));
+    }
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), asked.count());
+    for request in requests {
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(request.all(name), [""; 0], "{request:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_extended_connect_goes_to_another_http_or_to_tls() {
+    let upstream = shouting();
+    let proxy = Proxy::in_front_of(upstream.address);
+    let client = h2::connect(proxy.web()).await;
+    let ask = |protocol| {
+        http::Request::connect("http://test/chat")
+            .extension(hyper::ext::Protocol::from_static(protocol))
+            .header("http2-settings", "AAMAAABkAAQAAP__")
+            .body(h2::empty())
+            .unwrap()
+    };
+    for protocol in HTTP_AND_TLS {
+        let (head, _) = h2::fetch(&client, ask(protocol)).await;
+        assert_eq!(head.status, 405, "{protocol:?}");
+        proxy
+            .stdout
+            .wait_for("405 NR connect_not_supported CONNECT");
+    }
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(h2::send(&client, ask("websocket")).await.status(), 200);
+    upstream.wait_for_requests(1);
+    assert_eq!(upstream.only_request().field("http2-settings"), None);
 }
