@@ -8,7 +8,7 @@
 use std::fmt;
 
 use http::request::Parts;
-use http::{HeaderMap, Uri, Version, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 
 /// Why a request is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum BadHost {
     Malformed,
     /// HTTP/1.1 without `Host`, or HTTP/2 without either.
     Missing,
+    /// A host in the place of a path, which only CONNECT may have.
+    NoPath,
     /// More than one `Host` line.
     Repeated,
 }
@@ -38,6 +40,9 @@ pub fn normalise_host(request: &mut Parts) -> Result<(), BadHost> {
     if let Some(authority) = request.uri.authority() {
         if !is_authority(authority.as_str().as_bytes()) {
             return Err(BadHost::Malformed);
+        }
+        if request.uri.scheme().is_none() && request.method != Method::CONNECT {
+            return Err(BadHost::NoPath);
         }
         request.headers.remove(header::HOST);
         return Ok(());
@@ -105,6 +110,7 @@ impl fmt::Display for BadHost {
         f.write_str(match self {
             Self::Malformed => "the host is malformed",
             Self::Missing => "the request has no host",
+            Self::NoPath => "the request has a host where its path should be",
             Self::Repeated => "the request has several host fields",
         })
     }

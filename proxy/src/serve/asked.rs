@@ -23,16 +23,19 @@ pub(super) struct Asked {
 /// What all these headers begin with.
 const PREFIX: &str = "x-envoy-";
 /// Headers that Envoy takes from its own network only.
-const INTERNAL: [&str; 17] = [
+const INTERNAL: [&str; 21] = [
     "x-envoy-decorator-operation",
     "x-envoy-downstream-service-cluster",
     "x-envoy-downstream-service-node",
     "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-external-address",
     "x-envoy-force-trace",
     "x-envoy-hedge-on-per-try-timeout",
     "x-envoy-internal",
     "x-envoy-ip-tags",
     "x-envoy-max-retries",
+    "x-envoy-original-host",
+    "x-envoy-original-path",
     "x-envoy-original-url",
     "x-envoy-retriable-header-names",
     "x-envoy-retriable-status-codes",
@@ -40,6 +43,7 @@ const INTERNAL: [&str; 17] = [
     "x-envoy-retry-on",
     "x-envoy-upstream-alt-stat-name",
     "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-rq-timeout-ms",
 ];
 

@@ -102,6 +102,8 @@ const CASES: &[Case] = &[
     case("line-space", "@GET /a b HTTP/1.1\r\nhost: t\r\n\r\n", &[400], Closed, &[]),
     case("line-short", "@GET /a\r\nhost: t\r\n\r\n", &[400], Closed, &[]),
     case("line-version", "@GET /a HTTP/9.9\r\nhost: t\r\n\r\n", &[400], Closed, &[]),
+    case("line-authority", "@GET admin HTTP/1.1\r\nhost: t\r\n\r\n", &[400], Kept, &[]),
+    case("line-authority-port", "@GET admin:80 HTTP/1.1\r\nhost: admin:80\r\n\r\n", &[400], Kept, &[]),
     case("line-method", "@G(T /a HTTP/1.1\r\nhost: t\r\n\r\n", &[400], Closed, &[]),
     case("garbage", "@\x16\x03\x01\x02\x00\x01\x00\x01~\r\n\r\n", &[400], Closed, &[]),
     // A good request before a bad one is served, one after it is not.
