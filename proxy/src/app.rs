@@ -3,6 +3,7 @@
 //! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
 //! OS thread; it ends when they have, and with it the process.
 
+mod crew;
 mod signals;
 
 use std::cell::RefCell;
@@ -31,7 +32,7 @@ use crate::config::check::{self, Unusable};
 use crate::config::{Cluster, Config, Diagnostic, Upgrade};
 use crate::evictions::Evictions;
 use crate::handover::{self, Giver, Hold, Inheritance, Key, Own, Plan, Stage, Taker};
-use crate::listener::{self, Socket};
+use crate::listener;
 use crate::modules::{self, Loaded, Loader, Modules};
 use crate::notify;
 use crate::readiness::Readiness;
@@ -39,7 +40,8 @@ use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
 use crate::trace::export::{Collector, Outbox, Sending};
-use crate::worker::{self, Shared};
+use crate::worker::Shared;
+use crew::Crew;
 use signals::{Signals, on_signal, reopen};
 
 /// A configuration whose filters are loaded: ready to run.
@@ -234,12 +236,15 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             tracing,
         })
     };
+    // Last, because it is the most that a machine may not have.
+    let (crew, last) = Crew::muster(sockets).map_err(unavailable)?;
     ready(&addresses);
     let watched = Arc::new(Notify::new());
     let giver = Thread::default();
     server.add_service(Workers {
         start: Some(Box::new(start)),
-        sockets,
+        crew: Some(crew),
+        stage: stage.clone(),
         addresses,
         admin,
         exporter,
@@ -255,6 +260,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
             watched,
             compilers,
             stage: stage.clone(),
+            last: Mutex::new(Some(last)),
         }),
     });
     stage.end();
@@ -263,7 +269,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         tracing::error!("upgrade: its thread panicked");
     }
     match stage.failure() {
-        Some(why) => Err(unavailable(format!("upgrade: {why}"))),
+        Some(why) => Err(unavailable(why.to_owned())),
         None => Ok(()),
     }
 }
@@ -340,7 +346,8 @@ type Thread = Arc<Mutex<Option<thread::JoinHandle<()>>>>;
 /// Our service: all workers.
 struct Workers {
     start: Option<Start>,
-    sockets: Vec<Vec<Socket>>,
+    crew: Option<Crew>,
+    stage: Arc<Stage>,
     /// Of the listeners, with their names.
     addresses: Vec<String>,
     /// Where the operator may look.
@@ -373,14 +380,12 @@ impl ServiceWithDependents for Workers {
         self.watched.notified().await;
         // Pingora waits for blocking tasks, so this one is what ends the process in time. It
         // is there before anybody can know that we are: told to end, the runtime takes none.
-        let (started, threads) = std::sync::mpsc::channel::<thread::JoinHandle<io::Result<()>>>();
+        let (started, threads) = std::sync::mpsc::channel::<Vec<thread::JoinHandle<()>>>();
         let exporter = self.exporter.take();
         let joined = tokio::task::spawn_blocking(move || {
-            for (index, thread) in threads.into_iter().enumerate() {
-                match thread.join() {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(worker = index, "worker failed: {error}"),
-                    Err(_) => tracing::error!(worker = index, "worker panicked"),
+            for (index, thread) in threads.into_iter().flatten().enumerate() {
+                if thread.join().is_err() {
+                    tracing::error!(worker = index, "worker panicked");
                 }
             }
             if let Some(exporter) = exporter {
@@ -390,8 +395,12 @@ impl ServiceWithDependents for Workers {
         let hangup = signal(SignalKind::hangup());
         let rotated = signal(SignalKind::user_defined1());
         let renewed = signal(SignalKind::user_defined2());
-        let Some(shared) = self.shared(shutdown.clone()).await else {
+        let Some(crew) = self.crew.take() else {
             return;
+        };
+        let shared = match self.shared(shutdown.clone()).await {
+            Ok(shared) => shared,
+            Err(why) => return self.stage.fail(why),
         };
         let modules = shared.modules.clone();
         on_signal("SIGHUP", hangup, move || modules.reload(None));
@@ -419,7 +428,7 @@ impl ServiceWithDependents for Workers {
             Some((taker, keys, hold)) => {
                 let plan = Plan {
                     stage: shared.stage.clone(),
-                    workers: self.sockets.len(),
+                    workers: crew.len(),
                     readiness: shared.readiness.clone(),
                     hold,
                     keys,
@@ -427,27 +436,13 @@ impl ServiceWithDependents for Workers {
                     settled,
                 };
                 if let Err(error) = taker.spawn(plan) {
-                    let why = format!("there is no thread to take over by: {error}");
+                    let why = format!("upgrade: there is no thread to take over by: {error}");
                     shared.stage.fail(why);
                 }
             }
         }
-        for (index, sockets) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
-            let (shared, shutdown) = (shared.clone(), shutdown.clone());
-            let spawned = thread::Builder::new()
-                .name(format!("worker-{index}"))
-                .stack_size(stack::SIZE)
-                .spawn(move || worker::run(&shared, index, sockets, shutdown));
-            match spawned {
-                Ok(thread) => {
-                    // It is waited for as long as this goes on.
-                    let _ = started.send(thread);
-                }
-                Err(error) => {
-                    tracing::error!(worker = index, "worker could not be started: {error}")
-                }
-            }
-        }
+        // They are waited for as long as this goes on.
+        let _ = started.send(crew.serve(&shared, &shutdown));
         ready.notify_ready();
         drop((started, shared));
         let _ = joined.await;
@@ -519,17 +514,19 @@ impl Workers {
     }
 
     /// What all of them share. It may take as long as compilers may, so signals are watched.
-    async fn shared(&mut self, shutdown: ShutdownWatch) -> Option<Arc<Shared>> {
-        let (start, runtime) = (self.start.take()?, Handle::current());
+    async fn shared(&mut self, shutdown: ShutdownWatch) -> Result<Arc<Shared>, String> {
+        let Some(start) = self.start.take() else {
+            return Err("it has been started already".to_owned());
+        };
+        let runtime = Handle::current();
         let started = tokio::task::spawn_blocking(move || start(runtime, shutdown)).await;
         match started {
-            Ok(Ok(shared)) => Some(Arc::new(shared)),
-            Ok(Err(error)) => {
-                tracing::error!("no thread for modules, nothing is served: {error}");
-                None
-            }
-            // It panicked, and has said so.
-            Err(_) => None,
+            Ok(Ok(shared)) => Ok(Arc::new(shared)),
+            Ok(Err(error)) => Err(format!(
+                "there is no thread for modules: {error}; allow the process more threads or memory"
+            )),
+            // It has said why.
+            Err(_) => Err("what loads modules panicked".to_owned()),
         }
     }
 }

@@ -206,14 +206,14 @@ impl Stage {
         self.state.borrow().open
     }
 
-    /// It cannot take over.
+    /// It cannot take over, or not start at all.
     pub(crate) fn fail(&self, why: String) {
         // The first reason is the one that counts.
         let _ = self.failure.set(why);
         self.end();
     }
 
-    /// Why it could not take over.
+    /// Why it could not.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(|why| &**why)
     }

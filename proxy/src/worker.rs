@@ -11,6 +11,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
@@ -97,22 +98,17 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 
 /// The `index`-th worker: serves until `shutdown` turns true and the last connection has gone,
 /// or `drain_time` is over.
-///
-/// # Errors
-/// When the thread's runtime cannot be had.
 pub(crate) fn run(
+    runtime: &Runtime,
     shared: &Shared,
     index: usize,
     sockets: Vec<Socket>,
     shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+) {
     let worker = Worker::new(shared, index);
     let local = LocalSet::new();
     local.block_on(
-        &runtime,
+        runtime,
         serve(worker.clone(), sockets, shutdown, &shared.stage),
     );
     // Streams that are still there end now; what they ran on ends after them.
@@ -129,7 +125,6 @@ pub(crate) fn run(
     if let Some(sink) = &setup.sink {
         sink.flush();
     }
-    Ok(())
 }
 
 async fn serve(

@@ -2,8 +2,8 @@
 //! files it names, SIGUSR1 opens the access log's anew, SIGUSR2 starts the binary anew.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+use super::crew::Place;
 use crate::access_log::LogFile;
 use crate::compile::Compilers;
 use crate::handover::Stage;
@@ -57,6 +58,8 @@ pub(super) struct Signals {
     pub(super) watched: Arc<Notify>,
     pub(super) compilers: Arc<Compilers>,
     pub(super) stage: Arc<Stage>,
+    /// Of the thread by which Pingora ends its runtime, and panics where there is none.
+    pub(super) last: Mutex<Option<Place>>,
 }
 
 #[async_trait]
@@ -102,6 +105,15 @@ impl ShutdownSignalWatch for Signals {
         // Nothing that is compiled from now on would serve anybody; and a start that waits
         // for it must not wait on. (Tasks may never run again: Pingora ends their runtime.)
         self.compilers.close();
+        // After all that may take it in its stead.
+        if let Some(last) = self
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            last.leave();
+        }
         ShutdownSignal::GracefulTerminate
     }
 }

@@ -157,7 +157,7 @@ impl Taker {
             let (stage, hold) = (plan.stage.clone(), plan.hold.take());
             let talk = Talk { wire, pid };
             if let Err(why) = runtime.block_on(talk.run(plan, timeout)) {
-                stage.fail(format!("this process does not take over: {why}"));
+                stage.fail(format!("upgrade: this process does not take over: {why}"));
             }
             drop(hold);
         };

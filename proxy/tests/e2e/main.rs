@@ -48,6 +48,7 @@ mod schema;
 mod smuggling;
 mod stuck;
 mod tcp;
+mod threads;
 mod tls;
 mod trailers;
 mod unheard;
