@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::spawn(move || serve(&upstream, &answers));
     let prepared = app::Prepared::new(config).map_err(|problems| format!("{problems:?}"))?;
     std::fs::remove_dir_all(&folder)?;
-    app::run(prepared, move |listening| {
+    app::run(prepared, app::Terminations::watch()?, move |listening| {
         let address = listening
             .first()
             .and_then(|line| line.rsplit(' ').next())

@@ -1,10 +1,11 @@
 //! The process: everything wired, in start-up order.
 //!
-//! Pingora's server owns signals and life cycle. Our one service owns the workers, each an
-//! OS thread; it ends when they have, and with it the process.
+//! Pingora's server owns the life cycle, and is told when to end ([`Terminations`]). Our one
+//! service owns the workers, each an OS thread; it ends when they have, and with it the process.
 
 mod crew;
 mod signals;
+mod terminations;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -43,6 +44,8 @@ use crate::trace::export::{Collector, Outbox, Sending};
 use crate::worker::Shared;
 use crew::Crew;
 use signals::{Signals, on_signal, reopen};
+
+pub use terminations::Terminations;
 
 /// A configuration whose filters are loaded: ready to run.
 #[derive(Debug)]
@@ -90,12 +93,16 @@ pub(crate) fn read(path: &Path) -> Result<Config, Vec<Diagnostic>> {
     Err(problems)
 }
 
-/// Runs the proxy until it is told to end and has drained. `ready` is called once all
-/// listeners listen, with the addresses they really have.
+/// Runs the proxy until it is told to end, by `terminations`, and has drained. `ready` is called
+/// once all listeners listen, with the addresses they really have.
 ///
 /// # Errors
 /// When it cannot be started; then nothing has been served.
-pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unavailable> {
+pub fn run(
+    prepared: Prepared,
+    terminations: Terminations,
+    ready: impl FnOnce(&[String]),
+) -> Result<(), Unavailable> {
     let Prepared {
         source,
         config,
@@ -122,6 +129,8 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         Some((taker, inherited)) => (Some(taker), inherited),
         None => (None, Inheritance::default()),
     };
+    // From here on others may wait for this process, which ends in its order.
+    terminations.serve();
     // All sockets before anything runs: a taken port must keep the whole proxy from starting.
     let place = config
         .upgrade
@@ -239,7 +248,7 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
     // Last, because it is the most that a machine may not have.
     let (crew, last) = Crew::muster(sockets).map_err(unavailable)?;
     ready(&addresses);
-    let watched = Arc::new(Notify::new());
+    let endable = Arc::new(Notify::new());
     let giver = Thread::default();
     server.add_service(Workers {
         start: Some(Box::new(start)),
@@ -252,12 +261,13 @@ pub fn run(prepared: Prepared, ready: impl FnOnce(&[String])) -> Result<(), Unav
         upgrade,
         giver: giver.clone(),
         taker: taker.map(|taker| (taker, inherited, stage.try_hold())),
-        watched: watched.clone(),
         begun: Instant::now(),
+        endable: endable.clone(),
     });
     server.run(RunArgs {
         shutdown_signal: Box::new(Signals {
-            watched,
+            terminations,
+            endable,
             compilers,
             stage: stage.clone(),
             last: Mutex::new(Some(last)),
@@ -362,9 +372,9 @@ struct Workers {
     giver: Thread,
     /// From whom this one takes over, if from anybody, and what.
     taker: Option<(Taker, BTreeSet<Key>, Option<Hold>)>,
-    /// Told once signals are watched.
-    watched: Arc<Notify>,
     begun: Instant,
+    /// Told once this runtime may be ended: then it has taken what is waited for.
+    endable: Arc<Notify>,
 }
 
 #[async_trait]
@@ -376,10 +386,8 @@ impl ServiceWithDependents for Workers {
         _listeners_per_fd: usize,
         ready: ServiceReadyNotifier,
     ) {
-        // Before anybody is served or told that they could be: a signal would still kill.
-        self.watched.notified().await;
-        // Pingora waits for blocking tasks, so this one is what ends the process in time. It
-        // is there before anybody can know that we are: told to end, the runtime takes none.
+        // Pingora waits for blocking tasks, so this one is what ends the process in time. The
+        // runtime ends only after it is there: then it takes none.
         let (started, threads) = std::sync::mpsc::channel::<Vec<thread::JoinHandle<()>>>();
         let exporter = self.exporter.take();
         let joined = tokio::task::spawn_blocking(move || {
@@ -519,8 +527,9 @@ impl Workers {
             return Err("it has been started already".to_owned());
         };
         let runtime = Handle::current();
-        let started = tokio::task::spawn_blocking(move || start(runtime, shutdown)).await;
-        match started {
+        let starting = tokio::task::spawn_blocking(move || start(runtime, shutdown));
+        self.endable.notify_one();
+        match starting.await {
             Ok(Ok(shared)) => Ok(Arc::new(shared)),
             Ok(Err(error)) => Err(format!(
                 "there is no thread for modules: {error}; allow the process more threads or memory"

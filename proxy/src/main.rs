@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use cofferdam::app::{self, Unavailable};
+use cofferdam::app::{self, Terminations, Unavailable};
 use cofferdam::telemetry::{self, complain};
 use cofferdam::{author, compile, config, demo, inspect};
 
@@ -43,8 +43,9 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 a case of `test` failed; 64 the command line, the configuration or a filter is not usable; \
-                           69 something needed is not there (a port is taken, a file cannot be written).";
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 a case of `test` failed, or `run` was told twice to end and left what was under way; 64 the command line, the configuration or a filter is not usable here; \
+                           69 something needed is not there (a port is taken, a file cannot be written). A signal that a command does not \
+                           wait for ends it as the system does, which shells call 128 and its number (143: SIGTERM).";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
@@ -183,6 +184,16 @@ fn main() -> ExitCode {
 }
 
 fn run(path: &std::path::Path, take_over: bool) -> ExitCode {
+    // First of all: as the first process of a container it has nobody else to see to them.
+    let terminations = match Terminations::watch() {
+        Ok(terminations) => terminations,
+        Err(error) => {
+            complain(format_args!(
+                "signals cannot be watched: {error}; allow the process more threads or open files"
+            ));
+            return UNAVAILABLE.into();
+        }
+    };
     let prepared = app::prepare(path);
     let prepared = match take_over {
         true => prepared.and_then(app::Prepared::taking_over),
@@ -192,7 +203,7 @@ fn run(path: &std::path::Path, take_over: bool) -> ExitCode {
         Ok(prepared) => prepared,
         Err(problems) => return refuse(&problems),
     };
-    match app::run(prepared, |_| {}) {
+    match app::run(prepared, terminations, |_| {}) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Unavailable(messages)) => {
             for message in messages {

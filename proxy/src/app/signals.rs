@@ -2,16 +2,15 @@
 //! files it names, SIGUSR1 opens the access log's anew, SIGUSR2 starts the binary anew.
 
 use std::io;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
 use super::crew::Place;
+use super::terminations::Terminations;
 use crate::access_log::LogFile;
 use crate::compile::Compilers;
 use crate::handover::Stage;
@@ -51,11 +50,12 @@ pub(super) fn reopen(log: Option<&LogFile>) {
     }
 }
 
-/// SIGTERM and SIGINT drain; a second one ends at once. (Pingora looks at signals once
-/// only, so the second is ours to watch.) So does another process that has taken over; then the
-/// first signal only ends the patience with connections that are idle.
+/// What SIGTERM and SIGINT do; so does another process that has taken over, and then the first
+/// signal only ends the patience with connections that are idle.
 pub(super) struct Signals {
-    pub(super) watched: Arc<Notify>,
+    pub(super) terminations: Terminations,
+    /// Told once the runtime of what serves may be ended.
+    pub(super) endable: Arc<Notify>,
     pub(super) compilers: Arc<Compilers>,
     pub(super) stage: Arc<Stage>,
     /// Of the thread by which Pingora ends its runtime, and panics where there is none.
@@ -65,34 +65,19 @@ pub(super) struct Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            tracing::error!("signals cannot be watched: ending");
-            return ShutdownSignal::FastShutdown;
-        };
-        self.watched.notify_one();
         let handed_over = tokio::select! {
-            _ = terminate.recv() => false,
-            _ = interrupt.recv() => false,
+            () = self.terminations.told() => false,
             handed_over = self.stage.over() => handed_over,
         };
+        // The signal may have come first, and Pingora ends at once the runtime of what has not.
+        self.endable.notified().await;
         if !handed_over {
             // One that has not come to serve is nobody's main process.
             if self.stage.end() {
                 notify::tell("STOPPING=1");
             }
         }
-        let (watching, watched) = std::sync::mpsc::channel();
-        let stage = self.stage.clone();
-        let again = thread::Builder::new()
-            .name("second-signal".to_owned())
-            .spawn(move || Self::watch_again(&watching, handed_over.then_some(&stage)));
-        // A moment only, on a thread that has nothing else to do.
-        if again.is_err() || watched.recv().is_err() {
-            tracing::warn!("a second signal will not be seen");
-        }
+        self.terminations.drains(handed_over.then_some(&self.stage));
         if handed_over {
             tracing::info!(
                 "draining: another process takes new connections, requests under way may finish"
@@ -106,53 +91,9 @@ impl ShutdownSignalWatch for Signals {
         // for it must not wait on. (Tasks may never run again: Pingora ends their runtime.)
         self.compilers.close();
         // After all that may take it in its stead.
-        if let Some(last) = self
-            .last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-        {
+        if let Some(last) = (self.last.lock().unwrap_or_else(PoisonError::into_inner)).take() {
             last.leave();
         }
         ShutdownSignal::GracefulTerminate
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    /// Watches for one that ends at once, and with `patient` for one before that.
-    fn watch_again(watching: &Sender<()>, patient: Option<&Arc<Stage>>) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        else {
-            return;
-        };
-        runtime.block_on(async {
-            let (Ok(mut terminate), Ok(mut interrupt)) = (
-                signal(SignalKind::terminate()),
-                signal(SignalKind::interrupt()),
-            ) else {
-                return;
-            };
-            let mut next = async || {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            };
-            let _ = watching.send(());
-            if let Some(stage) = patient {
-                next().await;
-                tracing::info!(
-                    "draining: idle connections are closed now; another signal ends at once"
-                );
-                stage.end();
-            }
-            next().await;
-            tracing::warn!("second signal: ending at once");
-            std::process::exit(1);
-        });
     }
 }

@@ -24,7 +24,7 @@ use clap::Args;
 
 use self::servers::Seen;
 use super::build::Failure;
-use crate::app::{self, Unavailable};
+use crate::app::{self, Terminations, Unavailable};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -89,7 +89,9 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
         problem = started.err();
         watch::start(plan, say);
     };
-    let ran = app::run(prepared, ready);
+    let terminations = Terminations::watch()
+        .map_err(|error| Failure::Unavailable(format!("signals cannot be watched: {error}")))?;
+    let ran = app::run(prepared, terminations, ready);
     match (ran, problem) {
         (Ok(()), None) => Ok(()),
         (Ok(()), Some(error)) => Err(Failure::Unavailable(error.to_string())),

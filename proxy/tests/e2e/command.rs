@@ -44,6 +44,7 @@ fn help_names_every_command_and_every_exit_status() {
         "completions",
         "Exit status: 0",
         "1 a case",
+        "`run` was told twice to end",
         "64",
         "69",
     ] {

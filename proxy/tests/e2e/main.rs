@@ -46,6 +46,7 @@ mod retries_asked;
 mod routing;
 mod schema;
 mod smuggling;
+mod starting;
 mod stuck;
 mod tcp;
 mod threads;
