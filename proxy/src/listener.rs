@@ -91,8 +91,10 @@ async fn accept(worker: Rc<Worker>, acceptor: Rc<Acceptor>, entrance: &Entrance)
         // Whoever waits there is the other process's: it closes none of them.
         return;
     }
-    if let Err(error) = acceptor.turn_newcomers_away() {
-        tracing::debug!("who comes right now may be reset: {error}");
+    match acceptor.turn_newcomers_away() {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => tracing::debug!("who comes right now may be reset: {error}"),
     }
     // On a unix socket nobody is on the way: who has connected is in the queue.
     if let Acceptor::Tcp(_) = &*acceptor {

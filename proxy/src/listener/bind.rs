@@ -2,6 +2,7 @@
 //! in all for a unix socket, shared. Those that another process hands over come first: whoever
 //! waits in one is lost when it is closed, so none of them is, however many workers there are.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -9,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -42,14 +44,17 @@ pub(crate) struct Socket {
 #[derive(Debug)]
 enum Kind {
     Tcp(std::net::TcpListener),
-    Unix(StdUnixListener),
+    Unix(StdUnixListener, Share),
 }
+
+/// Whoever still waits at a unix socket has one of these.
+type Share = Arc<()>;
 
 /// The same, in the worker's runtime.
 #[derive(Debug)]
 pub(crate) enum Acceptor {
     Tcp(TcpListener),
-    Unix(UnixListener),
+    Unix(UnixListener, RefCell<Option<Share>>),
 }
 
 /// A new connection.
@@ -189,8 +194,9 @@ fn unix(path: &Path, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Ki
         Some(socket) => StdUnixListener::from(socket),
         None => bind_unix(path)?,
     };
+    let share = Share::default();
     (0..count)
-        .map(|_| Ok(Kind::Unix(socket.try_clone()?)))
+        .map(|_| Ok(Kind::Unix(socket.try_clone()?, share.clone())))
         .collect()
 }
 
@@ -223,14 +229,16 @@ impl Socket {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match &self.kind {
             Kind::Tcp(socket) => socket.local_addr().ok(),
-            Kind::Unix(_) => None,
+            Kind::Unix(..) => None,
         }
     }
 
     pub(crate) fn into_acceptor(self) -> io::Result<Acceptor> {
         Ok(match self.kind {
             Kind::Tcp(socket) => Acceptor::Tcp(TcpListener::from_std(socket)?),
-            Kind::Unix(socket) => Acceptor::Unix(UnixListener::from_std(socket)?),
+            Kind::Unix(socket, share) => {
+                Acceptor::Unix(UnixListener::from_std(socket)?, RefCell::new(Some(share)))
+            }
         })
     }
 }
@@ -246,7 +254,7 @@ impl Acceptor {
                 let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tcp { stream, peer })
             }
-            Self::Unix(socket) => Ok(Accepted::Unix {
+            Self::Unix(socket, _) => Ok(Accepted::Unix {
                 stream: socket.accept().await?.0,
             }),
         }
@@ -256,17 +264,25 @@ impl Acceptor {
     /// do: closed without that, the socket would reset who has just been told that it is
     /// connected. Who tries again a second later finds whoever listens there by then.
     ///
+    /// Whether the queue is this worker's to empty. Where others still wait at the same socket
+    /// it is not, and nothing changes but that this one has left: an event loop has no rest with a
+    /// socket that is shut.
+    ///
     /// Only for a socket that no other process has: it would be deaf there too.
     ///
     /// # Errors
     /// The system does not do that; who comes meanwhile may be reset.
-    pub(crate) fn turn_newcomers_away(&self) -> io::Result<()> {
+    pub(crate) fn turn_newcomers_away(&self) -> io::Result<bool> {
         match self {
-            Self::Tcp(socket) => SockRef::from(socket).attach_filter(&NO_NEWCOMERS),
-            // What is in the queue stays there; connecting is refused. The event loop has no
-            // rest with it any more: only `accept_now` is of use then.
-            Self::Unix(socket) => SockRef::from(socket).shutdown(Shutdown::Read),
+            Self::Tcp(socket) => SockRef::from(socket).attach_filter(&NO_NEWCOMERS)?,
+            Self::Unix(socket, share) => match share.take().and_then(Share::into_inner) {
+                // What is in the queue stays there; connecting is refused. Only `accept_now` is
+                // of use then.
+                Some(()) => SockRef::from(socket).shutdown(Shutdown::Read)?,
+                None => return Ok(false),
+            },
         }
+        Ok(true)
     }
 
     /// One that waits at this very moment, if there is one: the system itself is asked, and not
@@ -274,7 +290,7 @@ impl Acceptor {
     pub(crate) fn accept_now(&self) -> Option<Accepted> {
         let listening = match self {
             Self::Tcp(socket) => SockRef::from(socket),
-            Self::Unix(socket) => SockRef::from(socket),
+            Self::Unix(socket, _) => SockRef::from(socket),
         };
         let (socket, peer) = listening.accept().ok()?;
         socket.set_nonblocking(true).ok()?;
@@ -285,7 +301,7 @@ impl Acceptor {
                 let stream = TcpStream::from_std(socket.into()).ok()?;
                 Some(Accepted::Tcp { stream, peer })
             }
-            Self::Unix(_) => {
+            Self::Unix(..) => {
                 let stream = UnixStream::from_std(OwnedFd::from(socket).into()).ok()?;
                 Some(Accepted::Unix { stream })
             }
@@ -297,7 +313,7 @@ impl AsFd for Acceptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
+            Self::Unix(socket, _) => socket.as_fd(),
         }
     }
 }
@@ -396,11 +412,31 @@ mod tests {
             .try_into()
             .unwrap();
         let _early = StdUnixStream::connect(&path).unwrap();
-        one.turn_newcomers_away().unwrap();
+        assert!(!one.turn_newcomers_away().unwrap());
+        // Another worker still waits at it, for whoever is there or comes.
+        let _later = StdUnixStream::connect(&path).unwrap();
+        other.accept().await.unwrap();
+        other.accept().await.unwrap();
+        let wait = tokio::time::timeout(Duration::from_millis(1), other.accept());
+        assert!(wait.await.is_err(), "the event loop has its rest");
+        drop(one);
+        let _last = StdUnixStream::connect(&path).unwrap();
+        assert!(other.turn_newcomers_away().unwrap());
         let late = StdUnixStream::connect(&path).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::ConnectionRefused);
         assert!(other.accept_now().is_some());
         assert!(other.accept_now().is_none());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_never_waited_at_a_unix_socket_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("cofferdam-bind-1-{}", std::process::id()));
+        let mut kinds = unix(&path, 2, Vec::new()).unwrap();
+        let kind = kinds.pop().unwrap();
+        let acceptor = Socket { listener: 0, kind }.into_acceptor().unwrap();
+        drop(kinds);
+        assert!(acceptor.turn_newcomers_away().unwrap());
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -93,10 +93,10 @@ impl Worker {
             }
         }
         let closing = self.move_doors(&old, &setup, blueprint);
+        // Others must not wait for one that listens no more, so it takes what it does not use.
+        let sockets = blueprint.take_sockets(self.index);
         if !self.drain.is_started() {
-            for socket in blueprint.take_sockets(self.index) {
-                self.listen(socket);
-            }
+            sockets.into_iter().for_each(|socket| self.listen(socket));
         }
         closing
     }
