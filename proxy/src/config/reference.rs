@@ -221,7 +221,10 @@ metrics are bounded by `limits.metrics`. A series that has not counted anything 
 
 Guests' metrics stand behind the proxy's own, by the names guests gave them, every other character than
 letters and digits made `_`, with labels as `admin.tags` finds them; a name that would begin with
-`cofferdam_` gets `wasmcustom_` before it. On `/stats` they are `wasmcustom.NAME`.
+`cofferdam_` gets `wasmcustom_` before it. One that another metric's samples have, or another kind of metric, is
+followed by its kind (`_gauge`). Where the names and labels of several have become the same, all but one have a label
+`name`, the name as it was given: in it a byte that is no text is `\\xNN`, and a backslash is two. On `/stats` they are
+`wasmcustom.NAME`.
 
 | metric | kind | labels | on `/stats` | what it is |
 |---|---|---|---|---|

@@ -168,3 +168,38 @@ fn labels_in_names_of_guests_are_labels_on_the_page() {
         );
     });
 }
+
+#[test]
+fn no_guest_can_make_a_page_that_nobody_reads() {
+    run(async {
+        let upstream = Upstream::start();
+        let source = "on configure
+                (drop (!define_metric #0 {\"m\"} #24))
+                (drop (!define_metric #1 {\"m_total\"} #28))
+                (drop (!define_metric #2 {\"m\"} #32))
+                (drop (!define_metric #1 {\"m_histogram_sum\"} #36))
+                (drop (!define_metric #0 {\"m_histogram_bucket\"} #40))
+                (drop (!define_metric #1 {\"caf\\c3\\a9\"} #44))
+                (drop (!define_metric #1 {\"caf\\c3\\28\"} #48))
+                (drop (!define_metric #1 {\"caf\\e9\\28\"} #52))
+                (drop (!define_metric #1 {\"last\"} #56))";
+        let config = Config::new(upstream.address)
+            .filter(filter("f", source))
+            .with(ADMIN);
+        let proxy = Proxy::start(&config).await;
+        // All of them are held against each other there.
+        let page = becomes(&proxy, "metrics", |page| page.get("last").is_some()).await;
+        for series in [
+            "m_total",
+            "m_total_gauge",
+            "m_histogram_count",
+            "m_histogram_sum_gauge",
+            "m_histogram_bucket_counter_total",
+            "caf__",
+            "caf__{name=\"caf\u{e9}\"}",
+            "caf__{name=\"caf\\xe9(\"}",
+        ] {
+            assert!(page.get(series).is_some(), "{series}: {:#?}", page.samples);
+        }
+    });
+}

@@ -32,6 +32,7 @@ impl Page {
         // Of each histogram's series: the bound and the count of its last bucket.
         let mut buckets: BTreeMap<String, (f64, f64)> = BTreeMap::new();
         let mut helped = BTreeSet::new();
+        let mut taken = BTreeSet::new();
         for line in body.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = rest.split_once(' ').expect(line);
@@ -39,6 +40,16 @@ impl Page {
                 assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
                 let before = page.families.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(before, None, "a family is in one place: {line}");
+                let ends: &[&str] = match kind {
+                    "counter" => &["", "_total", "_created"],
+                    "gauge" => &[""],
+                    _ => &["", "_bucket", "_sum", "_count", "_created"],
+                };
+                for end in ends {
+                    let name = format!("{name}{end}");
+                    assert!(!taken.contains(&name), "{name} is another family's: {line}");
+                    taken.insert(name);
+                }
                 family = Some((name.to_owned(), kind.to_owned()));
                 continue;
             }

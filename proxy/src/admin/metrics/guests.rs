@@ -7,7 +7,8 @@
 //! [`Families::add`]. Our own begin with [`OWN`], and no guest's do.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use cofferdam_abi::Shared;
@@ -25,7 +26,11 @@ pub(super) type Tags = [Tag];
 
 /// Guests' metrics by family.
 #[derive(Default)]
-struct Families(BTreeMap<String, Members>);
+struct Families {
+    of: BTreeMap<String, Members>,
+    /// Names of theirs and of their samples, which no other family may use.
+    taken: BTreeSet<String>,
+}
 
 struct Members {
     kind: MetricKind,
@@ -46,7 +51,7 @@ pub(super) fn gather(shared: &Shared, tags: &Tags) -> Vec<Gathered> {
     for metric in metrics {
         families.add(metric, tags);
     }
-    let families = families.0.into_iter();
+    let families = families.of.into_iter();
     families
         .map(|(name, members)| members.gathered(name))
         .collect()
@@ -55,8 +60,9 @@ pub(super) fn gather(shared: &Shared, tags: &Tags) -> Vec<Gathered> {
 // === impl Families ===
 
 impl Families {
-    /// A name that two kinds have is followed by its kind for the second; metrics of one
-    /// kind whose names and labels have become the same are told apart by a label `name`.
+    /// A name that another kind has, or a sample of another family, is followed by its kind;
+    /// metrics of one kind whose names and labels have become the same are told apart by a
+    /// label `name`, which no operator's tag has.
     fn add(&mut self, metric: Arc<Metric>, tags: &Tags) {
         let kind = metric.kind();
         let raw = String::from_utf8_lossy(metric.name());
@@ -65,22 +71,55 @@ impl Families {
             Some(plain) => family_name(plain.as_bytes(), kind),
             None => family_name(metric.name(), kind),
         };
-        while self.0.get(&name).is_some_and(|known| known.kind != kind) {
+        while !self.is_free(&name, kind) {
             name.push_str(match kind {
                 MetricKind::Counter => "_counter",
                 MetricKind::Gauge => "_gauge",
                 MetricKind::Histogram => "_histogram",
             });
         }
-        let members = self.0.entry(name).or_insert_with(|| Members {
+        self.taken.extend(names(&name, kind));
+        let members = self.of.entry(name).or_insert_with(|| Members {
             kind,
             of: Vec::new(),
         });
         if members.of.iter().any(|other| other.labels == labels) {
-            labels.push((Cow::Borrowed("name"), raw.into_owned()));
+            labels.push((Cow::Borrowed("name"), escaped(metric.name())));
         }
         members.of.push(Named { metric, labels });
     }
+
+    /// Whether a family of this kind may have this name, or has it.
+    fn is_free(&self, name: &str, kind: MetricKind) -> bool {
+        match self.of.get(name) {
+            Some(known) => known.kind == kind,
+            None => !names(name, kind).any(|name| self.taken.contains(&name)),
+        }
+    }
+}
+
+/// What the specification keeps for a family: its name, and that with what the names of its
+/// samples may end in.
+fn names(family: &str, kind: MetricKind) -> impl Iterator<Item = String> {
+    let ends: &[&str] = match kind {
+        MetricKind::Counter => &["", "_total", "_created"],
+        MetricKind::Gauge => &[""],
+        MetricKind::Histogram => &["", "_bucket", "_sum", "_count", "_created"],
+    };
+    ends.iter().map(move |end| format!("{family}{end}"))
+}
+
+/// A name as text that no other name has, whatever its bytes.
+fn escaped(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\\', "\\\\"));
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// As Envoy's `stats_tags` do it: of each tag the first match; its first group goes out of

@@ -92,6 +92,60 @@ fn names_that_become_the_same_are_told_apart() {
 }
 
 #[test]
+fn no_sample_has_the_name_of_another_familys() {
+    let page = page(&[
+        (MetricKind::Counter, "m"),
+        (MetricKind::Gauge, "m_total"),
+        (MetricKind::Gauge, "m_created"),
+        // A dot comes before what it becomes.
+        (MetricKind::Gauge, "n.o_total"),
+        (MetricKind::Counter, "n_o"),
+        (MetricKind::Counter, "h"),
+        (MetricKind::Histogram, "h"),
+        (MetricKind::Gauge, "h_histogram_sum"),
+        (MetricKind::Counter, "h_histogram_bucket"),
+        (MetricKind::Gauge, "h_histogram_count"),
+    ]);
+    let families = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    assert_eq!(
+        families.collect::<Vec<_>>(),
+        [
+            "h counter",
+            "h_histogram histogram",
+            "h_histogram_bucket_counter counter",
+            "h_histogram_count_gauge gauge",
+            "h_histogram_sum_gauge gauge",
+            "m counter",
+            "m_created_gauge gauge",
+            "m_total_gauge gauge",
+            "n_o_counter counter",
+            "n_o_total gauge",
+        ]
+    );
+    let mut series = page.lines().filter(|line| !line.starts_with('#'));
+    let mut seen = std::collections::BTreeSet::new();
+    assert!(
+        series.all(|line| seen.insert(line.split(' ').next())),
+        "{page}"
+    );
+}
+
+#[test]
+fn names_that_are_no_text_are_told_apart() {
+    let page = page(&[
+        (MetricKind::Gauge, "y\\fd"),
+        (MetricKind::Gauge, "y\\fe"),
+        (MetricKind::Gauge, "y\\ff"),
+        (MetricKind::Gauge, "y\\5c"),
+    ]);
+    assert_eq!(
+        page,
+        "# TYPE y_ gauge\ny_ 4\ny_{name=\"y\\\\xfd\"} 1\ny_{name=\"y\\\\xfe\"} 2\n\
+         y_{name=\"y\\\\xff\"} 3\n# EOF\n"
+    );
+}
+
+#[test]
 fn a_histogram_counts_up_to_everything() {
     let page = page(&[(MetricKind::Counter, "c"), (MetricKind::Histogram, "h")]);
     let lines: Vec<&str> = page.lines().skip(2).collect();
