@@ -54,6 +54,18 @@ impl HostTrap {
             message: format!("in its allocator: {}", trap.message),
         }
     }
+
+    /// Its memory, or a table, is or would be of that size, past its limit.
+    pub(crate) fn outgrown(kind: TrapKind, wanted: usize) -> Self {
+        let what = match kind {
+            TrapKind::Table => "elements of a table",
+            _ => "bytes",
+        };
+        Self {
+            kind,
+            message: format!("it wants {wanted} {what}"),
+        }
+    }
 }
 
 impl std::fmt::Display for HostTrap {

@@ -355,6 +355,8 @@ pub struct PluginConfig {
     pub position: String,
     /// YAML path of the same place (`filters[0]`).
     pub yaml_path: String,
+    /// Positions of keys in it that a guest may turn out not to go with.
+    pub places: Vec<(&'static str, String)>,
     /// Which module file, as written (resolved against the configuration file's folder).
     pub file: PathBuf,
     /// The module's bytes, read once per file and shared.

@@ -178,7 +178,12 @@ impl Loader {
                     let unsound = program.module.problems(&plugin.compat);
                     for problem in &unsound {
                         let what = problem.to_string();
-                        problems.push(diagnostic(plugin, "module", &what, hint(problem)));
+                        problems.push(diagnostic(
+                            plugin,
+                            "module",
+                            &what,
+                            &hint(problem, &plugin.limits),
+                        ));
                     }
                     // What a guest says of its configuration is worth less than what its
                     // schema does, which names every mistake.
@@ -193,7 +198,12 @@ impl Loader {
                 }
                 Err(error) => {
                     let what = error.to_string();
-                    problems.push(diagnostic(plugin, "module", &what, hint(&error)));
+                    problems.push(diagnostic(
+                        plugin,
+                        "module",
+                        &what,
+                        &hint(&error, &plugin.limits),
+                    ));
                 }
             }
         }
@@ -239,7 +249,12 @@ impl Loader {
         }
         let code = program.interpreted(&self.engines).map_err(|error| {
             let what = error.to_string();
-            Box::new(diagnostic(plugin, "module", &what, hint(&error)))
+            Box::new(diagnostic(
+                plugin,
+                "module",
+                &what,
+                &hint(&error, &plugin.limits),
+            ))
         })?;
         let loaded = Loaded::new(plugin, program, code);
         match self.try_start(&loaded) {

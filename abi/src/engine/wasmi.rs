@@ -77,8 +77,8 @@ struct Data {
 struct Bounds {
     memory: usize,
     table: usize,
-    /// The one that was to grow past its end.
-    passed: Option<TrapKind>,
+    /// What was to grow past its end, or was past it from the start.
+    passed: Option<HostTrap>,
 }
 
 struct WasmiInstance {
@@ -219,7 +219,7 @@ impl Code for WasmiCode {
         refuel(&mut store, fuel);
         let instance = linker
             .instantiate_and_start(&mut store, &self.compiled)
-            .map_err(|error| start_error(&error, &store.data().bounds))?;
+            .map_err(|error| start_error(&error, store.data()))?;
         let memory = instance.get_memory(&store, "memory");
         store.data_mut().memory = memory;
         let allocator = self
@@ -268,7 +268,7 @@ impl WasmiInstance {
             refuel(&mut self.store, fuel);
             self.store.data_mut().state.exit_code = None;
             if let Err(error) = func.call(&mut self.store, arguments, results) {
-                let trap = to_trap(&error, name, &self.store.data().bounds);
+                let trap = to_trap(&error, name, self.store.data());
                 if trap.kind != TrapKind::Exit || self.store.data().state.exit_code != Some(0) {
                     return Err(trap.into());
                 }
@@ -302,7 +302,7 @@ impl Instance for WasmiInstance {
                 data.state.finish();
                 Ok(value)
             }
-            Err(error) => Err(to_trap(&error, turn.callback.name(), &data.bounds).into()),
+            Err(error) => Err(to_trap(&error, turn.callback.name(), data).into()),
         }
     }
 
@@ -354,11 +354,12 @@ impl Bounds {
         if desired <= limit {
             return Ok(true);
         }
-        self.refuse(kind).map(|()| false)
+        self.refuse(HostTrap::outgrown(kind, desired))
+            .map(|()| false)
     }
 
-    fn refuse(&mut self, kind: TrapKind) -> Result<(), LimiterError> {
-        self.passed = Some(kind);
+    fn refuse(&mut self, why: HostTrap) -> Result<(), LimiterError> {
+        self.passed = Some(why);
         Err(LimiterError::ResourceLimiterDeniedAllocation)
     }
 }
@@ -385,7 +386,7 @@ impl ResourceLimiter for Bounds {
     fn table_grow_failed(&mut self, error: &TableError) -> Result<(), LimiterError> {
         match error {
             // wasmi does not note where it was, so that it must not go on from there.
-            TableError::OutOfFuel { .. } => self.refuse(TrapKind::Deadline),
+            TableError::OutOfFuel { .. } => self.refuse(in_its_code(TrapKind::Deadline)),
             _ => Ok(()),
         }
     }
@@ -428,9 +429,8 @@ impl GuestCaller for Caller<'_, Data> {
         let slice = self.data_mut().meter.back(whole, left, slice);
         let _ = self.set_fuel(slice);
         self.data_mut().state.leave_allocator(before);
-        pointer.map_err(|error| {
-            HostTrap::in_allocator(to_trap(&error, "its allocator", &self.data().bounds))
-        })
+        pointer
+            .map_err(|error| HostTrap::in_allocator(to_trap(&error, "its allocator", self.data())))
     }
 
     fn charge(&mut self, instructions: u64) -> Result<(), HostTrap> {
@@ -485,14 +485,15 @@ fn next_slice(store: &mut Store<Data>, needed: u64) -> Result<(), backend::Error
     let data = store.data_mut();
     let clock = data.clocked.then(|| data.state.host.cpu_time()).flatten();
     let next = data.meter.next_slice(left, needed, clock);
-    let fuel = next.map_err(|kind| {
-        fail(HostTrap {
-            kind,
-            message: "in its own code".to_owned(),
-        })
-    })?;
-    refuel(store, fuel);
+    refuel(store, next.map_err(|kind| fail(in_its_code(kind)))?);
     Ok(())
+}
+
+fn in_its_code(kind: TrapKind) -> HostTrap {
+    HostTrap {
+        kind,
+        message: "in its own code".to_owned(),
+    }
 }
 
 fn fail(trap: HostTrap) -> backend::Error {
@@ -512,41 +513,48 @@ fn refuel(store: &mut Store<Data>, fuel: u64) {
     let _ = store.set_fuel(fuel);
 }
 
-fn start_error(error: &backend::Error, bounds: &Bounds) -> LoadError {
-    // A trap by the specification, which wasmi has no code for.
+fn start_error(error: &backend::Error, data: &Data) -> LoadError {
+    // Traps by the specification, which wasmi has no code for; and what begins past a limit.
     let does_not_fit = matches!(
         error.kind(),
         ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. })
     );
-    if does_not_fit || error.as_trap_code().is_some() || error.downcast_ref::<HostTrap>().is_some()
-    {
-        to_trap(error, "its start section", bounds).into()
-    } else {
-        LoadError::Module(error.to_string())
+    let is_trap = does_not_fit
+        || data.bounds.passed.is_some()
+        || error.as_trap_code().is_some()
+        || error.downcast_ref::<HostTrap>().is_some();
+    match is_trap {
+        true => to_trap(error, "its start section", data).into(),
+        false => LoadError::Module(error.to_string()),
     }
 }
 
-fn to_trap(error: &backend::Error, callback: &'static str, bounds: &Bounds) -> Trap {
-    if let Some(trap) = error.downcast_ref::<HostTrap>() {
-        return Trap {
-            kind: trap.kind,
-            callback,
-            message: trap.message.clone(),
-            tier: Tier::Interpreter,
-            frames: Vec::new(),
-        };
-    }
-    let kind = match error.as_trap_code() {
-        Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,
-        Some(TrapCode::OutOfFuel) => TrapKind::Deadline,
-        Some(TrapCode::GrowthOperationLimited) => bounds.passed.unwrap_or(TrapKind::Memory),
-        Some(TrapCode::StackOverflow) => TrapKind::Stack,
-        _ => TrapKind::Fault,
+fn to_trap(error: &backend::Error, callback: &'static str, data: &Data) -> Trap {
+    let code = error.as_trap_code();
+    let passed = || data.bounds.passed.as_ref();
+    let by_host = match code {
+        Some(TrapCode::GrowthOperationLimited) => passed(),
+        // At its start, where that is no trap.
+        None => error.downcast_ref::<HostTrap>().or_else(passed),
+        Some(_) => None,
+    };
+    let HostTrap { kind, message } = match (by_host, code) {
+        (Some(trap), _) => trap.clone(),
+        (None, Some(TrapCode::OutOfFuel)) => in_its_code(data.meter.end()),
+        (None, code) => HostTrap {
+            kind: match code {
+                Some(TrapCode::UnreachableCodeReached) => TrapKind::Unreachable,
+                Some(TrapCode::GrowthOperationLimited) => TrapKind::Memory,
+                Some(TrapCode::StackOverflow) => TrapKind::Stack,
+                _ => TrapKind::Fault,
+            },
+            message: error.to_string(),
+        },
     };
     Trap {
         kind,
         callback,
-        message: error.to_string(),
+        message,
         tier: Tier::Interpreter,
         frames: Vec::new(),
     }

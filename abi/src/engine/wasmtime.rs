@@ -16,6 +16,7 @@ mod instance;
 #[path = "link.rs"]
 #[allow(clippy::duplicate_mod, reason = "one text for both engines")]
 mod link;
+mod service;
 
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub struct Native {
     config: NativeConfig,
     ticks: Arc<Ticks>,
     service_per_ms: u64,
+    /// A call that has used up its service may have more as long as its time is not over.
+    clocked: bool,
 }
 
 /// A module as native code, linked.
@@ -81,14 +84,17 @@ impl Native {
             config,
             ticks: ticks.clone(),
             service_per_ms: FUEL_PER_MS,
+            clocked: true,
         })
     }
 
     /// Sets how much the host may do for a guest per millisecond of its time, in
-    /// instructions: what bounds the records and effects one call leaves behind.
+    /// instructions: what bounds the records and effects one call leaves behind. For tests that
+    /// must not depend on a clock: else [`crate::Host::cpu_time`] says whether there is more.
     #[must_use]
     pub const fn with_service_per_ms(mut self, instructions: u64) -> Self {
         self.service_per_ms = instructions;
+        self.clocked = false;
         self
     }
 

@@ -46,6 +46,14 @@ fn repeated(engine: Engine, setup: Setup, code: &str) -> TrapKind {
     }
 }
 
+/// How a start fails that comes up against a limit.
+fn start(loaded: Result<(), LoadError>) -> (TrapKind, String) {
+    match loaded {
+        Err(LoadError::Trapped(trap)) => (trap.kind, trap.message),
+        other => panic!("not a trap: {other:?}"),
+    }
+}
+
 /// A guest that may call cluster `c`.
 fn calling(engine: Engine, code: &str) -> Guest {
     let setup = Setup {
@@ -119,15 +127,24 @@ each_engine! {
 
     fn a_module_that_begins_past_the_limit_does_not_load(engine) {
         let limits = Limits { memory: 65536, ..Limits::default() };
-        let error = engine.load(limited(limits), "on tick\n").expect_err("refused");
-        assert!(error.to_string().contains("memory"), "{error}");
+        let error = engine.load(limited(limits), "raw\n (memory (export \"memory\") 3)").map(drop);
+        assert_eq!(start(error), (TrapKind::Memory, "it wants 196608 bytes".to_owned()));
+        let limits = Limits { memory: 65536, ..Limits::default() };
+        let error = engine.load(limited(limits), "on tick\n").map(drop);
+        assert_eq!(start(error).0, TrapKind::Memory);
+    }
+
+    fn a_start_that_takes_more_fuel_than_there_is_ends_at_that_limit(engine) {
+        let source = "raw\n (func (export \"_initialize\") (loop $again (br $again)))";
+        let limits = Limits { fuel: Some(1_000), ..Limits::default() };
+        assert_eq!(start(engine.load(limited(limits), source).map(drop)).0, TrapKind::Fuel);
     }
 
     fn tables_end_at_their_limit(engine) {
         let source = "raw\n (table $t 1 funcref)\non tick\n (loop $more (drop (table.grow $t (ref.null func) #100)) (br $more))";
         assert_eq!(kind(engine, Setup::default(), source), TrapKind::Table);
-        let error = engine.load(Setup::default(), "raw\n (table $t 10001 funcref)").expect_err("refused");
-        assert!(error.to_string().contains("table"), "{error}");
+        let error = engine.load(Setup::default(), "raw\n (table $t 10001 funcref)").map(drop);
+        assert_eq!(start(error), (TrapKind::Table, "it wants 10001 elements of a table".to_owned()));
         engine.guest("raw\n (table $t 10000 funcref)");
     }
 

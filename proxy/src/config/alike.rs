@@ -32,6 +32,7 @@ impl PluginConfig {
             // Where it is written is for messages only.
             position: _,
             yaml_path: _,
+            places: _,
             file: _,
             wasm: _,
             precompiled,

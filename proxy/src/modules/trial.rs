@@ -1,14 +1,18 @@
 //! A start of every plugin before it counts, on a host that shares nothing: what a guest
 //! refuses or crashes on is said with the place in the configuration that it comes from.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use bytes::Bytes;
 use cofferdam_abi::module::SCHEMA;
-use cofferdam_abi::{Attributes, Exchange, Headers, LoadError, Module, SharedExchange, Value, Vm};
+use cofferdam_abi::{
+    Attributes, Exchange, Headers, Limit, Limits, LoadError, Module, SharedExchange, Value, Vm,
+};
 
 use super::schema::{Mistake, Schema, Unusable};
 use super::{Loaded, Loader};
+use crate::config::yaml::{duration_text, size_text};
 use crate::config::{Diagnostic, PluginConfig};
 use crate::host::WorkerHost;
 
@@ -39,17 +43,17 @@ impl Loader {
         } else {
             format!("it logged: {}", said.join(" | "))
         };
-        let (field, what) = match &error {
-            LoadError::ConfigurationRefused => ("configuration", error.to_string()),
-            LoadError::VmStartRefused => ("vm_configuration", error.to_string()),
-            _ => ("module", error.to_string()),
+        let field = match &error {
+            LoadError::ConfigurationRefused => "configuration".to_owned(),
+            LoadError::VmStartRefused => "vm_configuration".to_owned(),
+            _ => match limit(&error) {
+                Some(limit) => format!("limits.{}", limit.as_str()),
+                None => "module".to_owned(),
+            },
         };
-        Some(diagnostic(
-            &loaded.config,
-            field,
-            &format!("{what} ({said})"),
-            hint(&error),
-        ))
+        let what = format!("{error} ({said})");
+        let help = hint(&error, &loaded.config.limits);
+        Some(diagnostic(&loaded.config, &field, &what, &help))
     }
 }
 
@@ -122,7 +126,10 @@ pub(super) fn configuration_problems(plugin: &PluginConfig, module: &Module) -> 
 }
 
 pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &str) -> Diagnostic {
-    let mut position = plugin.position.rsplitn(3, ':');
+    let key = field.split('.').next();
+    let place = plugin.places.iter().find(|(known, _)| Some(*known) == key);
+    let position = place.map_or(&plugin.position, |(_, position)| position);
+    let mut position = position.rsplitn(3, ':');
     let column = position
         .next()
         .and_then(|number| number.parse().ok())
@@ -147,9 +154,37 @@ pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &
     }
 }
 
-/// What to do about it.
-pub(crate) fn hint(error: &LoadError) -> &'static str {
+/// The limit that a guest came up against.
+fn limit(error: &LoadError) -> Option<Limit> {
     match error {
+        LoadError::Trapped(trap) | LoadError::NoStreams(trap) => trap.kind.limit(),
+        _ => None,
+    }
+}
+
+/// A limit that may end a guest's start, as it would be written.
+fn value(limit: Limit, limits: &Limits) -> Option<String> {
+    let size = |bytes| size_text(u64::try_from(bytes).unwrap_or(u64::MAX));
+    Some(match limit {
+        Limit::Callback => duration_text(limits.callback),
+        Limit::StreamCpu => duration_text(limits.stream_cpu?),
+        Limit::Fuel => limits.fuel?.to_string(),
+        Limit::Memory => size(limits.memory),
+        Limit::Table => limits.table.to_string(),
+        Limit::Stack => size(limits.stack),
+        _ => return None,
+    })
+}
+
+/// What to do about it, with a filter of these limits.
+pub(crate) fn hint(error: &LoadError, limits: &Limits) -> Cow<'static, str> {
+    let passed = limit(error).and_then(|limit| Some((limit.as_str(), value(limit, limits)?)));
+    if let Some((limit, value)) = passed {
+        let help =
+            format!("raise `limits.{limit}`, which is {value}, or have the filter need less");
+        return help.into();
+    }
+    let help = match error {
         LoadError::Module(_) => {
             "build it again as a proxy-wasm filter, and see `cofferdam inspect FILE`"
         }
@@ -162,11 +197,12 @@ pub(crate) fn hint(error: &LoadError) -> &'static str {
         LoadError::Export { .. } => {
             "build it with an SDK of its ABI version; `cofferdam inspect FILE` shows its exports"
         }
-        LoadError::Trapped(_) => "mend the filter, or raise the limit that the message names",
+        LoadError::Trapped(_) => "mend the filter",
         LoadError::NoStreams(_) => {
             "run it as a service (`services:`) instead of in a chain, or mend the filter"
         }
         LoadError::VmStartRefused => "give it the vm_configuration it expects",
         LoadError::ConfigurationRefused => "give it the configuration it expects",
-    }
+    };
+    help.into()
 }

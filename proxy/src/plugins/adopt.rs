@@ -73,7 +73,7 @@ impl Plugins {
                 let name = &slot.plugin.name;
                 let why = format!(
                     "filter {name} could not be started: {error}; {}",
-                    hint(&error)
+                    hint(&error, &slot.loaded.borrow().config.limits)
                 );
                 self.abandon(worker, fresh);
                 return Err(why);

@@ -43,7 +43,7 @@ impl Plugins {
                 tracing::error!(
                     filter = &*slot.plugin.name,
                     "filter could not be started, next try in {wait:?}: {error}; {}",
-                    hint(&error)
+                    hint(&error, &slot.loaded.borrow().config.limits)
                 );
                 self.bar(worker, slot, wait);
                 None

@@ -164,7 +164,7 @@ impl Plugins {
         tracing::error!(
             filter = &*slot.plugin.name,
             "filter could not be started, next try in {wait:?}: {error}; {}",
-            hint(error)
+            hint(error, &slot.loaded.borrow().config.limits)
         );
         self.hold(worker, slot, wait);
     }

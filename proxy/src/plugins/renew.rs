@@ -249,7 +249,7 @@ impl Plugins {
                     tracing::error!(
                         filter = &*slot.plugin.name,
                         "filter could not be started anew ({why}), its VM stays as it is: {error}; {}",
-                        hint(&error)
+                        hint(&error, &slot.loaded.borrow().config.limits)
                     );
                     return;
                 }

@@ -61,7 +61,7 @@ workers: many
         ("10:28: listeners[0].routes[1].respond.status: ", "200"),
         ("13:21: filters[0].module.file: ", "missing.wasm"),
         (
-            "14:5: filters[1].module: filter broken: ",
+            "15:13: filters[1].module: filter broken: ",
             "not WebAssembly",
         ),
         ("18:17: clusters[0].endpoints[0]: ", "host:port"),
@@ -75,6 +75,47 @@ workers: many
         );
         assert!(line.contains(part), "{line}\nhas no {part}");
         assert!(line.contains("; "), "{line}\ndoes not say what to do");
+    }
+}
+
+#[test]
+fn a_limit_too_small_for_a_filter_to_start_is_named_with_what_it_is() {
+    let dir = Dir::new();
+    let table = guest::with("(table 3000 funcref)", "");
+    let spins = guest::with("", r#"(func (export "_initialize") (loop $l (br $l)))"#);
+    guest::write(&dir, "table", &table);
+    guest::write(&dir, "spins", &spins);
+    guest::write(&dir, "plain", &guest::with("", ""));
+    for (module, limit, what) in [
+        (
+            "plain",
+            "memory: 64KiB",
+            "memory limit exceeded in its start section: it wants 131072 bytes",
+        ),
+        (
+            "table",
+            "table: 1000",
+            "table limit exceeded in its start section: it wants 3000 elements",
+        ),
+        ("spins", "fuel: 5000", "fuel quota used up in _initialize"),
+        (
+            "spins",
+            "callback: 5ms",
+            "time limit exceeded in _initialize",
+        ),
+    ] {
+        let (name, value) = limit.split_once(": ").unwrap();
+        let yaml = proxy::filtered(Upstream::nobody(), &format!("{module}.wasm")).replace(
+            "name: guest,",
+            &format!("name: guest, limits: {{ {limit} }},"),
+        );
+        let told = told(&dir, &yaml);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let path = format!("filters[0].limits.{name}: filter guest: ");
+        let help = format!("raise `limits.{name}`, which is {value}");
+        for part in [&path[..], what, &help] {
+            assert!(told[0].contains(part), "{told:?} has no {part}");
+        }
     }
 }
 
@@ -131,15 +172,15 @@ fn every_filter_that_cannot_start_is_told_whatever_the_others_are() {
         ),
     );
     let expected = [
-        ("4:5: filters[0].module: filter text: ", "not WebAssembly"),
-        ("5:5: filters[1].module: filter empty: ", ""),
-        ("6:5: filters[2].module: filter unknown: ", "no_such_call"),
+        ("4:27: filters[0].module: filter text: ", "not WebAssembly"),
+        ("5:28: filters[1].module: filter empty: ", ""),
+        ("6:30: filters[2].module: filter unknown: ", "no_such_call"),
         (
             "7:5: filters[3].configuration: filter refusing: ",
             "it logged nothing",
         ),
         (
-            "8:5: filters[4].module: filter trapping: ",
+            "8:31: filters[4].module: filter trapping: ",
             "proxy_on_configure",
         ),
     ];
@@ -175,11 +216,11 @@ fn a_filter_that_refuses_its_configuration_is_told_with_what_it_logged() {
             "config: the configuration says refuse",
         ),
         (
-            ":13:3: filters[1].configuration: filter b: ",
+            ":15:18: filters[1].configuration: filter b: ",
             "config: the configuration says refuse",
         ),
         (
-            ":16:3: filters[2].vm_configuration: filter c: ",
+            ":18:21: filters[2].vm_configuration: filter c: ",
             "config: the VM configuration says refuse",
         ),
     ]) {

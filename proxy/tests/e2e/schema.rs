@@ -78,7 +78,7 @@ fn every_mistake_is_told_by_check_and_by_run_and_the_guest_is_not_asked() {
         ];
         for wanted in expected {
             let wanted = wanted.replace("WASM", &wasm);
-            let line = format!("{file}:10:3: filters[0].configuration.{wanted}");
+            let line = format!("{file}:12:18: filters[0].configuration.{wanted}");
             assert!(told.contains(&line), "{line}\n{told:#?}");
         }
         assert!(!told.iter().any(|line| line.contains("asked")), "{told:?}");

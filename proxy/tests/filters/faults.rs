@@ -14,7 +14,7 @@ fn refused(module: Vec<u8>, command: &str) -> String {
         .find(|line| line.contains("proxy.yaml:"))
         .unwrap_or_else(|| panic!("{said}"));
     for words in [
-        "proxy.yaml:8:",
+        "proxy.yaml:9:13:",
         "filters[0].module",
         "filter faulty",
         "faulty.wasm",

@@ -259,7 +259,7 @@ fn a_trap_before_the_filter_runs_is_a_configuration_error_whatever_the_policy() 
                     .lines()
                     .find(|line| line.contains("filters[0].module"))
                     .expect(&about);
-                assert!(line.contains("proxy.yaml:8:"), "{about}");
+                assert!(line.contains("proxy.yaml:9:13:"), "{about}");
                 assert!(
                     line.contains("filter faulty")
                         && line.contains(&format!("proxy_on_{callback}")),

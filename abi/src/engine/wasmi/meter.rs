@@ -1,9 +1,10 @@
 //! What a call on the interpreter may use: fuel, a slice at a time.
 //!
-//! A call begins with the fuel of some milliseconds. When that is gone, the thread's CPU
-//! clock says how long it really took, and whether the call gets more. So calls that are
-//! short, which is nearly all, look at no clock, and those that are long end by time as
-//! native code does, however well the fuel of a millisecond was measured. Where there is no
+//! A call begins with the fuel of a millisecond. When that is gone, the thread's CPU clock is
+//! looked at, and again after each slice more: it says how long they really took, and whether
+//! the call gets another. So calls that are short, which is nearly all, look at no clock, and
+//! those that are long end by time as native code does, whatever a millisecond of theirs burns:
+//! one that mostly has the host work for it may burn a twentieth of it. Where there is no
 //! clock, and for what cannot be stopped and go on later (the guest's allocator inside of a
 //! hostcall, a module's start), fuel decides alone.
 
@@ -14,6 +15,9 @@ use crate::limits::Limits;
 
 /// The longest slice.
 const SLICE: Duration = Duration::from_millis(10);
+/// The slices before it is known what the call burns in a millisecond: the first, which nothing
+/// measures, and the second.
+const FIRST: Duration = Duration::from_millis(1);
 
 /// Of one instance: what each of its calls may use, and what the running one has.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(super) struct Meter {
     /// What a whole call's time is worth, or its quota.
     whole: u64,
     slice: u64,
+    first: u64,
     per_ms: u64,
     /// For the next call alone, where it is shorter than `time`.
     shortened: Option<Duration>,
@@ -34,6 +39,8 @@ pub(super) struct Meter {
     given: u64,
     /// The CPU clock when the first slice was gone, and what that slice was worth.
     since: Option<(Duration, Duration)>,
+    /// The CPU clock, and the fuel used, when it was last looked at.
+    looked: Option<(Duration, u64)>,
 }
 
 // === impl Meter ===
@@ -48,12 +55,14 @@ impl Meter {
             whole: most.min(quota),
             // Four looks at the clock for a short limit, too.
             slice: fuel(SLICE, per_ms).min(most.div_ceil(4)),
+            first: fuel(FIRST, per_ms).min(most.div_ceil(4)),
             per_ms,
             shortened: None,
             limit: limits.callback,
             most: 0,
             given: 0,
             since: None,
+            looked: None,
         }
     }
 
@@ -69,7 +78,7 @@ impl Meter {
 
     /// A call begins; the fuel it begins with.
     pub(super) fn begin(&mut self) -> u64 {
-        let first = self.slice;
+        let first = self.first;
         self.start();
         self.hand_out(first)
     }
@@ -96,7 +105,7 @@ impl Meter {
         needed: u64,
         clock: Option<Duration>,
     ) -> Result<u64, TrapKind> {
-        let mut least = 0;
+        let mut slice = self.slice;
         if let Some(now) = clock {
             let first = time(self.used(left), self.per_ms);
             let (since, first) = *self.since.get_or_insert((now, first));
@@ -104,12 +113,16 @@ impl Meter {
             let Some(rest) = self.limit.checked_sub(used).filter(|rest| !rest.is_zero()) else {
                 return Err(TrapKind::Deadline);
             };
+            let pace = self.pace(now, left);
+            slice = pace.map_or(self.first, |pace| fuel(SLICE, pace).min(self.slice));
             // As the end comes near, slices become shorter, but not too short to be worth it.
-            least = self.slice / 8;
-            let rest = fuel(rest, self.per_ms).max(least).max(needed);
+            let least = slice.div_ceil(8);
+            let rest = fuel(rest, pace.unwrap_or(self.per_ms))
+                .max(least)
+                .max(needed);
             self.most = self.given.saturating_add(rest).min(self.quota);
         }
-        let wanted = self.slice.max(least).max(needed.saturating_sub(left));
+        let wanted = slice.max(needed.saturating_sub(left));
         let fuel = left.saturating_add(self.hand_out(wanted));
         if fuel < needed.max(1) {
             return Err(self.end());
@@ -147,6 +160,17 @@ impl Meter {
         slice
     }
 
+    /// What the call burned in a millisecond since the last look, but no more than is thought
+    /// of any; none at the first.
+    fn pace(&mut self, now: Duration, left: u64) -> Option<u64> {
+        let used = self.used(left);
+        let (at, before) = self.looked.replace((now, used))?;
+        let micros = u64::try_from(now.saturating_sub(at).as_micros()).unwrap_or(u64::MAX);
+        let burned = used.saturating_sub(before).saturating_mul(1_000);
+        let pace = burned.checked_div(micros).unwrap_or(self.per_ms);
+        Some(pace.clamp(1, self.per_ms.max(1)))
+    }
+
     fn start(&mut self) {
         self.limit = self.time;
         self.most = self.whole;
@@ -156,6 +180,7 @@ impl Meter {
         }
         self.given = 0;
         self.since = None;
+        self.looked = None;
     }
 
     /// As much of `fuel` as there is.
@@ -166,7 +191,7 @@ impl Meter {
     }
 
     /// Which limit ends a call that has been given all there is.
-    const fn end(&self) -> TrapKind {
+    pub(super) const fn end(&self) -> TrapKind {
         if self.most == self.quota {
             TrapKind::Fuel
         } else {
@@ -217,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_long_call_ends_by_the_clock_whatever_fuel_is_worth() {
-        for (pace, most) in [(1, 102), (3, 125), (10, 200)] {
+        for (pace, most) in [(1, 102), (3, 110), (10, 115), (30, 140)] {
             let mut meter = meter(100 * MILLI, None);
             let (time, kind) = burn(&mut meter, MILLI * pace);
             assert_eq!(kind, TrapKind::Deadline);

@@ -9,6 +9,7 @@ use wasmtime::{
 };
 
 use super::exports::{Export, entry_functions};
+use super::service::{Service, Taken};
 use super::{Native, caller};
 use crate::callbacks::Callback;
 use crate::engine::ticks::Pulse;
@@ -27,8 +28,7 @@ pub(super) struct Data {
     allocator: Option<TypedFunc<u32, u32>>,
     deadline: Deadline,
     metered: bool,
-    /// What the host may still do for the running call, in instructions of a guest.
-    service: u64,
+    service: Service,
 }
 
 /// Where memory and tables end.
@@ -62,7 +62,6 @@ struct Allowance {
     pulse: Option<Arc<Pulse>>,
     /// Where it is counted.
     fuel: Option<u64>,
-    service: u64,
 }
 
 /// Makes an instance and runs the module's own start.
@@ -76,7 +75,6 @@ pub(super) fn start(
     let allowance = Allowance {
         pulse: state.host.pulse(),
         fuel: native.config.fuel.then(|| limits.fuel.unwrap_or(u64::MAX)),
-        service: limits.fuel(native.service_per_ms),
     };
     let data = Data {
         state,
@@ -94,7 +92,10 @@ pub(super) fn start(
             since: None,
         },
         metered: native.config.fuel,
-        service: 0,
+        service: Service::new(
+            limits.fuel(native.service_per_ms),
+            native.clocked.then_some(native.service_per_ms),
+        ),
     };
     let mut store = Store::new(linked.module().engine(), data);
     store.limiter(|data| &mut data.bounds);
@@ -158,7 +159,7 @@ fn guarded<R>(
     store.set_epoch_deadline(1);
     let data = store.data_mut();
     data.deadline.seen = 0;
-    data.service = allowance.service;
+    data.service.begin();
     if let Some(fuel) = allowance.fuel {
         store.set_fuel(fuel)?;
     }
@@ -247,6 +248,20 @@ impl Instance for NativeInstance {
 // === impl Deadline ===
 
 impl Deadline {
+    /// What the running call, or the next, may take.
+    fn limit(&self) -> Duration {
+        self.shortened.map_or(self.time, |time| time.min(self.time))
+    }
+
+    /// The running call, by the clock and by ticks.
+    fn taken(&self, now: Duration) -> Taken {
+        Taken {
+            now,
+            ticks: self.took(|| Some(now)),
+            limit: self.limit(),
+        }
+    }
+
     /// How long the call that is over took: as many periods as ticks have fallen into it,
     /// which is right in the mean; but for what the thread did not run since the first.
     fn took(&self, cpu_time: impl FnOnce() -> Option<Duration>) -> Duration {
@@ -269,7 +284,7 @@ impl Deadline {
         if self.seen == 1 {
             self.since = cpu_time();
         }
-        let limit = self.shortened.map_or(self.time, |time| time.min(self.time));
+        let limit = self.limit();
         let passed = self.period.saturating_mul(self.seen - 1);
         if passed < limit {
             return false;
@@ -330,10 +345,7 @@ fn within(
     if desired <= limit {
         return Ok(true);
     }
-    Err(super::fail(HostTrap {
-        kind,
-        message: format!("cannot grow to {desired}"),
-    }))
+    Err(super::fail(HostTrap::outgrown(kind, desired)))
 }
 
 // === impl GuestCaller for wasmtime ===
@@ -359,12 +371,18 @@ impl GuestCaller for Caller<'_, Data> {
 
     fn charge(&mut self, instructions: u64) -> Result<(), HostTrap> {
         // Time passes by itself here. But what a guest has the host keep for it (records,
-        // things it asks for) must not be more than on the interpreter.
+        // things it asks for) is taken from its time as on the interpreter.
         let data = self.data_mut();
-        let Some(left) = data.service.checked_sub(instructions) else {
+        let Data {
+            service,
+            deadline,
+            state,
+            ..
+        } = &mut *data;
+        let taken = || Some(deadline.taken(state.host.cpu_time()?));
+        if !service.take(instructions, taken) {
             return Err(out_of(TrapKind::Deadline));
-        };
-        data.service = left;
+        }
         if data.metered {
             let left = self.get_fuel().unwrap_or(0).checked_sub(instructions);
             // Fails only on engines without fuel.

@@ -170,6 +170,7 @@ impl<'f> Chains<'f> {
             plugin.configuration = bytes.clone();
             // What a guest refuses is what stands here.
             plugin.position = node.place();
+            plugin.places.clear();
             node.path().clone_into(&mut plugin.yaml_path);
         }
         let index = self.plugins.len();

@@ -96,12 +96,15 @@ fn plugin(
         .map(|_| filter.size("recycle_memory"));
     let stop_iteration = filter.boolean("allow_on_headers_stop_iteration");
     let trailers = headers::names(&filter.list("trailers"));
+    let place = |key| Some((key, filter.get(key)?.place()));
+    let places = ["module", "configuration", "vm_configuration", "limits"];
     let (file, wasm, sha256, precompiled) = module??;
     let (limits, body_limit) = limits?;
     Some(PluginConfig {
         name: name?.to_owned(),
         position: filter.node().place(),
         yaml_path: filter.node().path().to_owned(),
+        places: places.into_iter().filter_map(place).collect(),
         file,
         wasm,
         precompiled,
