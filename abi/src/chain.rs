@@ -82,6 +82,8 @@ enum By {
 pub struct Failure {
     /// The filter.
     pub plugin: Rc<Plugin>,
+    /// The export that was being run, or that had been shown what became too much.
+    pub callback: &'static str,
     /// What happened.
     pub reason: FailureReason,
 }
@@ -104,6 +106,18 @@ pub struct FilterHandle {
     pub root: RootId,
     /// What it is.
     pub plugin: Rc<Plugin>,
+}
+
+// === impl Failure ===
+
+impl Failure {
+    pub(crate) const fn crash(plugin: Rc<Plugin>, trap: Trap) -> Self {
+        Self {
+            plugin,
+            callback: trap.callback,
+            reason: FailureReason::Trap(trap),
+        }
+    }
 }
 
 // === impl Chain ===
@@ -139,8 +153,7 @@ impl Chain {
             match Context::create(vm, root, plugin.clone(), exchange, position) {
                 Ok(context) => chain.filters.push(StreamContext::new(context)),
                 Err(trap) => {
-                    let reason = FailureReason::Trap(*trap);
-                    chain.failure = Some(Failure { plugin, reason });
+                    chain.failure = Some(Failure::crash(plugin, *trap));
                     break;
                 }
             }
@@ -299,10 +312,8 @@ impl Chain {
         let mut run =
             |filter: &mut StreamContext, step: fn(&mut StreamContext) -> Result<(), Box<Trap>>| {
                 if let Err(trap) = step(filter) {
-                    failures.push(Failure {
-                        plugin: filter.context.plugin.clone(),
-                        reason: FailureReason::Trap(*trap),
-                    });
+                    let plugin = filter.context.plugin.clone();
+                    failures.push(Failure::crash(plugin, *trap));
                     // A crash in its done leaves it its delete.
                     filter.context.dead |= filter.context.vm.borrow().is_failed();
                 }

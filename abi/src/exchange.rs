@@ -58,8 +58,9 @@ pub enum Effect {
     /// `proxy_inject_encoded_data_to_filter_chain`: there are bytes to be put into the
     /// response behind this filter.
     Inject,
-    /// The guest holds, or has put there, more of what goes that way than may be kept.
-    TooLarge(Way),
+    /// The guest holds, or has put there, more of what goes that way than may be kept: in the
+    /// callback of that name.
+    TooLarge(Way, &'static str),
     /// The root crashed in a callback of its own: a filter that holds its stream back will
     /// never let it go.
     RootFailed(Trap),
@@ -89,7 +90,7 @@ impl Effect {
     pub(crate) const fn is_stop(&self) -> bool {
         matches!(
             self,
-            Self::LocalReply(..) | Self::Close(_) | Self::TooLarge(_)
+            Self::LocalReply(..) | Self::Close(_) | Self::TooLarge(..)
         )
     }
 
@@ -98,7 +99,7 @@ impl Effect {
         match self {
             Self::Continue(stream) | Self::Close(stream) => stream.is_tcp() == tcp,
             Self::LocalReply(..) | Self::Inject => !tcp,
-            Self::TooLarge(_) | Self::RootFailed(_) | Self::VmEnded(_) => true,
+            Self::TooLarge(..) | Self::RootFailed(_) | Self::VmEnded(_) => true,
         }
     }
 }

@@ -148,9 +148,7 @@ impl TcpChain {
         self.close(Closing::ByFilter);
         for filter in &mut self.filters {
             if let Err(trap) = filter.end(by) {
-                let plugin = filter.context.plugin.clone();
-                let reason = FailureReason::Trap(trap);
-                failures.push(Failure { plugin, reason });
+                failures.push(Failure::crash(filter.context.plugin.clone(), trap));
             }
             filter.context.forget();
         }
@@ -173,8 +171,8 @@ impl TcpChain {
             match Context::create(vm, root, plugin.clone(), exchange, position) {
                 Ok(context) => self.filters.push(Filter::new(context)),
                 Err(trap) => {
-                    let reason = FailureReason::Trap(*trap);
-                    self.failure.get_or_insert(Failure { plugin, reason });
+                    let failure = Failure::crash(plugin, *trap);
+                    self.failure.get_or_insert(failure);
                     return self.close(Closing::Failure);
                 }
             }
@@ -240,10 +238,10 @@ impl TcpChain {
             match effect {
                 Effect::Continue(StreamType::Downstream) => self.resume(position),
                 Effect::Close(_) => self.close(Closing::ByFilter),
-                Effect::TooLarge(way) => {
+                Effect::TooLarge(way, callback) => {
                     let filter = self.filters.get(position);
                     if filter.is_some_and(|filter| !filter.context.dead) {
-                        self.failed(position, FailureReason::TooLarge(way));
+                        self.failed(position, callback, FailureReason::TooLarge(way));
                     }
                 }
                 Effect::RootFailed(trap) => {
@@ -270,14 +268,17 @@ impl TcpChain {
     }
 
     fn broken(&mut self, position: usize, trap: Trap) {
-        self.failed(position, FailureReason::Trap(trap));
+        self.failed(position, trap.callback, FailureReason::Trap(trap));
     }
 
-    fn failed(&mut self, position: usize, reason: FailureReason) {
+    fn failed(&mut self, position: usize, callback: &'static str, reason: FailureReason) {
         let context = &mut self.filters[position].context;
         context.give_up();
-        let plugin = context.plugin.clone();
-        self.failure.get_or_insert(Failure { plugin, reason });
+        self.failure.get_or_insert(Failure {
+            plugin: context.plugin.clone(),
+            callback,
+            reason,
+        });
         self.close(Closing::Failure);
     }
 

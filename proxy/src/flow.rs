@@ -237,20 +237,11 @@ impl Flow {
         if self.failure_told.replace(true) {
             return;
         }
-        let callback = match &failure.reason {
-            FailureReason::Trap(trap) => {
-                self.facts.flag(Flags::WASM_FAILURE);
-                trap.callback
-            }
-            FailureReason::TooLarge(way) => {
-                self.facts.flag(Flags::BODY_LIMIT);
-                match way {
-                    Way::Request => "proxy_on_request_body",
-                    Way::Response => "proxy_on_response_body",
-                }
-            }
-        };
-        *self.decided_by.borrow_mut() = Some((failure.plugin.name.clone(), callback));
+        self.facts.flag(match &failure.reason {
+            FailureReason::Trap(_) => Flags::WASM_FAILURE,
+            FailureReason::TooLarge(_) => Flags::BODY_LIMIT,
+        });
+        *self.decided_by.borrow_mut() = Some((failure.plugin.name.clone(), failure.callback));
         self.report(failure);
     }
 

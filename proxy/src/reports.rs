@@ -1,6 +1,7 @@
 //! What the operator is told of filters that do wrong, in lines that no filter can make so
-//! many of that they hide the others: each worker tells of each filter's crashes ten
-//! times at once and then once a second, and of each of its other limits once in a while.
+//! many of that they hide the others: each worker tells of each filter's crashes, and of bodies
+//! it may not keep, ten times at once and then once a second, and of each of its other limits
+//! once in a while.
 //! What clients can bring about, too, has a pace of its own.
 //! Counters on the operator's page have them all.
 
@@ -34,6 +35,8 @@ struct Reports(HashMap<String, OfFilter>);
 #[derive(Debug, Default)]
 struct OfFilter {
     crashes: Told,
+    /// Of bodies that it may not keep.
+    bodies: Told,
     /// Of VMs before they were done.
     ends: Told,
     /// When it was last told that its VMs grow fast.
@@ -55,21 +58,31 @@ struct Hits {
 pub(crate) fn failure(failure: &Failure, request: &str) {
     match &failure.reason {
         FailureReason::Trap(trap) => crash(&failure.plugin.name, trap, request),
-        FailureReason::TooLarge(way) => {
-            let (way, callback) = match way {
-                Way::Request => ("request", "proxy_on_request_body"),
-                Way::Response => ("response", "proxy_on_response_body"),
-            };
-            tracing::warn!(
-                filter = &*failure.plugin.name,
-                callback,
-                request,
-                limit = Limit::Body.as_str(),
-                most = failure.plugin.body_limit,
-                "{way} body outgrew what the filter may keep (limits.body)"
-            );
-        }
+        FailureReason::TooLarge(way) => body(failure, *way, request),
     }
+}
+
+/// Tells that a body is more than a filter may keep.
+fn body(failure: &Failure, way: Way, request: &str) {
+    let (filter, now) = (&*failure.plugin.name, Instant::now());
+    let Some(left_out) = with(filter, |reports| reports.bodies.next(now)) else {
+        return;
+    };
+    let way = match way {
+        Way::Request => "request",
+        Way::Response => "response",
+    };
+    let left_out = (left_out > 0).then_some(left_out);
+    tracing::warn!(
+        filter,
+        callback = failure.callback,
+        request,
+        limit = Limit::Body.as_str(),
+        most = failure.plugin.body_limit,
+        left_out,
+        "{way} body outgrew what the filter may keep in {} (limits.body)",
+        failure.callback
+    );
 }
 
 /// Tells that a filter crashed.
@@ -180,6 +193,14 @@ pub(crate) fn tell_rest() {
         if reports.crashes.left_out > 0 {
             let left_out = reports.crashes.left_out;
             tracing::error!(filter, left_out, "filter crashed more often than was told");
+        }
+        if reports.bodies.left_out > 0 {
+            let left_out = reports.bodies.left_out;
+            tracing::warn!(
+                filter,
+                left_out,
+                "bodies outgrew limits.body more often than was told"
+            );
         }
         if reports.ends.left_out > 0 {
             let left_out = reports.ends.left_out;

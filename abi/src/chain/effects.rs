@@ -13,7 +13,7 @@ impl Chain {
     pub(super) fn broken(&mut self, index: usize, broken: Broken) {
         let filter = &mut self.filters[index];
         let plugin = filter.context.plugin.clone();
-        let (reason, answer) = match broken {
+        let (callback, reason, answer) = match broken {
             Broken::Trap(trap) => {
                 filter.context.give_up();
                 // What it asked for before it crashed is void.
@@ -21,17 +21,23 @@ impl Chain {
                     .borrow_mut()
                     .effects
                     .retain(|(position, _)| *position != index);
-                (FailureReason::Trap(*trap), reply::failed())
+                (trap.callback, FailureReason::Trap(*trap), reply::failed())
             }
-            Broken::TooLarge(way) | Broken::Overfilled(way) => {
-                if let Broken::TooLarge(_) = broken {
-                    filter.context.body_too_large(way);
-                }
+            Broken::TooLarge(way) | Broken::Overfilled(way, _) => {
+                let callback = match broken {
+                    Broken::Overfilled(_, callback) => callback,
+                    _ => filter.context.body_too_large(way),
+                };
                 filter.context.drop_body(way);
-                (FailureReason::TooLarge(way), reply::too_large(way))
+                let reason = FailureReason::TooLarge(way);
+                (callback, reason, reply::too_large(way))
             }
         };
-        self.failure.get_or_insert(Failure { plugin, reason });
+        self.failure.get_or_insert(Failure {
+            plugin,
+            callback,
+            reason,
+        });
         self.local_reply(&answer, By::Failure);
     }
 
@@ -67,10 +73,10 @@ impl Chain {
                     self.local_reply(&reply, By::Guest(position, callback));
                 }
                 Effect::Inject => self.inject(position),
-                Effect::TooLarge(way) => {
+                Effect::TooLarge(way, callback) => {
                     let filter = self.filters.get(position);
                     if filter.is_some_and(|filter| !filter.context.dead) {
-                        self.broken(position, Broken::Overfilled(way));
+                        self.broken(position, Broken::Overfilled(way, callback));
                     }
                 }
                 Effect::RootFailed(trap) => {

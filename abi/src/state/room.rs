@@ -5,6 +5,7 @@
 //! what is left when it is over is counted until it leaves.
 
 use super::HostState;
+use crate::callbacks::Callback;
 use crate::exchange::Effect;
 use crate::limits::Limit;
 use crate::types::Way;
@@ -70,7 +71,8 @@ impl HostState {
         let told = |stream: &mut super::Stream| std::mem::replace(&mut stream.too_large, true);
         if self.stream().map(told) == Some(false) {
             self.limited(Limit::Body);
-            self.push_effect(Effect::TooLarge(way));
+            let callback = self.callback.map_or("", Callback::name);
+            self.push_effect(Effect::TooLarge(way, callback));
         }
     }
 }

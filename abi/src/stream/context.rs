@@ -116,8 +116,8 @@ impl Context {
         self.count_held(held);
         let has_room = self.vm.borrow_mut().state().settle(self.id);
         if !has_room {
-            self.body_too_large(way);
-            let effect = Effect::TooLarge(way);
+            let callback = self.body_too_large(way);
+            let effect = Effect::TooLarge(way, callback);
             let mut exchange = self.exchange.borrow_mut();
             exchange.push_effect(self.position, effect, false);
         }
@@ -235,14 +235,18 @@ impl Context {
             .unwrap_or(self.plugin.body_limit)
     }
 
-    /// More is held that way than may be.
-    pub(crate) fn body_too_large(&self, way: Way) {
-        let callback = match way {
-            Way::Request => Callback::RequestBody,
-            Way::Response => Callback::ResponseBody,
+    /// More is held that way than may be; the callback that it was shown in.
+    pub(crate) fn body_too_large(&self, way: Way) -> &'static str {
+        let tcp = self.with_stream(|stream| stream.tcp).unwrap_or(false);
+        let callback = match (way, tcp) {
+            (Way::Request, false) => Callback::RequestBody,
+            (Way::Request, true) => Callback::DownstreamData,
+            (Way::Response, false) => Callback::ResponseBody,
+            (Way::Response, true) => Callback::UpstreamData,
         };
         let mut vm = self.vm.borrow_mut();
         vm.state().body_too_large(self.id.id, callback);
+        callback.name()
     }
 
     pub(crate) fn close_map(&self, map: MapType) {

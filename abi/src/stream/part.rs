@@ -46,8 +46,8 @@ pub(crate) enum Broken {
     Trap(Box<Trap>),
     /// More body than may be kept, that way.
     TooLarge(Way),
-    /// The same, and whoever counts limits has been told.
-    Overfilled(Way),
+    /// The same, and whoever counts limits has been told, with this callback.
+    Overfilled(Way, &'static str),
 }
 
 impl From<Trap> for Broken {

@@ -18,6 +18,11 @@ fn reason(chain: &Chain) -> Option<FailureReason> {
     chain.failure().map(|failure| failure.reason.clone())
 }
 
+/// The callback that it failed in.
+fn place(chain: &Chain) -> &'static str {
+    chain.failure().map_or("", |failure| failure.callback)
+}
+
 /// What the embedder has been told of limits; the guest must be well.
 fn told(guest: &Guest) -> Vec<String> {
     assert!(!guest.vm.borrow().is_failed());
@@ -59,6 +64,7 @@ each_engine! {
                 let mut chain = begun(&guest, way);
                 chain.data(way, "hello", false);
                 assert_eq!(reason(&chain), Some(FailureReason::TooLarge(way)), "{action}");
+                assert_eq!(place(&chain), format!("proxy_on_{callback}"));
                 assert_eq!(told(&guest), [format!("f: body in proxy_on_{callback}")]);
                 // And within the bound it is as it was, but that what is buffered is bounded, too.
                 let guest = load(engine, &add(990));
@@ -148,6 +154,7 @@ each_engine! {
             chain.headers(Way::Request, true);
             assert_eq!(chain.response()[0], status, "{size}");
             assert_eq!(reason(&chain).is_some(), size > 65_536);
+            assert_eq!(place(&chain), if size > 65_536 { "proxy_on_request_headers" } else { "" });
             assert_eq!(told(&guest).len(), usize::from(size > 65_536));
         }
     }
@@ -199,13 +206,22 @@ each_engine! {
     }
 
     fn a_connection_has_the_same_bounds(engine) {
-        let guest = load(engine, "on downstream_data\n (drop (!set_buffer_bytes #2 #-1 #0 #0 #1001)) (return #1)");
-        let mut chain = TcpChain::begin(Exchange::connection(Box::new(())).share(), vec![guest.handle()]);
-        chain.push(Way::Request, Chunk { bytes: "a".into(), end: false });
-        assert_eq!(chain.closing(), Some(Closing::Failure));
-        let reason = chain.failure().map(|failure| failure.reason.clone());
-        assert_eq!(reason, Some(FailureReason::TooLarge(Way::Request)));
-        assert_eq!(told(&guest), ["f: body in proxy_on_downstream_data"]);
-        assert!(!chain.has_output(Way::Request));
+        // In the callback, and by what is held when it is over.
+        let adds = "on downstream_data\n (drop (!set_buffer_bytes #2 #-1 #0 #0 #1001)) (return #1)";
+        for (source, size) in [(adds, 1), ("on downstream_data\n (return #1)", 140_000)] {
+            let limits = Limits { memory: 128 << 10, ..Limits::default() };
+            let settings = VmSettings { limits, ..VmSettings::default() };
+            let mut setup = Setup { settings, ..Setup::body_limit(1_000) };
+            "f".clone_into(&mut setup.plugin.name);
+            let guest = engine.load(setup, source).expect("loads");
+            let mut chain = TcpChain::begin(Exchange::connection(Box::new(())).share(), vec![guest.handle()]);
+            chain.push(Way::Request, Chunk { bytes: vec![7; size].into(), end: false });
+            assert_eq!(chain.closing(), Some(Closing::Failure));
+            let failure = chain.failure().expect("failed");
+            assert_eq!(failure.reason, FailureReason::TooLarge(Way::Request));
+            assert_eq!(failure.callback, "proxy_on_downstream_data");
+            assert_eq!(told(&guest), ["f: body in proxy_on_downstream_data"]);
+            assert!(!chain.has_output(Way::Request));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cofferdam_abi::{Failure, FailureReason, Peer, SharedExchange, TcpChain, Way};
+use cofferdam_abi::{Failure, Peer, SharedExchange, TcpChain, Way};
 
 use super::Over;
 use crate::access_log::{Flags, Record};
@@ -80,10 +80,8 @@ impl Relay {
             && !self.failure_told.replace(true)
         {
             self.facts.flag(Flags::WASM_FAILURE);
-            if let FailureReason::Trap(trap) = &failure.reason {
-                let decided_by = (failure.plugin.name.clone(), trap.callback);
-                *self.decided_by.borrow_mut() = Some(decided_by);
-            }
+            let decided_by = (failure.plugin.name.clone(), failure.callback);
+            *self.decided_by.borrow_mut() = Some(decided_by);
             self.report(failure);
         }
         drop(chain);

@@ -382,18 +382,38 @@ fn a_filter_that_keeps_crashing_does_not_fill_the_log() {
         let told = proxy.lines(&["filter crashed:"]);
         // A burst, and one for every second that this took.
         assert!((10..30).contains(&told.len()), "{told:#?}");
-        let left_out = |line: &String| {
-            let (_, rest) = line.split_once("left_out=")?;
-            rest.split_whitespace().next()?.parse::<usize>().ok()
-        };
-        let in_lines: usize = told.iter().filter_map(left_out).sum();
-        let at_the_end: usize = proxy
-            .lines(&["crashed more often"])
-            .iter()
-            .filter_map(left_out)
-            .sum();
+        let left_out = left_out(&told) + left_out(&proxy.lines(&["crashed more often"]));
         // Each stream, and the root.
-        assert_eq!(told.len() + in_lines + at_the_end, 41, "{told:#?}");
+        assert_eq!(told.len() + left_out, 41, "{told:#?}");
+    });
+}
+
+/// How many times were not told, as those lines have it.
+fn left_out(lines: &[String]) -> usize {
+    let of = |line: &String| {
+        let (_, rest) = line.split_once("left_out=")?;
+        rest.split_whitespace().next()?.parse::<usize>().ok()
+    };
+    lines.iter().filter_map(of).sum()
+}
+
+#[test]
+fn bodies_that_a_filter_may_not_keep_do_not_fill_the_log() {
+    run(async {
+        let answer = "on request_headers
+            (drop (!send_local_response #200 #0 #0 #0 #65537 #0 #0 #-1)) (return #0)";
+        let filter = Filter::wasm("f", terse(answer)).with("limits: { body: 64KiB }");
+        let mut proxy = proxy_after(filter, &[500; 40]).await;
+        proxy.terminate();
+        assert!(proxy.ended().await.success());
+        let told = proxy.lines(&[
+            "response body outgrew what the filter may keep in proxy_on_request_headers",
+            "callback=\"proxy_on_request_headers\"",
+        ]);
+        // A burst, and one for every second that this took.
+        assert!((10..30).contains(&told.len()), "{told:#?}");
+        let left_out = left_out(&told) + left_out(&proxy.lines(&["limits.body more often"]));
+        assert_eq!(told.len() + left_out, 40, "{told:#?}");
     });
 }
 

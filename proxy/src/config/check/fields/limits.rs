@@ -7,7 +7,7 @@ use crate::config::yaml::{Kind, Table};
 /// `filters[].limits`.
 pub static LIMITS: Table = Table {
     name: "filters[].limits",
-    doc: "What one guest may use, on each worker. Past `callback`, `stream_cpu`, `fuel`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets what `on_failure` says; past `body` the answer is 413, or 500 for a response; past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}` and logged, the worker goes on, and the filter with it. Lines about crashes (ten at once, then one a second for each filter and worker, with how many were left out) have filter, callback, request id and engine; of native code also the guest's functions, with file and line where the module carries DWARF. The interpreter keeps no backtrace.",
+    doc: "What one guest may use, on each worker. Past `callback`, `stream_cpu`, `fuel`, `memory`, `table` or `stack` its call ends, and the stream that it was for gets 503; past `body` it gets 413, or 500 where it is the response's. Once the head of a response has left, that is cut instead, and a TCP connection is closed. Past the others the guest is told, or what is too much is left out. Every time is counted in `cofferdam_filter_limit_hits_total{filter,limit,callback}`, the worker goes on, and the filter with it: in a fresh VM, after a crash. Crashes, and bodies past `body`, are logged ten at once, then one a second for each filter and worker, with how many were left out; the others now and then. Lines about crashes have filter, callback, request id and engine; of native code also the guest's functions, with file and line where the module carries DWARF. The interpreter keeps no backtrace.",
     fields: &[
         field(
             "callback",
@@ -64,7 +64,7 @@ pub static LIMITS: Table = Table {
                 max: 1 << 30,
             },
             Default("1MiB"),
-            "Largest body held for this filter; past it the answer is 413, or 500 for a response. Likewise most that the filter itself adds to what it holds of a body, or to what one callback lets on, whatever that answers (a filter that replaces 1 MiB by 2 MiB adds 1 MiB); what only passes has no bound. An answer of the filter's own, headers and details included, may be as long, and 64 KiB always: past that it is 500.",
+            "Largest body held for this filter; past it the answer is 413, or 500 where it is the response's, which is cut once its head has left. Likewise most that the filter itself adds to what it holds of a body, or to what one callback lets on, whatever that answers (a filter that replaces 1 MiB by 2 MiB adds 1 MiB); what only passes has no bound. An answer of the filter's own, headers and details included, may be as long, and 64 KiB always: past that it is 500, likewise.",
         ),
         field(
             "callouts",
