@@ -409,6 +409,11 @@ impl Vm {
         root.map_or_else(String::new, |root| root.plugin.name.clone())
     }
 
+    /// Whether a root is still there.
+    pub fn has_root(&mut self, root: RootId) -> bool {
+        self.instance.state().roots.contains_key(&root.0)
+    }
+
     /// What roots have asked for since the last time.
     pub fn take_root_effects(&mut self) -> Vec<RootEffect> {
         self.instance.state().root_effects.take()

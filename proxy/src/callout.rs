@@ -212,6 +212,11 @@ impl Callouts {
         self.redis.init(Rc::as_ptr(vm).addr(), root, client);
     }
 
+    /// A root has gone, and others may go on in its VM.
+    pub(crate) fn forget_root(&self, vm: &Rc<RefCell<Vm>>, root: RootId) {
+        self.redis.forget_root(Rc::as_ptr(vm).addr(), root);
+    }
+
     /// The worker has ended, and what is under way with it.
     pub(crate) fn tell_left(&self) {
         let left = self.live.borrow().len();

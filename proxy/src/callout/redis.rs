@@ -95,6 +95,12 @@ impl Redis {
         self.clients.borrow_mut().insert(key, client);
     }
 
+    /// Forgets what a root has set up.
+    pub(super) fn forget_root(&self, vm: usize, root: RootId) {
+        let is_it = |key: &(usize, RootId, Bytes)| (key.0, key.1) == (vm, root);
+        self.clients.borrow_mut().retain(|key, _| !is_it(key));
+    }
+
     /// Forgets what the roots of a VM have set up.
     pub(super) fn forget(&self, vm: usize) {
         self.clients.borrow_mut().retain(|key, _| key.0 != vm);

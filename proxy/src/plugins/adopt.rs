@@ -106,6 +106,9 @@ impl Plugins {
         for (generation, slot, root) in fresh.joined {
             slot.part.set(Part::Gone);
             self.leave(worker, &generation, &slot, root);
+            // Its VM may have been replaced meanwhile, and then it has a root in that one too; or
+            // is held back from having one, and counts as down.
+            self.release(worker, &[slot], false);
         }
         for generation in fresh.started {
             for slot in generation.slots() {

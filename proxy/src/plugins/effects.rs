@@ -58,14 +58,17 @@ impl Plugins {
     fn carry_out(&self, worker: &Rc<Worker>, generation: &Rc<Generation>, effect: RootEffect) {
         let vm = &generation.vm;
         match effect {
+            // Asked for in one breath with its end: nobody would ever take it away again.
+            RootEffect::Tick { root, .. } | RootEffect::RedisClient { root, .. }
+                if !vm.borrow_mut().has_root(root) => {}
             RootEffect::Tick { root, period } => self.set_timer(worker, generation, root, period),
             RootEffect::Done { root } => {
-                generation.timers.borrow_mut().remove(&root);
                 let name = vm.borrow_mut().plugin_name(root);
                 let deleted = vm.borrow_mut().delete_root(root);
                 if let Err(trap) = deleted {
                     reports::crash(&name, &trap, "-");
                 }
+                self.root_is_over(generation, root);
                 self.root_gone.notify_one();
             }
             RootEffect::Call { root, token, call } => {

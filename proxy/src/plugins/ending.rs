@@ -151,12 +151,14 @@ impl Plugins {
         slot: &Rc<Slot>,
         root: RootId,
     ) {
-        generation.timers.borrow_mut().remove(&root);
         let ended = generation.vm.borrow_mut().end_root(root);
-        match ended {
-            Ok(true) => {}
-            Ok(false) => self.limit_root(worker, generation, slot, root),
-            Err(trap) => reports::crash(&slot.plugin.name, &trap, "-"),
+        if let Err(trap) = &ended {
+            reports::crash(&slot.plugin.name, trap, "-");
+        }
+        if ended.is_ok_and(|gone| !gone) {
+            self.limit_root(worker, generation, slot, root);
+        } else {
+            self.root_is_over(generation, root);
         }
         generation.remove_root(root);
         self.host.attend(generation.vm.borrow().id());
@@ -191,9 +193,15 @@ impl Plugins {
                     reports::crash(&slot.plugin.name, &trap, "-");
                 }
             }
-            generation.timers.borrow_mut().remove(&root);
+            worker.plugins.root_is_over(&generation, root);
             worker.plugins.after_calls(&worker);
         });
+    }
+
+    /// A root has gone from its VM, and what it has set up for itself goes too.
+    pub(super) fn root_is_over(&self, generation: &Generation, root: RootId) {
+        generation.timers.borrow_mut().remove(&root);
+        self.callouts.forget_root(&generation.vm, root);
     }
 }
 

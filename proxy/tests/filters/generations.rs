@@ -6,6 +6,7 @@ mod ends;
 mod isolated;
 mod load;
 mod recovery;
+mod refused;
 mod reload;
 mod settings;
 mod tiers;

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{asking_within, resp};
-use crate::support::{Config, Filter, Http, Proxy, Upstream, get, run, within};
+use super::{CALLS, asking_within, resp};
+use crate::support::{Config, Filter, Guest, Http, Proxy, Upstream, get, run, within};
 
 /// A proxy whose requests ask Redis, and configurations in which that cluster is as it was, is
 /// another, and is gone.
@@ -97,5 +97,67 @@ fn a_connection_to_a_cluster_that_has_gone_ends_once_nobody_waits_for_a_reply() 
         assert_eq!(response.expect("a response").status(), 200);
         scene.proxy.logged_times(&["filter: status 1 0."], 2).await;
         ends(stream).await;
+    });
+}
+
+/// 4 MiB of password each, so that what stays of them shows.
+#[test]
+fn how_a_root_logs_in_is_forgotten_with_it_though_others_go_on_in_its_vm() {
+    const INIT: &str = "(if (i32.lt_u (memory.size) (i32.const 68)) (then
+            (drop (memory.grow (i32.const 64)))))
+        (if (call $redis_init «redis» (i32.const 0) (i32.const 0)
+            (i32.const 262144) (i32.const 4194304) (i32.const 0)) (then unreachable))";
+    // Gone at once or later, both with a last word; when its time is over.
+    let last_words = format!("(drop (call $root_done)) {INIT}");
+    let ends = [
+        (INIT, "", "1h"),
+        (
+            "(drop (call $tick_period (i32.const 1))) (return (i32.const 0))",
+            &last_words,
+            "1h",
+        ),
+        ("(return (i32.const 0))", "", "100ms"),
+    ];
+    run(async {
+        for (done, tick, time) in ends {
+            let guest = Guest::new().import(CALLS).on("configure", INIT);
+            let module = guest.on("done", done).on("tick", tick).build();
+            let with = |n: usize| {
+                let filter = |name: &str, n: usize| {
+                    let filter = Filter::wasm(name, module.clone());
+                    let filter = filter.with("engine: interpreter");
+                    filter.with(format!("configuration: {{ {name}: {n} }}"))
+                };
+                Config::new(Upstream::nowhere())
+                    .filter(filter("f", 0))
+                    .filter(filter("g", n))
+                    .cluster(format!(
+                        "{{ name: redis, endpoints: ['{}'] }}",
+                        Upstream::nowhere()
+                    ))
+                    .with(&format!("filter_drain_time: {time}"))
+            };
+            let proxy = Proxy::start(&with(0)).await;
+            let reloads = async |first: usize, last: usize| {
+                for n in first..=last {
+                    proxy.reconfigure(&with(n)).await;
+                    let gone = [" delete ", "filter=\"g\""];
+                    proxy.logged_times(&gone, n).await;
+                }
+                proxy.peak_memory()
+            };
+            let before = reloads(1, 3).await;
+            let grown = reloads(4, 15).await - before;
+            assert!(
+                grown < 24 << 20,
+                "{grown} bytes for 12 reloads, {done} {tick}"
+            );
+            assert_eq!(
+                proxy.lines(&[" vm_start ", "filter=\"f\""]).len(),
+                1,
+                "one VM"
+            );
+            assert!(proxy.lines(&[" delete ", "filter=\"f\""]).is_empty());
+        }
     });
 }
