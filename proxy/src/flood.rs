@@ -13,6 +13,7 @@
 //! asks for; the codec knows one for all.
 
 mod heads;
+mod streams;
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +24,10 @@ use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use heads::{Head, Heads};
+use heads::{Head, Heads, Piece};
+use streams::Books;
+
+pub(crate) use streams::Streams;
 
 /// Most credit there may be, and what there is at first.
 const MOST: u32 = 5_000;
@@ -63,6 +67,8 @@ pub(crate) struct Guarded<S> {
     last: u32,
     /// The first frame has come.
     settled: bool,
+    /// Of one to an upstream.
+    books: Option<Books>,
 }
 
 /// Who is at the other end.
@@ -104,10 +110,14 @@ impl<S> Guarded<S> {
         Self::new(stream, Side::Client, seen)
     }
 
-    /// One to an upstream. Whoever has a request on it is told by the kind of the error that
-    /// ends it, [`ENDED`].
-    pub(crate) fn of_upstream(stream: S) -> Self {
-        Self::new(stream, Side::Upstream, Arc::default())
+    /// One to an upstream, whose streams are counted. Whoever has a request on it is told by the
+    /// kind of the error that ends it, [`ENDED`].
+    pub(crate) fn of_upstream(stream: S, streams: Arc<Streams>) -> Self {
+        let books = Some(Books::new(streams));
+        Self {
+            books,
+            ..Self::new(stream, Side::Upstream, Arc::default())
+        }
     }
 
     fn new(stream: S, side: Side, seen: Arc<Seen>) -> Self {
@@ -124,15 +134,20 @@ impl<S> Guarded<S> {
             credit: Credit::new(),
             last: 0,
             settled: false,
+            books: None,
         }
     }
 
     /// Why it may not go on with what has come, if it may not.
     fn came(&mut self, bytes: &[u8]) -> Option<Why> {
         let (credit, last, settled) = (&mut self.credit, &mut self.last, &mut self.settled);
-        let side = self.side;
+        let (side, books) = (self.side, &mut self.books);
         let mut wrong = None;
-        self.inbound.see(bytes, |head| {
+        self.inbound.see(bytes, |piece| {
+            if let Some(books) = books {
+                books.came(piece);
+            }
+            let Piece::Head(head) = piece else { return };
             if head.kind == HEADERS && side == Side::Client {
                 *last = (*last).max(head.stream);
             }
@@ -150,12 +165,23 @@ impl<S> Guarded<S> {
     }
 
     fn went(&mut self, bytes: &[u8]) {
-        let credit = &mut self.credit;
-        self.outbound.see(bytes, |head| {
+        let (credit, books) = (&mut self.credit, &mut self.books);
+        self.outbound.see(bytes, |piece| {
+            let Piece::Head(head) = piece else { return };
+            if let Some(books) = books {
+                books.went(head);
+            }
             if matches!(head.kind, DATA | HEADERS) {
                 credit.add(ANSWERED);
             }
         });
+    }
+
+    /// Whether something could be written.
+    fn wrote(&self, written: bool) {
+        if let Some(books) = &self.books {
+            books.wrote(written);
+        }
     }
 
     /// GOAWAY behind the last whole frame that has left; where one is on its way still, the
@@ -267,7 +293,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let written = std::task::ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.wrote(written.is_ready());
+        let written = std::task::ready!(written)?;
         this.went(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
@@ -287,7 +315,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let stream = Pin::new(&mut this.stream);
-        let written = std::task::ready!(stream.poll_write_vectored(cx, slices))?;
+        let written = stream.poll_write_vectored(cx, slices);
+        this.wrote(written.is_ready());
+        let written = std::task::ready!(written)?;
         let mut left = written;
         for slice in slices {
             let length = slice.len().min(left);

@@ -16,6 +16,7 @@ pub(crate) mod host;
 pub(crate) mod line;
 pub(crate) mod load;
 mod names;
+mod opening;
 pub(crate) mod outlier;
 pub(crate) mod own;
 pub(crate) mod pool;

@@ -1,6 +1,8 @@
 //! HTTP/2 frames as they pass: their heads, in whatever pieces the bytes come. What they
 //! mean is the codec's to judge.
 
+use super::SETTINGS;
+
 /// Length of a frame's head.
 const HEAD: usize = 9;
 
@@ -12,6 +14,17 @@ pub(super) struct Heads {
     head: [u8; HEAD],
     /// How much of it is there.
     have: usize,
+    /// What is skipped belongs to settings.
+    settings: bool,
+}
+
+/// What has passed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// A frame's head.
+    Head(Head),
+    /// Some of what is behind a head of settings.
+    Settings(&'a [u8]),
 }
 
 /// A frame's head.
@@ -33,18 +46,22 @@ impl Heads {
             skip: bytes,
             head: [0; HEAD],
             have: 0,
+            settings: false,
         }
     }
 
     /// What comes next; each head is told when it is whole.
-    pub(super) fn see(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Head)) {
+    pub(super) fn see(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Piece<'_>)) {
         loop {
-            if self.skip >= bytes.len() {
-                self.skip -= bytes.len();
+            let (skipped, rest) = bytes.split_at(self.skip.min(bytes.len()));
+            self.skip -= skipped.len();
+            if self.settings && !skipped.is_empty() {
+                tell(Piece::Settings(skipped));
+            }
+            if rest.is_empty() {
                 return;
             }
-            bytes = &bytes[self.skip..];
-            self.skip = 0;
+            bytes = rest;
             let taken = bytes.len().min(HEAD - self.have);
             self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
             self.have += taken;
@@ -62,7 +79,8 @@ impl Heads {
                 stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
             };
             self.skip = head.length;
-            tell(head);
+            self.settings = head.kind == SETTINGS;
+            tell(Piece::Head(head));
         }
     }
 
@@ -88,18 +106,20 @@ mod tests {
     #[test]
     fn heads_are_found_in_pieces_of_any_size() {
         let mut bytes = b"preface".to_vec();
-        bytes.extend(frame(4, 0, b""));
+        bytes.extend(frame(4, 0, b"twelve bytes"));
         bytes.extend(frame(0, 0x8000_0003, &[0xff; 700]));
         bytes.extend(frame(6, 0, &[1; 8]));
         for size in 1..=bytes.len() {
             let mut heads = Heads::behind(7);
-            let mut found = Vec::new();
+            let (mut found, mut settings) = (Vec::new(), Vec::new());
             for piece in bytes.chunks(size) {
-                heads.see(piece, |head| {
-                    found.push((head.kind, head.length, head.stream))
+                heads.see(piece, |piece| match piece {
+                    Piece::Head(head) => found.push((head.kind, head.length, head.stream)),
+                    Piece::Settings(bytes) => settings.extend_from_slice(bytes),
                 });
             }
-            assert_eq!(found, [(4, 0, 0), (0, 700, 3), (6, 8, 0)], "{size}");
+            assert_eq!(found, [(4, 12, 0), (0, 700, 3), (6, 8, 0)], "{size}");
+            assert_eq!(settings, b"twelve bytes", "{size}");
             assert!(heads.is_between());
         }
     }

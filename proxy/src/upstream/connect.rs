@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,13 +19,13 @@ use tokio_rustls::client::TlsStream;
 use super::host::Word;
 use super::line::{Dialled, Metered};
 use super::load::Full;
-use super::pool::{Active, Open, Pool, Wire};
+use super::pool::{Active, Open, Pool, Slot, Wire};
 use super::{Outcome, Pick, Upstream, UpstreamBody};
 use crate::access_log::Flags;
 use crate::config::{Cluster, Protocol, UpstreamTls};
 use crate::connection::Connection;
 use crate::descriptors;
-use crate::flood::Guarded;
+use crate::flood::{Guarded, Streams};
 use crate::tls::{Session, Speaks};
 use crate::worker::LocalExecutor;
 
@@ -36,6 +38,9 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const BUFFER: usize = 64 << 10;
 /// Largest header list taken from an HTTP/2 upstream.
 const MAX_HEADER_LIST: u32 = 64 << 10;
+/// How long an upstream's first settings are waited for. They must come first of all, but a
+/// few send nothing before they have been asked something.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// A connection, lent for one request.
 pub(crate) struct Lease {
@@ -63,7 +68,7 @@ pub(crate) struct Attempted {
 
 enum Sender {
     Http1(http1::SendRequest<UpstreamBody>),
-    Http2(http2::SendRequest<UpstreamBody>),
+    Http2(http2::SendRequest<UpstreamBody>, Slot),
 }
 
 /// Why there is no connection.
@@ -128,17 +133,7 @@ impl Upstream {
         let _pending = (pool.load.pending()).map_err(|Full| ConnectError::Overflow(address))?;
         attempted.pool.replace(Some(pool.clone()));
         let waiting = &attempted.waiting;
-        let opening = async {
-            if self.cluster.protocol == Protocol::Http2 {
-                let _one_at_a_time = pool.opening.lock().await;
-                match pooled(&pool) {
-                    Some((sender, wire)) => Ok((sender, wire, true)),
-                    None => open(&self.cluster, &pool, waiting).await,
-                }
-            } else {
-                open(&self.cluster, &pool, waiting).await
-            }
-        };
+        let opening = open(&self.cluster, &pool, waiting);
         // Whoever waits for another's connection waits no longer than for one of its own.
         // Boxed: a request that finds a connection in the pool needs no room for this.
         let opened = tokio::time::timeout(self.cluster.connect_timeout, Box::pin(opening)).await;
@@ -170,12 +165,12 @@ impl Upstream {
 }
 
 /// What the pool has for a request right now.
-fn pooled(pool: &Pool) -> Option<(Sender, Wire)> {
+fn pooled(pool: &Rc<Pool>) -> Option<(Sender, Wire)> {
     match pool.take_http1() {
         Some((sender, wire)) => Some((Sender::Http1(sender), wire)),
         None => {
-            let (sender, wire) = pool.shared_http2()?;
-            Some((Sender::Http2(sender), wire))
+            let (sender, slot, wire) = pool.take_http2()?;
+            Some((Sender::Http2(sender, slot), wire))
         }
     }
 }
@@ -185,7 +180,7 @@ fn pooled(pool: &Pool) -> Option<(Sender, Wire)> {
 impl Lease {
     /// Whether HTTP/2 is spoken here.
     pub(crate) const fn is_http2(&self) -> bool {
-        matches!(self.sender, Sender::Http2(_))
+        matches!(self.sender, Sender::Http2(..))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -210,7 +205,10 @@ impl Lease {
     {
         let sent = match &mut self.sender {
             Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
-            Sender::Http2(sender) => Either::Right(sender.try_send_request(request)),
+            Sender::Http2(sender, slot) => {
+                slot.send();
+                Either::Right(sender.try_send_request(request))
+            }
         };
         async move {
             match sent {
@@ -273,13 +271,34 @@ async fn open(
     pool: &Rc<Pool>,
     waiting: &Cell<bool>,
 ) -> Result<Opened, ConnectError> {
+    let _looking = pool.opening.look();
     loop {
+        // What others will share is opened by one of them.
+        let turn = match cluster.protocol == Protocol::Http2 || pool.shares() {
+            true => Some(pool.opening.turn().await),
+            false => None,
+        };
+        while turn.is_some() {
+            if let Some((sender, wire)) = pooled(pool) {
+                return Ok((sender, wire, true));
+            }
+            if pool.is_useless() {
+                return Err(ConnectError::Overflow(pool.address));
+            }
+            if !pool.opening.suffice() {
+                break;
+            }
+            pool.opening.over().await;
+        }
         // One each worker may have, or it might wait for what only others have.
         let first = pool.tally.get(Word::ConnectionsActive) == 0;
         if let Ok(place) = pool.load.connection(first) {
             waiting.set(false);
+            let _opening = pool.opening.begin();
+            drop(turn);
             return open_new(cluster, pool, pool.opened(place)).await;
         }
+        drop(turn);
         waiting.set(true);
         match pool.take_any_http1() {
             Some((mut sender, wire)) => {
@@ -289,8 +308,8 @@ async fn open(
             }
             None => {
                 // Somebody else may have opened one that all can share.
-                if let Some((sender, wire)) = pool.shared_http2() {
-                    return Ok((Sender::Http2(sender), wire, true));
+                if let Some((sender, slot, wire)) = pool.take_http2() {
+                    return Ok((Sender::Http2(sender, slot), wire, true));
                 }
                 pool.make_room();
                 pool.freed.notified().await;
@@ -301,9 +320,10 @@ async fn open(
 
 async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Opened, ConnectError> {
     let address = pool.address;
+    let settling = SETTLING.min(cluster.connect_timeout / 2);
     let (stream, dialled) = dial(address, pool.header.as_deref()).await?;
     let Some(tls) = &cluster.tls else {
-        let http2 = cluster.protocol == Protocol::Http2;
+        let http2 = (cluster.protocol == Protocol::Http2).then_some(settling);
         let (stream, wire) = Metered::new(stream, dialled, None);
         return start(stream, http2, pool, wire, open).await;
     };
@@ -319,7 +339,8 @@ async fn open_new(cluster: &Cluster, pool: &Rc<Pool>, open: Open) -> Result<Open
         return Err(ConnectError::Tls(address, error));
     }
     let (stream, wire) = Metered::new(stream, dialled, Some(session));
-    start(stream, spoken, pool, wire, open).await
+    let http2 = spoken.then_some(settling);
+    start(stream, http2, pool, wire, open).await
 }
 
 /// A connection to an endpoint that begins with `header`, and how it came about.
@@ -370,9 +391,10 @@ pub(super) async fn secure(
     Ok((stream, session))
 }
 
+/// HTTP on it; with HTTP/2, settings are waited for so long.
 async fn start<S>(
     stream: S,
-    http2: bool,
+    http2: Option<Duration>,
     pool: &Rc<Pool>,
     wire: Wire,
     open: Open,
@@ -382,8 +404,10 @@ where
 {
     let address = pool.address;
     let failed = |error| ConnectError::Handshake(address, error);
-    if http2 {
-        let io = TokioIo::new(Guarded::of_upstream(stream));
+    if let Some(settling) = http2 {
+        let freed = pool.load.bounds_connections().then(|| pool.freed.clone());
+        let streams = Streams::new(freed);
+        let io = TokioIo::new(Guarded::of_upstream(stream, streams.clone()));
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -392,14 +416,38 @@ where
             .handshake(io)
             .await
             .map_err(failed)?;
-        tokio::task::spawn_local(async move {
+        let taking = streams.clone();
+        let mut running = tokio::task::spawn_local(async move {
+            let mut connection = pin!(connection);
             // Whoever has a request on it is told there.
-            let _ = connection.await;
+            let ended = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                taking.taken_in();
+                ended
+            });
+            let ended = ended.await;
             drop(open);
+            ended
         });
-        pool.share_http2(sender.clone(), wire.clone());
+        // What the peer does not allow would wait in the codec: how much that is comes first.
+        let settled = tokio::time::timeout(settling, streams.settled());
+        tokio::select! {
+            biased;
+            // There are settings, or it is gone on without.
+            _ = settled => {}
+            ended = &mut running => if let Ok(Err(error)) = ended {
+                return Err(failed(error));
+            },
+        }
+        if streams.is_leaving() {
+            let error = std::io::Error::other("the upstream takes no request (GOAWAY)");
+            return Err(ConnectError::Refused(address, error));
+        }
+        let slot = Slot::new(pool, &streams);
+        pool.share_http2(sender.clone(), wire.clone(), streams);
         pool.freed.notify_waiters();
-        return Ok((Sender::Http2(sender), wire, false));
+        let slot = slot.ok_or(ConnectError::Overflow(address))?;
+        return Ok((Sender::Http2(sender, slot), wire, false));
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)

@@ -1,5 +1,5 @@
-//! Idle connections to one endpoint, of one worker: those that anybody may use, or those
-//! that are one client's own.
+//! Connections to one endpoint, of one worker, that are idle or have room for a request: those
+//! that anybody may use, or those that are one client's own.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -16,7 +16,9 @@ use super::backends::Backends;
 use super::host::{Host, Tally, Word};
 use super::line::Line;
 use super::load::{Load, Place};
+use super::opening::Opening;
 use super::{Outcome, UpstreamBody};
+use crate::flood::Streams;
 use crate::tls::Session;
 
 /// Connections to one endpoint.
@@ -32,15 +34,15 @@ pub(crate) struct Pool {
     idle_timeout: Duration,
     max_idle: usize,
     http1: RefCell<Vec<Idle>>,
-    http2: RefCell<Option<Shared>>,
-    /// One at a time opens an HTTP/2 connection; the others wait and share it.
-    pub(crate) opening: tokio::sync::Mutex<()>,
+    http2: RefCell<Vec<Shared>>,
+    /// Connections that are being opened, where they are shared.
+    pub(super) opening: Opening,
     /// What closes them when they have been idle for too long.
     sweeper: RefCell<Option<AbortHandle>>,
     /// Its endpoint, or its cluster, is gone: nothing is kept any more.
     closed: Cell<bool>,
     /// Told when a connection has become free, where their number is bounded.
-    pub(super) freed: Rc<Notify>,
+    pub(super) freed: Arc<Notify>,
     /// What every connection begins with, before TLS.
     pub(super) header: Option<Bytes>,
     /// Pools of clients' own connections to the endpoint.
@@ -52,7 +54,7 @@ pub(crate) struct Pool {
 pub(crate) struct Open {
     tally: Arc<Tally>,
     /// Its place, and who may be waiting for that.
-    bounded: Option<(Place, Rc<Notify>)>,
+    bounded: Option<(Place, Arc<Notify>)>,
 }
 
 /// A request that is under way on this endpoint.
@@ -81,11 +83,23 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection everybody uses.
-#[derive(Debug, Clone)]
+/// A connection everybody uses, as far as its peer lets them.
+#[derive(Debug)]
 struct Shared {
     sender: http2::SendRequest<UpstreamBody>,
     wire: Wire,
+    streams: Arc<Streams>,
+    /// Since when nobody has a request on it, unless it is the only one.
+    idle: Option<Instant>,
+}
+
+/// A request's place on a connection everybody uses.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pool: Rc<Pool>,
+    streams: Arc<Streams>,
+    /// In which turn the request has been given to the codec, if it has.
+    sent: Option<u32>,
 }
 
 // === impl Pool ===
@@ -109,10 +123,10 @@ impl Pool {
             max_idle,
             http1: RefCell::default(),
             http2: RefCell::default(),
-            opening: tokio::sync::Mutex::new(()),
+            opening: Opening::default(),
             sweeper: RefCell::default(),
             closed: Cell::new(false),
-            freed: Rc::default(),
+            freed: Arc::default(),
             header,
             own: Rc::default(),
         })
@@ -140,7 +154,7 @@ impl Pool {
             max_idle: self.max_idle,
             http1: RefCell::default(),
             http2: RefCell::default(),
-            opening: tokio::sync::Mutex::new(()),
+            opening: Opening::default(),
             sweeper: RefCell::default(),
             closed: Cell::new(self.closed.get()),
             freed: self.freed.clone(),
@@ -226,31 +240,84 @@ impl Pool {
         if self.load.bounds_connections() {
             self.freed.notify_one();
         }
+        drop(idle);
+        self.sweep_soon();
+    }
+
+    /// A connection that has room for one request more, and the place for that.
+    pub(crate) fn take_http2(
+        self: &Rc<Self>,
+    ) -> Option<(http2::SendRequest<UpstreamBody>, Slot, Wire)> {
+        let mut shared = self.http2.borrow_mut();
+        let mut index = 0;
+        while let Some(one) = shared.get(index) {
+            if one.sender.is_closed() || one.streams.is_leaving() {
+                shared.remove(index);
+            } else if let Some(slot) = Slot::new(self, &one.streams) {
+                return Some((one.sender.clone(), slot, one.wire.clone()));
+            } else {
+                index += 1;
+            }
+        }
+        None
+    }
+
+    /// Whether there are connections that everybody uses.
+    pub(crate) fn shares(&self) -> bool {
+        !self.http2.borrow().is_empty()
+    }
+
+    /// Whether another connection would be of no use either: the endpoint has begun one by
+    /// saying that it takes no request.
+    pub(crate) fn is_useless(&self) -> bool {
+        let shared = self.http2.borrow();
+        shared.iter().any(|one| one.streams.is_useless())
+    }
+
+    /// Lets everybody use a connection, unless there is room on another.
+    pub(crate) fn share_http2(
+        self: &Rc<Self>,
+        sender: http2::SendRequest<UpstreamBody>,
+        wire: Wire,
+        streams: Arc<Streams>,
+    ) {
+        let mut shared = self.http2.borrow_mut();
+        shared.retain(|one| !one.sender.is_closed());
+        if self.closed.get() || shared.iter().any(|one| one.streams.has_room()) {
+            return;
+        }
+        self.opening.each.set(streams.limit());
+        let useless = streams.is_useless();
+        shared.push(Shared {
+            sender,
+            wire,
+            streams,
+            idle: useless.then(Instant::now),
+        });
+        drop(shared);
+        if useless {
+            self.sweep_soon();
+        }
+    }
+
+    /// Nobody has a request on it any more.
+    fn note_idle(self: &Rc<Self>, streams: &Arc<Streams>) {
+        let mut shared = self.http2.borrow_mut();
+        // The first stays.
+        let mut others = shared.iter_mut().skip(1);
+        if let Some(one) = others.find(|one| Arc::ptr_eq(&one.streams, streams)) {
+            one.idle = Some(Instant::now());
+            drop(shared);
+            self.sweep_soon();
+        }
+    }
+
+    fn sweep_soon(self: &Rc<Self>) {
         let mut sweeper = self.sweeper.borrow_mut();
         if sweeper.is_none() {
             let sweeping = tokio::task::spawn_local(self.clone().sweep());
             *sweeper = Some(sweeping.abort_handle());
         }
-    }
-
-    pub(crate) fn shared_http2(&self) -> Option<(http2::SendRequest<UpstreamBody>, Wire)> {
-        let mut shared = self.http2.borrow_mut();
-        if shared
-            .as_ref()
-            .is_some_and(|shared| shared.sender.is_closed())
-        {
-            *shared = None;
-        }
-        shared
-            .as_ref()
-            .map(|shared| (shared.sender.clone(), shared.wire.clone()))
-    }
-
-    pub(crate) fn share_http2(&self, sender: http2::SendRequest<UpstreamBody>, wire: Wire) {
-        if self.closed.get() {
-            return;
-        }
-        *self.http2.borrow_mut() = Some(Shared { sender, wire });
     }
 
     /// Closes everything that is not in use, and what is as soon as it is not.
@@ -267,7 +334,7 @@ impl Pool {
     pub(super) fn close(&self) {
         self.closed.set(true);
         self.http1.borrow_mut().clear();
-        self.http2.borrow_mut().take();
+        self.http2.borrow_mut().clear();
         if let Some(sweeper) = self.sweeper.take() {
             sweeper.abort();
         }
@@ -282,32 +349,82 @@ impl Pool {
     pub(super) fn make_room(&self) {
         let own = self.own.borrow();
         for pool in own.iter().filter_map(Weak::upgrade) {
-            // Held by its client, and here: no request is on its way.
-            if pool.take_any_http1().is_some()
-                || Rc::strong_count(&pool) == 2 && pool.http2.take().is_some()
-            {
+            if pool.take_any_http1().is_some() || pool.close_idle_http2() {
                 return;
             }
         }
+    }
+
+    /// Whether there was a connection on which nothing is under way.
+    fn close_idle_http2(&self) -> bool {
+        let mut shared = self.http2.borrow_mut();
+        let idle = shared.iter().position(|one| one.streams.is_empty());
+        idle.map(|index| shared.remove(index)).is_some()
     }
 
     /// Closes connections that have been idle for too long, and ends with the last: an
     /// idle worker is woken once for its last connection and then never.
     async fn sweep(self: Rc<Self>) {
         loop {
-            let next = {
-                let mut idle = self.http1.borrow_mut();
-                let now = Instant::now();
-                idle.retain(|idle| {
-                    !idle.sender.is_closed() && idle.since + self.idle_timeout > now
-                });
-                idle.iter().map(|idle| idle.since + self.idle_timeout).min()
-            };
+            let now = Instant::now();
+            let http1 = self.sweep_http1(now);
+            let next = http1.into_iter().chain(self.sweep_http2(now)).min();
             let Some(next) = next else {
                 self.sweeper.take();
                 return;
             };
             tokio::time::sleep_until(next.into()).await;
+        }
+    }
+
+    /// When the next may be closed.
+    fn sweep_http1(&self, now: Instant) -> Option<Instant> {
+        let mut idle = self.http1.borrow_mut();
+        idle.retain(|idle| !idle.sender.is_closed() && idle.since + self.idle_timeout > now);
+        idle.iter().map(|idle| idle.since + self.idle_timeout).min()
+    }
+
+    /// The same of those that everybody uses. One is kept, if it is of use.
+    fn sweep_http2(&self, now: Instant) -> Option<Instant> {
+        let mut shared = self.http2.borrow_mut();
+        let mut kept = false;
+        shared.retain(|one| {
+            let stays = !one.sender.is_closed()
+                && (!kept && !one.streams.is_useless()
+                    || !one.streams.is_idle()
+                    || one.idle.is_none_or(|since| since + self.idle_timeout > now));
+            kept |= stays;
+            stays
+        });
+        let idle = shared.iter().filter(|one| one.streams.is_idle());
+        let ends = idle.filter_map(|one| Some(one.idle? + self.idle_timeout));
+        ends.filter(|end| *end > now).min()
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A place among these streams, if there is one.
+    pub(super) fn new(pool: &Rc<Pool>, streams: &Arc<Streams>) -> Option<Self> {
+        streams.take().then(|| Self {
+            pool: pool.clone(),
+            streams: streams.clone(),
+            sent: None,
+        })
+    }
+
+    /// Its request is given to the codec now.
+    pub(super) fn send(&mut self) {
+        self.sent = Some(self.streams.turn());
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.streams.give_back(self.sent);
+        if self.streams.is_idle() {
+            self.pool.note_idle(&self.streams);
         }
     }
 }

@@ -47,6 +47,7 @@ mod routing;
 mod schema;
 mod smuggling;
 mod starting;
+mod streams;
 mod stuck;
 mod tcp;
 mod threads;

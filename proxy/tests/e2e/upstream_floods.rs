@@ -19,9 +19,12 @@ const OK: &[u8] = b"\x88";
 const EARLY_HINTS: &[u8] = b"\x08\x03103";
 
 /// Says hello, and then with each request, by its stream, does `answer` as long as that is true.
-fn speaking(answer: impl Fn(&mut Conn, u32) -> bool + Send + Sync + 'static) -> Upstream {
+pub(crate) fn speaking(
+    settings: &'static [u8],
+    answer: impl Fn(&mut Conn, u32) -> bool + Send + Sync + 'static,
+) -> Upstream {
     Upstream::new(move |conn| {
-        if conn.bytes(PREFACE).is_err() || !conn.send(frame(SETTINGS, 0, 0, &[])) {
+        if conn.bytes(PREFACE).is_err() || !conn.send(frame(SETTINGS, 0, 0, settings)) {
             return;
         }
         while let Ok(head) = conn.bytes(9) {
@@ -43,13 +46,15 @@ fn speaking(answer: impl Fn(&mut Conn, u32) -> bool + Send + Sync + 'static) -> 
 }
 
 fn good() -> Upstream {
-    speaking(|conn, stream| conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, OK)))
+    speaking(&[], |conn, stream| {
+        conn.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, OK))
+    })
 }
 
 /// Sends `begin`, and then these frames again and again.
 fn flooding(begin: Vec<u8>, one: Vec<u8>) -> Upstream {
     // Whoever is asked first has this stream.
-    speaking(move |conn, stream| {
+    speaking(&[], move |conn, stream| {
         assert_eq!(stream, 1);
         let many = one.repeat(100);
         if !conn.send(&begin) {
@@ -133,7 +138,7 @@ fn another_endpoint_goes_on_serving() {
 
 #[test]
 fn an_upstream_that_answers_may_send_many_of_these_frames() {
-    let upstream = speaking(|conn, stream| {
+    let upstream = speaking(&[], |conn, stream| {
         // More than the credit in all: 3,000 resets, 9,000 others.
         let more = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]);
         let hints = frame(HEADERS, END_HEADERS, stream, EARLY_HINTS);

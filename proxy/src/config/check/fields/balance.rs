@@ -25,7 +25,7 @@ pub static BREAKERS: Table = Table {
             "max_connections",
             BOUND,
             Default("none"),
-            "Most connections; requests wait for one, at most for `connect_timeout`, TCP connections do not. Each worker may have one to each endpoint whatever the bound.",
+            "Most connections; requests wait for one, or for a place on one that carries several, at most for `connect_timeout`, TCP connections do not. Each worker may have one to each endpoint whatever the bound.",
         ),
         field(
             "max_pending_requests",

@@ -32,7 +32,7 @@ pub static CLUSTER: Table = Table {
             "protocol",
             Kind::Choice(&["http1", "http2", "auto"]),
             Default("http1"),
-            "What is spoken to it; `auto` is what ALPN says over TLS, and HTTP/1.1 without TLS.",
+            "What is spoken to it; `auto` is what ALPN says over TLS, and HTTP/1.1 without TLS. An HTTP/2 connection carries as many requests at a time as the endpoint allows on it; for more, others are opened.",
         ),
         field(
             "proxy_protocol",
@@ -56,7 +56,7 @@ pub static CLUSTER: Table = Table {
             "idle_timeout",
             duration(MILLI, DAY),
             Default("55s"),
-            "How long an unused connection is kept.",
+            "How long an unused connection is kept. Of HTTP/2 each worker keeps one to each endpoint.",
         ),
         field(
             "max_idle_connections",
