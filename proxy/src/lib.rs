@@ -54,5 +54,6 @@ pub mod tls;
 mod trace;
 mod traffic;
 mod trailers;
+mod turn;
 mod upstream;
 mod worker;

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use crate::flood;
 use crate::traffic::Event;
+use crate::turn::Turn;
 
 /// What is seen of a connection's bytes. Atomic because the codec wants its clock `Sync`;
 /// there is one thread.
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     stalled: AtomicBool,
     /// Of HTTP/2.
     pub(super) frames: Arc<flood::Seen>,
+    /// Of HTTP/1.
+    pub(super) turn: Turn,
 }
 
 /// The connection.
@@ -109,12 +112,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = this.seen.turn.read(&mut this.stream, cx, buffer);
         let come = buffer.filled().len() - before;
         if come > 0 {
-            self.seen.begun();
-            if let Some(received) = &self.received {
+            this.seen.begun();
+            if let Some(received) = &this.received {
                 received.fetch_add(come as u64, Ordering::Relaxed);
             }
         }

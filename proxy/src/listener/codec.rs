@@ -121,10 +121,10 @@ where
     };
     let result = tokio::select! {
         biased;
-        result = serving.as_mut() => result,
+        result = seen.turn.each(serving.as_mut()) => result,
         () = ending => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            seen.turn.each(serving).await
         }
     };
     if let Err(error) = &result {

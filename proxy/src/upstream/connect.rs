@@ -35,7 +35,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Most bytes of a message that wait in a connection, either way; an upstream's header
 /// block must fit.
-const BUFFER: usize = 64 << 10;
+pub(super) const BUFFER: usize = 64 << 10;
 /// Largest header list taken from an HTTP/2 upstream.
 const MAX_HEADER_LIST: u32 = 64 << 10;
 /// How long an upstream's first settings are waited for. They must come first of all, but a
@@ -204,7 +204,11 @@ impl Lease {
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<UpstreamBody>>>> + use<>
     {
         let sent = match &mut self.sender {
-            Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
+            Sender::Http1(sender) => {
+                let line = self.wire.line.clone();
+                line.asked();
+                Either::Left((sender.try_send_request(request), line))
+            }
             Sender::Http2(sender, slot) => {
                 slot.send();
                 Either::Right(sender.try_send_request(request))
@@ -212,7 +216,11 @@ impl Lease {
         };
         async move {
             match sent {
-                Either::Left(sent) => sent.await,
+                Either::Left((sent, line)) => {
+                    let sent = sent.await;
+                    line.answered();
+                    sent
+                }
                 Either::Right(sent) => sent.await,
             }
         }
@@ -454,8 +462,9 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(failed)?;
+    let line = wire.line.clone();
     tokio::task::spawn_local(async move {
-        let _ = connection.with_upgrades().await;
+        let _ = line.turn.each(connection.with_upgrades()).await;
         drop(open);
     });
     Ok((Sender::Http1(sender), wire, false))

@@ -12,7 +12,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::Wire;
+use crate::flood;
 use crate::tls::Session;
+use crate::turn::Turn;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -29,7 +31,15 @@ pub(crate) struct Line {
     /// and when TLS was settled, where it has that.
     pub(crate) secured: Option<Instant>,
     passed: [AtomicU64; 2],
+    /// Of HTTP/1: up to how many bytes received the head of a response may come,
+    head: AtomicU64,
+    /// and what its codec may read at once.
+    pub(super) turn: Turn,
 }
+
+/// Most bytes of all heads that come for one request: the largest that the codec takes, behind
+/// those that only announce it.
+const HEADS: u64 = 4 * super::connect::BUFFER as u64;
 
 /// How a socket came about.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +74,8 @@ impl Line {
             connected: dialled.connected,
             secured,
             passed: Default::default(),
+            head: AtomicU64::new(u64::MAX),
+            turn: Turn::default(),
         })
     }
 
@@ -74,6 +86,24 @@ impl Line {
             received: received.load(Ordering::Relaxed),
             sent: sent.load(Ordering::Relaxed),
         }
+    }
+
+    /// A request goes out: from here on heads are waited for, but not for ever.
+    pub(super) fn asked(&self) {
+        let [received, _] = &self.passed;
+        let until = received.load(Ordering::Relaxed).saturating_add(HEADS);
+        self.head.store(until, Ordering::Relaxed);
+    }
+
+    /// The response's head is here; of what follows there may be any amount.
+    pub(super) fn answered(&self) {
+        self.head.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether heads have come for one request without end.
+    fn is_flooded(&self) -> bool {
+        let [received, _] = &self.passed;
+        received.load(Ordering::Relaxed) >= self.head.load(Ordering::Relaxed)
     }
 
     fn add(&self, which: usize, bytes: usize) {
@@ -128,9 +158,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.line.is_flooded() {
+            let why = "heads without end, and no response";
+            return Poll::Ready(Err(io::Error::new(flood::ENDED, why)));
+        }
+        let this = &mut *self;
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.line.add(RECEIVED, buffer.filled().len() - before);
+        let read = this.line.turn.read(&mut this.stream, cx, buffer);
+        this.line.add(RECEIVED, buffer.filled().len() - before);
         read
     }
 }

@@ -20,6 +20,7 @@ mod descriptors;
 mod dns;
 mod drain;
 mod durations;
+mod endless;
 mod failures;
 mod floods;
 mod handover;
