@@ -38,7 +38,7 @@ pub use alike::{Mark, Marks};
 pub use balance::{
     Balance, CircuitBreakers, HealthCheck, LbPolicy, OutlierDetection, Probe, RetryBudget,
 };
-pub use check::{Diagnostic, load};
+pub use check::{Diagnostic, load, read_named};
 pub use endpoint::{Dns, Endpoint, EndpointAddress, Family};
 pub use native::{Artifacts, Compiler, Precompiled};
 pub use network::{Network, ProxyProtocol};

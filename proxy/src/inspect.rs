@@ -40,6 +40,12 @@ pub fn inspect(bytes: Bytes) -> Result<Report, String> {
 // === impl Report ===
 
 impl Report {
+    /// Whether nothing keeps it from running here.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     /// The same as JSON, for tools.
     #[must_use]
     pub fn to_json(&self) -> String {

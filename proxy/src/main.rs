@@ -73,7 +73,8 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Show what a filter is, what it wants of a host, and what this one does not provide
+    /// Show what a filter is, what it wants of a host, and what this one does not provide; exit
+    /// status 64 if that keeps it from running
     Inspect {
         /// The module
         #[arg(value_name = "FILE.wasm")]
@@ -222,15 +223,18 @@ fn check(path: &std::path::Path) -> ExitCode {
 }
 
 fn inspect_module(file: &std::path::Path, json: bool) -> ExitCode {
-    let report = std::fs::read(file)
-        .map_err(|error| error.to_string())
-        .and_then(|bytes| inspect::inspect(bytes.into()));
-    match report {
-        Ok(report) => print(&if json {
-            report.to_json()
-        } else {
-            report.to_string()
-        }),
+    match config::read_named(file).and_then(inspect::inspect) {
+        Ok(report) => {
+            let printed = print(&if json {
+                report.to_json()
+            } else {
+                report.to_string()
+            });
+            match report.is_usable() {
+                true => printed,
+                false => USAGE.into(),
+            }
+        }
         Err(error) => {
             complain(format_args!("{}: {error}", file.display()));
             USAGE.into()

@@ -17,6 +17,7 @@ mod yaml;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use self::suite::{Body, Named, Suite};
 pub(super) use self::suite::{Cluster, Filter};
@@ -39,7 +40,7 @@ pub struct Options {
     #[arg(long, value_name = "TEXT")]
     case: Option<String>,
     /// Run on this engine alone; all by default
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", value_parser = names_of_engines())]
     engine: Vec<String>,
     /// Show what the filter logged in cases that passed, too
     #[arg(long)]
@@ -69,7 +70,7 @@ struct Verdict {
 /// # Errors
 /// What is wrong with the files; nothing has run then.
 pub fn run(options: &Options, mut say: impl FnMut(&str)) -> Result<Tally, Vec<String>> {
-    let engines = engines(&options.engine).map_err(|problem| vec![problem])?;
+    let engines = engines(&options.engine);
     let mut problems = Vec::new();
     let mut suites = Vec::new();
     for file in &options.files {
@@ -184,22 +185,15 @@ fn run_suite(
     Ok(())
 }
 
-fn engines(names: &[String]) -> Result<Vec<Engine>, String> {
-    if names.is_empty() {
-        return Ok(Engine::ALL.to_vec());
-    }
-    let find = |name: &String| {
-        let found = Engine::ALL.iter().find(|engine| engine.name() == name);
-        let known: Vec<&str> = Engine::ALL.iter().map(|engine| engine.name()).collect();
-        let help = || {
-            format!(
-                "--engine {name}: not in this build; it has {}",
-                known.join(", ")
-            )
-        };
-        found.copied().ok_or_else(help)
-    };
-    names.iter().map(find).collect()
+/// Of those in this build; help and complaints name them.
+fn names_of_engines() -> PossibleValuesParser {
+    PossibleValuesParser::new(Engine::ALL.iter().map(|engine| engine.name()))
+}
+
+fn engines(names: &[String]) -> Vec<Engine> {
+    let wanted =
+        |engine: &Engine| names.is_empty() || names.iter().any(|name| name == engine.name());
+    Engine::ALL.iter().copied().filter(wanted).collect()
 }
 
 fn read(file: &Path, options: &Options) -> Result<Suite, Vec<Diagnostic>> {
@@ -211,7 +205,7 @@ fn read(file: &Path, options: &Options) -> Result<Suite, Vec<Diagnostic>> {
             column: 1,
             path: "$".to_owned(),
             what: format!("cannot be read: {error}"),
-            help: "give a file of cases".to_owned(),
+            help: "check its name and permissions, or give another file of cases".to_owned(),
         }]
     })?;
     let textproto = file.extension().is_some_and(|ending| {

@@ -180,7 +180,7 @@ mod work {
 
     fn signing_key(file: &Path) -> Result<Ed25519KeyPair, String> {
         let shown = file.display();
-        let pem = std::fs::read(file).map_err(|error| format!("{shown}: {error}"))?;
+        let pem = config::read_named(file).map_err(|why| format!("{shown}: {why}"))?;
         let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).ok();
         // Tools write the public half into the file or not; nothing is lost without.
         key.and_then(|key| {
@@ -219,10 +219,10 @@ mod work {
             let mut tasks = Vec::new();
             for file in &options.files {
                 let name = file.display().to_string();
-                match std::fs::read(file) {
+                match config::read_named(file) {
                     Ok(wasm) => tasks.push(Self {
                         name,
-                        wasm: wasm.into(),
+                        wasm,
                         config,
                         given: None,
                     }),

@@ -6,7 +6,7 @@ use super::PluginConfig;
 pub type Mark = [u8; 32];
 
 /// What parts of a configuration are known by: where two are equal, a reload changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Marks {
     /// All of it; not of what is in the files that it names.
     pub whole: Mark,

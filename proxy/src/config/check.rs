@@ -45,7 +45,7 @@ use cofferdam_abi::Compat;
 
 pub use super::yaml::Diagnostic;
 use super::yaml::{MAX_FILE_BYTES, Node, Object, Position, Problems, did_you_mean, parse, quote};
-use super::{Cluster, Config, PluginConfig};
+use super::{Cluster, Config, Marks, PluginConfig};
 use files::Files;
 
 /// Reads and checks the configuration in `path`.
@@ -106,6 +106,17 @@ pub(crate) fn read_again(path: &Path) -> Result<bytes::Bytes, String> {
     files::read(path).map_err(|error| files::reason(&error))
 }
 
+/// A file that stands on the command line: what is in it, up to what a module may have.
+///
+/// # Errors
+/// Why it could not be read, and what to do.
+pub fn read_named(path: &Path) -> Result<bytes::Bytes, String> {
+    files::bounded(path).map_err(|error| {
+        let why = files::reason(&error);
+        format!("it cannot be read: {why}; check its name and permissions")
+    })
+}
+
 /// What the steps of the walk share.
 struct Context<'t> {
     files: Files<'t>,
@@ -131,7 +142,7 @@ fn check(text: &str, file_name: &str, folder: &Path) -> Result<Config, Unusable>
             signers: Cell::new(false),
         };
         parse(text, "listeners:", &problems)
-            .and_then(|tree| walk(&Node::root(&tree, &problems), &context))
+            .and_then(|tree| walk(&Node::root(&tree, &problems), &context, &problems))
     };
     match config {
         Some(config) if problems.is_empty() => Ok(config),
@@ -149,7 +160,7 @@ fn check(text: &str, file_name: &str, folder: &Path) -> Result<Config, Unusable>
 }
 
 /// The whole file. Names are collected before the routes that refer to them.
-fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
+fn walk(root: &Node<'_>, context: &Context<'_>, problems: &Problems) -> Option<Config> {
     let shown = root.masked();
     let root = root.object(&fields::ROOT)?;
     let compat = compat::read(root.get("compat").as_ref(), Compat::default());
@@ -163,10 +174,9 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
     let dns = Arc::new(dns::read(&root));
     let callouts = callouts::read(&root, &plugins, &dns, context);
     let admin = shared::admin(&root, &listeners, context);
-    let marks = marks::of(&root, &clusters.built);
     let ready_needs = filters::names(&root.list("ready_needs"), &filters.names);
     let tracing = tracing::read(&root, &clusters).map(Arc::new);
-    Some(Config {
+    let mut config = Config {
         listeners: listeners.into_iter().map(Arc::new).collect(),
         plugins,
         clusters: clusters.built.into_iter().map(Arc::new).collect(),
@@ -196,8 +206,13 @@ fn walk(root: &Node<'_>, context: &Context<'_>) -> Option<Config> {
             .table("reload")
             .and_then(|reload| reload.duration_or_none("watch")),
         files: context.files.names(),
-        marks,
-    })
+        marks: Marks::default(),
+    };
+    // They need a form that what has been found wrong may not have, which would be told again.
+    if problems.is_empty() {
+        config.marks = marks::of(&root, &config.clusters);
+    }
+    Some(config)
 }
 
 const TOO_LARGE: &str = "the file is larger than 8MiB";

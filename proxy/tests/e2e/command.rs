@@ -148,9 +148,10 @@ fn inspect_shows_what_keeps_a_module_from_running() {
     );
     let file = file.to_str().unwrap();
     let (status, out, _) = run(&["inspect", file]);
-    assert_eq!(status, Some(0), "it has been shown");
+    assert_eq!(status, Some(64), "a script is told too");
     assert!(out.contains("no_such_call"), "{out}");
-    let (_, out, _) = run(&["inspect", file, "--json"]);
+    let (status, out, _) = run(&["inspect", file, "--json"]);
+    assert_eq!(status, Some(64));
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(
         report["problems"].to_string().contains("no_such_call"),
@@ -162,11 +163,15 @@ fn inspect_shows_what_keeps_a_module_from_running() {
 fn inspect_of_something_else_says_so() {
     let dir = Dir::new();
     let text = dir.write("text.wasm", "this is no module");
-    for file in [text.to_str().unwrap(), "/nowhere/x.wasm"] {
+    // The last has no end.
+    for file in [text.to_str().unwrap(), "/nowhere/x.wasm", "/dev/zero"] {
         for json in [&[][..], &["--json"]] {
             let (status, out, err) = run(&[&["inspect", file], json].concat());
             assert_eq!((status, &out[..]), (Some(64), ""), "{err}");
             assert!(err.starts_with(&format!("{file}: ")), "{err}");
+            let advice =
+                !file.starts_with('/') || err.contains("; check its name") || file.contains("text");
+            assert!(advice, "{err}");
         }
     }
 }

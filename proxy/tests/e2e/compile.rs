@@ -272,7 +272,7 @@ fn what_cannot_be_compiled_is_said_and_the_rest_is_compiled() {
     for (file, words) in [
         (&none, "the compiler refuses it: "),
         (&wrong, "the compiler refuses it: "),
-        (&absent, "No such file"),
+        (&absent, "there is no such file; check its name"),
     ] {
         let start = format!("{}: ", file.display());
         let line = err.lines().find(|line| line.starts_with(&start));

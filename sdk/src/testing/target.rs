@@ -17,7 +17,7 @@ use super::host::refused;
 ///
 /// The module is what `cofferdam build` has built of the package under test, or what
 /// `FILTER_WASM` names. The proxy's program is what `COFFERDAM` names, or else
-/// `cofferdam`; Envoy's what `ENVOY` names.
+/// `cofferdam`; Envoy's what `ENVOY` names, and there is no other. Empty is as good as not set.
 ///
 /// A process has real time, and knows nothing that a test makes up. What cannot be had there
 /// ends the test: `not run against envoy: needs virtual time`. A test that can do without

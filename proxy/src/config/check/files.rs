@@ -69,6 +69,11 @@ pub(super) fn read(path: &Path) -> Result<Bytes, Error> {
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
+    bounded(path)
+}
+
+/// Likewise of a file that may be a pipe, named by who waits for it.
+pub(super) fn bounded(path: &Path) -> Result<Bytes, Error> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
         .take(MAX_BYTES + 1)

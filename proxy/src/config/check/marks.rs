@@ -6,6 +6,8 @@
 //! none of theirs: modules are compared one by one, and TLS keeps its own files new
 //! (`crate::tls::renewal`).
 
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
@@ -17,7 +19,7 @@ use crate::config::{Cluster, Mark, Marks};
 const OF_REQUESTS: &[&str] = &["name", "routes", "filters", "access_log_filters"];
 
 /// Of a file in which nothing is wrong.
-pub(super) fn of(root: &Object<'_>, clusters: &[Cluster]) -> Marks {
+pub(super) fn of(root: &Object<'_>, clusters: &[Arc<Cluster>]) -> Marks {
     let json = |name: &str| root.get(name).and_then(|node| node.json());
     let mark = |name: &str| digest(&json(name).unwrap_or_default(), &[]);
     let each = |name: &str| root.list(name).iter().map(Node::json).collect::<Vec<_>>();

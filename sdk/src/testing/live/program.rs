@@ -1,5 +1,6 @@
 //! The proxy, or Envoy: a process with the filter under test, until it is dropped.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -53,21 +54,26 @@ impl Program {
     /// # Errors
     /// What it says where it does not.
     pub(super) fn start(plan: &Plan<'_>) -> Result<Self, String> {
+        let is_envoy = plan.target == Target::Envoy;
+        let (variable, usual) = match is_envoy {
+            true => ("ENVOY", None),
+            false => ("COFFERDAM", Some("cofferdam")),
+        };
+        let named = named(variable, std::env::var_os(variable), usual)?;
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("cofferdam-test-{}-{number}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-        let is_envoy = plan.target == Target::Envoy;
         let (file, text) = match is_envoy {
             true => ("envoy.json", envoy(plan)),
             false => ("proxy.yaml", cofferdam(plan)),
         };
         let file = folder.join(file);
         fs::write(&file, text).map_err(|error| error.to_string())?;
-        let mut command = match is_envoy {
+        let mut command = Command::new(named);
+        match is_envoy {
             true => {
-                let mut command = Command::new(std::env::var_os("ENVOY").unwrap_or_default());
                 command.arg("--config-path").arg(&file);
                 command
                     .arg("--admin-address-path")
@@ -80,23 +86,20 @@ impl Program {
                     "--component-log-level",
                     "wasm:trace",
                 ]);
-                command
             }
             false => {
-                let program = std::env::var_os("COFFERDAM");
-                let mut command = Command::new(program.unwrap_or_else(|| "cofferdam".into()));
                 command.args(["run", "--log", "info,filter=trace", "--config"]);
                 command.arg(&file);
                 command.env_remove("COFFERDAM_LOG");
                 command.env_remove("COFFERDAM_LOG_FORMAT");
-                command
             }
-        };
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| {
+            let _ = fs::remove_dir_all(&folder);
             let program = command.get_program().display();
-            format!("{program}: {error} (COFFERDAM and ENVOY name the programs)")
+            format!("{program}: {error}; say by {variable} where the program is")
         })?;
         let log = Log::default();
         if let Some(lines) = child.stderr.take() {
@@ -195,6 +198,14 @@ impl Drop for Program {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The program that `variable` names, or else the `usual` one. Empty is as good as not set.
+fn named(variable: &str, value: Option<OsString>, usual: Option<&str>) -> Result<OsString, String> {
+    value
+        .filter(|value| !value.is_empty())
+        .or_else(|| usual.map(OsString::from))
+        .ok_or_else(|| format!("{variable} names no program: say by it where the program is"))
 }
 
 fn collect(from: impl Read + Send + 'static, log: Log) {
@@ -340,4 +351,23 @@ fn envoy(plan: &Plan<'_>) -> String {
         "clusters": [{}]}}}}"#,
         clusters.join(", "),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn a_program_that_nobody_names_is_the_usual_one_or_an_error_that_says_how_to_name_it() {
+        let of = |value: Option<&str>, usual| {
+            let named = named("ENVOY", value.map(Into::into), usual);
+            named.map(|program| program.into_string().unwrap())
+        };
+        for nothing in [None, Some("")] {
+            assert_eq!(of(nothing, Some("cofferdam")), Ok("cofferdam".to_owned()));
+            let said = "ENVOY names no program: say by it where the program is";
+            assert_eq!(of(nothing, None), Err(said.to_owned()));
+        }
+        assert_eq!(of(Some("/a/b"), Some("cofferdam")), Ok("/a/b".to_owned()));
+    }
 }

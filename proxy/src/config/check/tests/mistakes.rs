@@ -94,6 +94,13 @@ test.yaml:25:10: workers: 1000 is out of range; write a number from 1 to 256"#;
 }
 
 #[test]
+fn a_number_that_json_has_not_is_told_once() {
+    let text = "listeners: [{ name: a, address: '127.0.0.1:1', routes: [{ match: { prefix: / }, respond: {} }] }]\nworkers: .inf\n";
+    let expected = "test.yaml:2:10: workers: expected a whole number, found .inf; write a number from 1 to 256";
+    assert_told(&refuse(text), expected, text);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_told_the_same_way() {
     let folder = Folder::new();
     let told = |name: &str| {
