@@ -36,6 +36,14 @@ pub(crate) struct Artifacts {
     said: Mutex<HashSet<String>>,
 }
 
+/// Native code that filters were given with a signature.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) code: &'a Precompiled,
+    /// Whose it is, for messages.
+    pub(crate) filters: &'a str,
+}
+
 // === impl Artifacts ===
 
 impl Artifacts {
@@ -60,7 +68,7 @@ impl Artifacts {
         &self,
         module: &Module,
         native: &Native,
-        given: Option<&Precompiled>,
+        given: Option<Given<'_>>,
     ) -> Option<Artifact> {
         let signed = given.and_then(|given| self.signed(module, native, given));
         signed.or_else(|| self.kept(module, native))
@@ -72,7 +80,7 @@ impl Artifacts {
         module: &Module,
         native: &Native,
         compat: &Compat,
-        given: Option<&Precompiled>,
+        given: Option<Given<'_>>,
     ) -> Option<Box<dyn Code>> {
         if let Some(given) = given
             && let Some(artifact) = self.signed(module, native, given)
@@ -130,10 +138,10 @@ impl Artifacts {
         }
     }
 
-    fn signed(&self, module: &Module, native: &Native, given: &Precompiled) -> Option<Artifact> {
+    fn signed(&self, module: &Module, native: &Native, given: Given<'_>) -> Option<Artifact> {
         let artifact = Artifact::signed(
-            given.bytes.to_vec(),
-            &given.signature,
+            given.code.bytes.to_vec(),
+            &given.code.signature,
             &self.trusted_keys,
             &module.digest,
             native.fingerprint(),
@@ -143,9 +151,14 @@ impl Artifacts {
             .ok()
     }
 
-    fn refuse_given(&self, given: &Precompiled, why: &dyn Display) {
-        let file = given.file.display();
-        self.say(&format!("precompiled code is not used: {file}: {why}"));
+    fn refuse_given(&self, given: Given<'_>, why: &dyn Display) {
+        let (filters, file) = (given.filters, given.code.file.display());
+        if self.is_news(&format!("{filters}: {file}: {why}")) {
+            tracing::warn!(
+                filter = filters,
+                "precompiled code is not used: {file}: {why}"
+            );
+        }
     }
 
     fn kept(&self, module: &Module, native: &Native) -> Option<Artifact> {
@@ -194,11 +207,13 @@ impl Artifacts {
     /// Once for each reason: a folder that is refused is refused for every module, and
     /// whether there is something to find in it or to keep.
     fn say_of(&self, reason: &str, text: impl FnOnce() -> String) {
-        let Ok(mut said) = self.said.lock() else {
-            return;
-        };
-        if said.insert(reason.to_owned()) {
+        if self.is_news(reason) {
             tracing::warn!("{}", text());
         }
+    }
+
+    fn is_news(&self, reason: &str) -> bool {
+        let said = self.said.lock();
+        said.is_ok_and(|mut said| said.insert(reason.to_owned()))
     }
 }

@@ -11,6 +11,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use cofferdam::app::{self, Terminations, Unavailable};
 use cofferdam::telemetry::{self, complain};
 use cofferdam::{author, compile, config, demo, inspect};
+#[cfg(feature = "mimalloc")]
+use rustix::process::{Resource, getrlimit};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -118,6 +120,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mimalloc")]
+    reserve_nothing_ahead();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(said) => {
@@ -181,6 +185,31 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "cofferdam", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+    }
+}
+
+/// The allocator reserves a GiB of addresses when it is first used, and the C library's 64 MiB for
+/// each thread. Where the process may not have many (`ulimit -v`), they are wanted for VMs: it begins
+/// again with allocators that reserve less.
+#[cfg(feature = "mimalloc")]
+fn reserve_nothing_ahead() {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::Command;
+
+    const RESERVE: &str = "MIMALLOC_ARENA_RESERVE";
+    let bounded = getrlimit(Resource::As).current.is_some();
+    if !bounded || std::env::var_os(RESERVE).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
+        let mut again = Command::new(program);
+        again.arg0(name).args(arguments).env(RESERVE, "0");
+        if std::env::var_os("MALLOC_ARENA_MAX").is_none() {
+            again.env("MALLOC_ARENA_MAX", "1");
+        }
+        // It comes back only where that cannot be; then there is less room.
+        let _ = again.exec();
     }
 }
 

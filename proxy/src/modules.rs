@@ -15,12 +15,13 @@ mod schema;
 mod trial;
 mod work;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use cofferdam_abi::engine::{Code, Tier};
 use cofferdam_abi::property::Node;
+use cofferdam_abi::tier::Choice;
 use cofferdam_abi::{Module, Plugin, VmSettings};
 
 use crate::artifacts::Artifacts;
@@ -95,6 +96,11 @@ impl Modules {
         }
     }
 
+    /// There is no room for VMs of a program's native code any more: it is to be interpreted.
+    pub(crate) fn interpret(&self, program: &Arc<Program>) {
+        self.send(work::Work::Interpret(program.clone()));
+    }
+
     /// Reads the configuration and its files again; `reply` hears what becomes of that.
     pub(crate) fn reload(&self, reply: Option<Reply>) {
         self.send(work::Work::Reload(reply));
@@ -116,6 +122,19 @@ impl Modules {
     fn send(&self, work: work::Work) {
         // It ends with the process only.
         let _ = self.work.send(work);
+    }
+}
+
+/// Filters as a message names them: each once, and of many the first.
+fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    /// Most of them in one line.
+    const SHOWN: usize = 10;
+    let mut seen = HashSet::new();
+    let names: Vec<&str> = names.filter(|name| seen.insert(*name)).collect();
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -174,6 +193,12 @@ impl Loader {
             };
             match program {
                 Ok(program) => {
+                    let same = plugins.iter().filter(|one| program::Key::of(one) == key);
+                    // Only for messages, of which there is one about code that was given.
+                    let filters = match &plugin.precompiled {
+                        Some(_) => named(same.map(|one| &*one.name)),
+                        None => String::new(),
+                    };
                     programs.insert(key, program.clone());
                     let unsound = program.module.problems(&plugin.compat);
                     for problem in &unsound {
@@ -189,7 +214,7 @@ impl Loader {
                     // schema does, which names every mistake.
                     let misfits = configuration_problems(plugin, &program.module);
                     if unsound.is_empty() && misfits.is_empty() {
-                        match self.with_code(plugin, &program) {
+                        match self.with_code(plugin, &program, &filters) {
                             Ok(plugin) => loaded.push(Arc::new(plugin)),
                             Err(problem) => problems.push(*problem),
                         }
@@ -228,23 +253,25 @@ impl Loader {
         Ok(Arc::new(Program::new(module, plugin, &self.engines)))
     }
 
-    /// Code for a plugin, tried.
+    /// Code for a plugin, tried; those filters run the same program.
     fn with_code(
         &self,
         plugin: &Arc<PluginConfig>,
         program: &Arc<Program>,
+        filters: &str,
     ) -> Result<Loaded, Box<Diagnostic>> {
-        if let Some(code) = self.engines.find(program) {
+        if plugin.engine == Choice::Aot && self.engines.maps_nothing_executable() {
+            tracing::warn!(
+                filter = %plugin.name,
+                "it stays on the interpreter: `no_exec_memory: true` rules out the native code that `engine: aot` asks for; take one of them away"
+            );
+        }
+        let mut native = None;
+        if let Some(code) = self.engines.find(program, filters) {
             let loaded = Loaded::new(plugin, program, code);
-            match self.try_start(&loaded) {
-                None => return Ok(loaded),
-                // The interpreter says whether that is the guest's doing.
-                Some(problem) => tracing::warn!(
-                    filter = %plugin.name,
-                    "native code cannot be started, the module is interpreted: {}; {}",
-                    problem.what,
-                    problem.help
-                ),
+            native = self.try_start(&loaded);
+            if native.is_none() {
+                return Ok(loaded);
             }
         }
         let code = program.interpreted(&self.engines).map_err(|error| {
@@ -257,10 +284,19 @@ impl Loader {
             ))
         })?;
         let loaded = Loaded::new(plugin, program, code);
-        match self.try_start(&loaded) {
-            None => Ok(loaded),
-            Some(problem) => Err(Box::new(problem)),
+        if let Some(problem) = self.try_start(&loaded) {
+            return Err(Box::new(problem));
         }
+        // Otherwise it is the guest's doing, or its configuration's, and has been said.
+        if let Some(problem) = native {
+            tracing::warn!(
+                filter = %plugin.name,
+                "native code cannot be started, the module is interpreted: {}; {}",
+                problem.what,
+                problem.help
+            );
+        }
+        Ok(loaded)
     }
 }
 
@@ -280,7 +316,7 @@ impl Loaded {
     }
 
     /// Whether it runs as native code.
-    fn is_native(&self) -> bool {
+    pub(crate) fn is_native(&self) -> bool {
         self.code.tier() == Tier::Native
     }
 

@@ -3,19 +3,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 /// What was typed.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("modules").args(["config", "files"]).required(true))]
 pub struct Options {
     /// Compile every filter of this configuration, into the folder it uses
-    #[arg(
-        long,
-        short,
-        value_name = "FILE",
-        conflicts_with = "files",
-        required_unless_present = "files"
-    )]
+    #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Modules to compile
     #[arg(value_name = "FILE.wasm")]
@@ -23,7 +18,7 @@ pub struct Options {
     /// Where native code is kept, instead of `artifacts.directory` or its default
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
-    /// Write the native code of one module here instead
+    /// Write the native code of one module here instead: not into the module's own file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "directory"])]
     pub output: Option<PathBuf>,
     /// Sign the output with this Ed25519 key (PKCS#8, PEM), into FILE.sig
@@ -67,6 +62,7 @@ pub use work::run;
 #[cfg(feature = "compiler")]
 mod work {
     use std::collections::HashSet;
+    use std::os::unix::fs::MetadataExt as _;
     use std::path::{Path, PathBuf};
 
     use bytes::Bytes;
@@ -79,7 +75,7 @@ mod work {
 
     use super::super::{Failure, checked, idle_ticks, parent};
     use super::{Options, Refused};
-    use crate::artifacts::Artifacts;
+    use crate::artifacts::{Artifacts, Given};
     use crate::config::{self, Compiler, Precompiled};
     use crate::modules::{self, Native, NativeConfig};
 
@@ -141,6 +137,21 @@ mod work {
         refused: &mut Refused,
         said: &mut impl FnMut(String),
     ) {
+        let mut signature = output.as_os_str().to_owned();
+        signature.push(".sig");
+        let signature = PathBuf::from(signature);
+        let written = [Some(output), options.sign.is_some().then_some(&*signature)];
+        for written in written.into_iter().flatten() {
+            let mut read = options.files.iter().chain(&options.sign);
+            if let Some(read) = read.find(|read| is_same(read, written)) {
+                refused.unusable.push(format!(
+                    "--output {}: {} would be overwritten, which is read; name another file",
+                    output.display(),
+                    read.display()
+                ));
+                return;
+            }
+        }
         let key = match options.sign.as_deref().map(signing_key).transpose() {
             Ok(key) => key,
             Err(problem) => {
@@ -164,10 +175,7 @@ mod work {
         };
         let mut files = vec![(output.to_owned(), artifact.bytes().to_vec())];
         if let Some(key) = key {
-            let mut name = output.as_os_str().to_owned();
-            name.push(".sig");
-            let signature = key.sign(artifact.bytes());
-            files.push((PathBuf::from(name), signature.as_ref().to_vec()));
+            files.push((signature, key.sign(artifact.bytes()).as_ref().to_vec()));
         }
         for (file, bytes) in files {
             let shown = file.display();
@@ -176,6 +184,15 @@ mod work {
                 Err(error) => refused.unavailable.push(format!("{shown}: {error}")),
             }
         }
+    }
+
+    /// Whether both are there, and one file, by whatever names.
+    fn is_same(one: &Path, other: &Path) -> bool {
+        let id = |path: &Path| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.dev(), file.ino()))
+        };
+        id(one).is_some_and(|one| Some(one) == id(other))
     }
 
     fn signing_key(file: &Path) -> Result<Ed25519KeyPair, String> {
@@ -264,7 +281,11 @@ mod work {
             if !done.insert((module.digest, native.fingerprint())) {
                 return;
             }
-            if let Some(artifact) = artifacts.find(&module, &native, self.given.as_ref()) {
+            let given = self.given.as_ref().map(|code| Given {
+                code,
+                filters: name,
+            });
+            if let Some(artifact) = artifacts.find(&module, &native, given) {
                 let bytes = artifact.bytes().len();
                 return said(format!("{name}: there already, {bytes} bytes"));
             }

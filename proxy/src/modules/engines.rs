@@ -12,7 +12,7 @@ use cofferdam_abi::engine::artifact::Artifact;
 use cofferdam_abi::{Limits, LoadError};
 
 use super::{Native, NativeConfig, Program, Wasmi};
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifacts, Given};
 use crate::config::Config;
 use crate::host::thread_time;
 use crate::ticker;
@@ -47,6 +47,11 @@ impl Engines {
             artifacts: Some(artifacts),
             ..Self::default()
         }
+    }
+
+    /// Whether the operator wants no executable memory.
+    pub(super) const fn maps_nothing_executable(&self) -> bool {
+        self.no_exec_memory
     }
 
     /// Whether no code may run natively.
@@ -87,8 +92,8 @@ impl Engines {
         Ok(native)
     }
 
-    /// Native code of a program, where there is any and it may be used.
-    pub(super) fn find(&self, program: &Program) -> Option<Arc<dyn Code>> {
+    /// Native code of a program, which these filters run, where there is any and it may be used.
+    pub(super) fn find(&self, program: &Program, filters: &str) -> Option<Arc<dyn Code>> {
         if !program.may_be_native() {
             return None;
         }
@@ -104,6 +109,7 @@ impl Engines {
             }
         };
         let given = program.precompiled.as_ref();
+        let given = given.map(|code| Given { code, filters });
         let found = artifacts.code(&program.module, &native, &program.compat, given)?;
         Some(program.native_code.get_or_init(|| Arc::from(found)).clone())
     }

@@ -7,13 +7,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
+use cofferdam_abi::LoadError;
 use cofferdam_abi::engine::Code;
 use cofferdam_abi::engine::artifact::Artifact;
 use cofferdam_abi::tier::Decision;
 use pingora_core::server::ShutdownWatch;
 use tokio::runtime::Handle;
 
-use super::{Board, Loaded, Loader, Modules, Program};
+use super::{Board, Loaded, Loader, Modules, Program, hint, named};
 use crate::compile::{Compilers, Job};
 use crate::handover::{Hold, Stage};
 use crate::plugins::Why;
@@ -29,6 +30,8 @@ pub(super) enum Work {
     Compile(Arc<Program>),
     /// The compiler is done with one; what was wrong has been said.
     Compiled(Arc<Program>, Option<Box<Artifact>>),
+    /// There is no room for VMs of its native code.
+    Interpret(Arc<Program>),
     /// Everything is read again; somebody may want to know what becomes of that.
     Reload(Option<Reply>),
     /// What has waited for that is due.
@@ -99,6 +102,7 @@ impl Worker {
             match work {
                 Work::Compile(program) => self.compile(program, modules.work.clone()),
                 Work::Compiled(program, made) => self.promote(&modules.board, &program, made),
+                Work::Interpret(program) => self.step_down(&modules.board, &program),
                 Work::Reload(reply) => self.wanted(reply, &modules),
                 Work::Due(hold) => self.due(hold, &modules.board),
             }
@@ -185,8 +189,9 @@ impl Worker {
             program.refuse();
             return;
         };
+        let all = board.loaded();
         let mut plugins = Vec::new();
-        for (index, loaded) in board.loaded().iter().enumerate() {
+        for (index, loaded) in all.iter().enumerate() {
             if Arc::ptr_eq(&loaded.program, program) {
                 let Some(native) = self.tried(loaded, &code) else {
                     program.refuse();
@@ -196,9 +201,45 @@ impl Worker {
             }
         }
         if !plugins.is_empty() {
-            tracing::info!(filter = %program.name, "there is native code now");
+            let names = plugins.iter().map(|(index, _)| &*all[*index].config.name);
+            tracing::info!(filter = named(names), "there is native code now");
         }
         board.publish(Why::Native, plugins);
+    }
+
+    /// A worker has found no room for native code of a program: all plugins that run it are
+    /// interpreted until the next reload, on every worker, since the room is the process's.
+    fn step_down(&self, board: &Board, program: &Arc<Program>) {
+        let loaded = board.loaded();
+        let runs_it = |loaded: &Loaded| Arc::ptr_eq(&loaded.program, program) && loaded.is_native();
+        let natives = loaded.iter().enumerate();
+        let natives: Vec<_> = natives.filter(|(_, loaded)| runs_it(loaded)).collect();
+        let Some((_, first)) = natives.first() else {
+            // Another worker has said so before.
+            return;
+        };
+        let names = natives.iter().map(|(_, loaded)| &*loaded.config.name);
+        let names = named(names);
+        let limits = &first.config.limits;
+        program.refuse();
+        let code = match program.interpreted(&self.with.loader.borrow().engines) {
+            Ok(code) => code,
+            Err(error) => {
+                let hint = hint(&error, limits);
+                tracing::error!(filter = names, "cannot be interpreted: {error}; {hint}");
+                return;
+            }
+        };
+        tracing::warn!(
+            filter = names,
+            "no room in the address space for another VM of native code, interpreted from now on; {}",
+            hint(&LoadError::NoRoom(String::new()), limits)
+        );
+        let interpreted = |(index, native): (usize, &Arc<Loaded>)| {
+            let loaded = Loaded::new(&native.config, program, code.clone());
+            (index, Arc::new(loaded))
+        };
+        board.publish(Why::NoRoom, natives.into_iter().map(interpreted).collect());
     }
 
     fn native(&self, program: &Program, made: Option<Box<Artifact>>) -> Option<Arc<dyn Code>> {

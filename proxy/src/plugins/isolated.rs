@@ -46,6 +46,7 @@ impl Plugins {
                     hint(&error, &slot.loaded.borrow().config.limits)
                 );
                 self.bar(worker, slot, wait);
+                self.step_down(slot, &error);
                 None
             }
         }

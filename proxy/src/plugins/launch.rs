@@ -167,6 +167,16 @@ impl Plugins {
             hint(error, &slot.loaded.borrow().config.limits)
         );
         self.hold(worker, slot, wait);
+        self.step_down(slot, error);
+    }
+
+    /// Where there is no room for another VM of native code, there is for one that is
+    /// interpreted: others of the process are told to move there, too.
+    pub(super) fn step_down(&self, slot: &Slot, error: &LoadError) {
+        let loaded = slot.loaded.borrow();
+        if matches!(error, LoadError::NoRoom(_)) && loaded.is_native() {
+            self.modules.interpret(&loaded.program);
+        }
     }
 
     /// Keeps a plugin from being started for so long.

@@ -30,6 +30,8 @@ const DRAINING: usize = 8;
 pub(crate) enum Why {
     /// Its module has native code now.
     Native,
+    /// There is no room for VMs of native code.
+    NoRoom,
     /// Its module's file has changed.
     Changed,
     /// Its memory has grown too large.
@@ -219,12 +221,13 @@ impl Plugins {
         if !running.is_empty() {
             self.renew(worker, &running, why);
         }
-        // Other code than what has crashed deserves another chance at once.
+        // Other code than what could not go on deserves another chance at once.
+        let mended = matches!(why, Why::Changed | Why::NoRoom);
         for slot in resting {
-            if why == Why::Changed {
+            if mended {
                 self.unbar(&slot);
             }
-            if why == Why::Changed && !matches!(&*slot.state.borrow(), State::Cold) {
+            if mended && !matches!(&*slot.state.borrow(), State::Cold) {
                 *slot.backoff.borrow_mut() = super::backoff::Backoff::default();
                 *slot.state.borrow_mut() = State::Cold;
                 self.set_down(&slot, false);
@@ -297,6 +300,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Native => "native code",
+            Self::NoRoom => "there is no room for native code",
             Self::Changed => "its module has changed",
             Self::Grown => "its memory had grown too large",
             Self::Crashed => "its guest had crashed",

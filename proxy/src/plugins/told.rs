@@ -24,6 +24,7 @@ impl Plugins {
     pub(super) fn count_replaced(&self, slot: &Slot, why: Why) {
         let reason = match why {
             Why::Native => "native_code",
+            Why::NoRoom => "no_room",
             Why::Changed => "changed_module",
             Why::Grown => "memory",
             Why::Crashed => "crash",

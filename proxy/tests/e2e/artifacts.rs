@@ -65,9 +65,8 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A bomb that is worth compiling: what it does with a request takes a while.
-fn busy_bomb(dir: &Dir) {
-    let busy = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+/// Worth compiling: what it does with a request takes a while.
+const BUSY: &str = r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
         (local $left i32)
         (local.set $left (i32.const 400000))
         (loop $again
@@ -75,7 +74,10 @@ fn busy_bomb(dir: &Dir) {
           (br_if $again (local.get $left)))
         (i32.const 0))
       (func (export "proxy_on_request_body") (param i32 i32 i32) (result i32) (i32.const 0))"#;
-    bomb(dir, busy);
+
+/// A bomb that is worth compiling.
+fn busy_bomb(dir: &Dir) {
+    bomb(dir, BUSY);
 }
 
 /// Whether it has memory of its own that it may run: an interpreter has none.

@@ -304,3 +304,43 @@ fn mistakes_on_the_command_line_are_status_64() {
         assert!(!err.is_empty());
     }
 }
+
+#[test]
+fn an_output_is_not_written_over_what_is_read() {
+    let place = Place::new();
+    let module = place.module("one");
+    let key = place.dir.write("key.pem", "a secret");
+    let signed = place.dir.write("code.sig", "another");
+    let (link, code) = (place.dir.join("link"), place.dir.join("code"));
+    std::os::unix::fs::symlink(&module, &link).unwrap();
+    let before = std::fs::read(&module).unwrap();
+    for (output, sign, read) in [
+        (&module, None, &module),
+        (&link, None, &module),
+        (&key, Some(&key), &key),
+        (&code, Some(&signed), &signed),
+    ] {
+        let mut arguments = vec!["compile", text(&module), "--output", text(output)];
+        arguments.extend(sign.iter().flat_map(|key| ["--sign", text(key)]));
+        let (status, out, err) = run(&arguments);
+        assert_eq!((status, &out[..]), (Some(64), ""), "{err}");
+        let told = format!("--output {}: {} would", output.display(), read.display());
+        assert!(err.starts_with(&told) && err.lines().count() == 1, "{err}");
+    }
+    assert_eq!(std::fs::read(&module).unwrap(), before);
+    assert_eq!(std::fs::read(&key).unwrap(), b"a secret");
+    assert!(!code.exists());
+}
+
+#[test]
+fn the_usage_names_both_that_can_be_compiled() {
+    let (status, _, err) = run(&["compile"]);
+    assert_eq!(status, Some(64));
+    assert!(err.contains("compile <--config <FILE>|FILE.wasm>"), "{err}");
+    let (status, help, _) = run(&["compile", "--help"]);
+    assert_eq!(status, Some(0));
+    assert!(
+        help.contains("compile [OPTIONS] <--config <FILE>|FILE.wasm>"),
+        "{help}"
+    );
+}

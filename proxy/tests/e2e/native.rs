@@ -1,5 +1,7 @@
 //! Native code in a process that is short of something.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::support::proxy::{Proxy, Setup};
@@ -7,10 +9,11 @@ use crate::support::{Dir, Upstream, guest, proxy};
 
 /// A native filter that crashes when it is asked to; `more` is top-level configuration.
 fn start(upstream: &Upstream, more: &str) -> Proxy {
-    start_by(Setup::new(), upstream, more)
+    start_by(Setup::new(), upstream, "", more)
 }
 
-fn start_by(setup: Setup, upstream: &Upstream, more: &str) -> Proxy {
+/// `filter` is more of the filter's.
+fn start_by(setup: Setup, upstream: &Upstream, filter: &str, more: &str) -> Proxy {
     let crashing = r#"(import "env" "proxy_get_header_map_value"
         (func $get (param i32 i32 i32 i32 i32) (result i32)))"#;
     let callbacks = r#"(data (i32.const 16) "x-crash")
@@ -21,7 +24,7 @@ fn start_by(setup: Setup, upstream: &Upstream, more: &str) -> Proxy {
     guest::write(&setup.dir, "f", &guest::with(crashing, callbacks));
     let yaml = proxy::filtered(upstream.address, "f.wasm").replace(
         "module: { file: 'f.wasm' }",
-        "engine: aot, module: { file: 'f.wasm' }",
+        &format!("{filter}engine: aot, module: {{ file: 'f.wasm' }}"),
     );
     let proxy = setup.start(&format!("{yaml}{more}"));
     assert_eq!(proxy.get("/").status(), 200);
@@ -38,11 +41,10 @@ fn limit_addresses(proxy: &Proxy, most: u64) {
     prlimit(pid, Resource::As, limit).unwrap();
 }
 
+const CRASH: &str = "GET / HTTP/1.1\r\nhost: a\r\nx-crash: 1\r\n\r\n";
+
 fn crash(proxy: &Proxy) {
-    let crashed = proxy
-        .client()
-        .request("GET / HTTP/1.1\r\nhost: a\r\nx-crash: 1\r\n\r\n");
-    assert_eq!(crashed.status(), 503);
+    assert_eq!(proxy.client().request(CRASH).status(), 503);
     proxy.log.wait_for("filter crashed");
 }
 
@@ -60,15 +62,25 @@ fn memory_compact_starts_vms_where_addresses_are_few() {
 }
 
 #[test]
-fn without_it_a_vm_for_which_there_is_no_room_costs_its_requests_only() {
-    let upstream = Upstream::named("ok");
-    let proxy = start(&upstream, "");
-    assert!(proxy.status("VmSize") > 4 << 20, "it runs natively");
-    limit_addresses(&proxy, 3 << 30);
-    crash(&proxy);
-    assert_eq!(proxy.get("/").status(), 503);
-    let said = proxy.log.wait_for("could not be started");
-    assert!(says_what_to_do(&said), "{said}");
+fn without_it_a_filter_whose_next_vm_has_no_room_is_interpreted() {
+    for isolation in ["worker", "request"] {
+        let upstream = Upstream::named("ok");
+        let isolation = format!("isolation: {isolation}, ");
+        let proxy = start_by(Setup::new(), &upstream, &isolation, "");
+        limit_addresses(&proxy, 3 << 30);
+        // The one VM is lost to this; or there is none for it.
+        assert_eq!(proxy.client().request(CRASH).status(), 503);
+        let said = proxy.log.wait_for("interpreted from now on");
+        assert!(says_what_to_do(&said), "{said}");
+        let serves = (0..500).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            proxy.get("/").status() == 200
+        });
+        assert!(serves, "{}", proxy.log.text());
+        assert_eq!(proxy.client().request(CRASH).status(), 503);
+        let crashed = proxy.log.wait_for("engine=\"interpreter\"");
+        assert!(crashed.contains("filter crashed"), "{crashed}");
+    }
 }
 
 /// Whether a line says what there is too little of, and what can be done about it.
@@ -91,13 +103,13 @@ fn a_proxy_that_begins_with_few_addresses_interprets_and_says_what_would_help() 
     let artifacts = format!("artifacts: {{ directory: '{artifacts}' }}\n");
     // Once its code was made for it, and once it is there at the start.
     for why in ["stays on the interpreter", "the module is interpreted"] {
-        let proxy = start_by(few(), &upstream, &artifacts);
+        let proxy = start_by(few(), &upstream, "", &artifacts);
         let said = proxy.log.wait_for(why);
         assert!(says_what_to_do(&said), "{said}");
         crash(&proxy);
         assert_eq!(proxy.get("/").status(), 200);
     }
-    let proxy = start_by(few(), &upstream, "memory: compact\n");
+    let proxy = start_by(few(), &upstream, "", "memory: compact\n");
     crash(&proxy);
     assert_eq!(proxy.get("/").status(), 200);
     let crashed = proxy.log.wait_for("filter crashed");
@@ -107,4 +119,15 @@ fn a_proxy_that_begins_with_few_addresses_interprets_and_says_what_would_help() 
         "{}",
         proxy.log.text()
     );
+}
+
+#[test]
+fn what_the_allocator_reserves_is_left_to_vms_where_addresses_are_few() {
+    let upstream = Upstream::named("ok");
+    let few = Setup::new().under("ulimit -v 1048576");
+    let proxy = start_by(few, &upstream, "", "memory: compact\n");
+    crash(&proxy);
+    assert_eq!(proxy.get("/").status(), 200);
+    let crashed = proxy.log.wait_for("filter crashed");
+    assert!(crashed.contains("engine=\"aot\""), "{crashed}");
 }

@@ -129,7 +129,7 @@ pub static ROOT: Table = Table {
             "memory",
             Kind::Choice(&["default", "compact"]),
             Default("default"),
-            "`compact` is for processes whose address space is limited: a native filter's VM takes 64 MiB of it instead of 4 GiB, and its code compares every address with the end of its memory, which costs about a sixth more CPU.",
+            "`compact` is for processes whose address space is limited: a native filter's VM takes 64 MiB of it instead of 4 GiB, and its code compares every address with the end of its memory, which costs about a sixth more CPU. Under `ulimit -v` the allocators reserve less, too. A filter for whose next VM there is no room is interpreted until the next reload.",
         ),
         field(
             "access_log",

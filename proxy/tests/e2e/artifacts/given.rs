@@ -106,6 +106,23 @@ fn refused(words: &str, spoil: impl FnOnce(&Dir)) {
 }
 
 #[test]
+fn all_filters_that_it_is_not_used_for_are_named() {
+    let setup = setup();
+    keys(&setup.dir, [1; 32]);
+    sign(&setup.dir, "hello.wasm");
+    keys(&setup.dir, [2; 32]);
+    let other = format!("filters: [{{ name: other, module: {{ {MODULE} }} }}, {{ name: guest");
+    let yaml = yaml(MODULE, "engine: auto", KEYS).replace("filters: [{ name: guest", &other);
+    let said = warnings(&setup.start(&yaml));
+    assert_eq!(said.len(), 1, "{said:?}");
+    let named = "precompiled code is not used: ";
+    assert!(
+        said[0].contains(named) && said[0].contains("filter=\"guest, other\""),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn under_another_key_it_is_not_used() {
     refused("no key that is trusted has signed it", |dir| {
         keys(dir, [2; 32])

@@ -1,7 +1,7 @@
 //! Code that is found when the proxy starts.
 
-use super::{compile, is_native, kept, serves, setup, warnings, yaml};
-use crate::support::proxy;
+use super::{compile, hello, is_native, kept, serves, setup, warnings, yaml};
+use crate::support::{guest, proxy};
 
 #[test]
 fn what_is_kept_is_run_from_the_first_request() {
@@ -16,6 +16,28 @@ fn what_is_kept_is_run_from_the_first_request() {
         std::fs::metadata(&code).unwrap().modified().unwrap(),
         written
     );
+}
+
+#[test]
+fn what_the_guest_refuses_is_not_blamed_on_its_native_code() {
+    let setup = setup();
+    let configure = |answer| {
+        format!(
+            r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const {answer}))"#
+        )
+    };
+    let refusing = hello().replace(&configure(1), &configure(0));
+    assert_ne!(refusing, hello());
+    guest::write(&setup.dir, "hello", &refusing);
+    compile(&setup.dir);
+    let rest = "artifacts: { directory: cache/cofferdam/artifacts }";
+    let yaml = yaml("file: hello.wasm", "engine: auto", rest);
+    for verb in ["check", "run"] {
+        let (status, told) = proxy::refused(&setup.dir, verb, &yaml);
+        assert_eq!(status, Some(64), "{told:?}");
+        assert!(told[0].contains("filters[0].configuration: "), "{told:?}");
+        assert!(!told.concat().contains("native"), "{told:?}");
+    }
 }
 
 #[test]
@@ -36,6 +58,11 @@ fn what_is_kept_is_left_alone_where_no_memory_may_be_executed() {
         let proxy = setup.start(&yaml("file: hello.wasm", &filter, "no_exec_memory: true"));
         serves(&proxy);
         assert!(!is_native(&proxy), "{engine}");
+        // Whoever has asked for native code is told that there is none.
+        let said = warnings(&proxy);
+        assert_eq!(said.len(), usize::from(engine == "aot"), "{said:?}");
+        let named = |line: &String| line.contains("no_exec_memory") && line.contains("filter=");
+        assert!(said.iter().all(named), "{said:?}");
         // Nor is the file itself a part of the process.
         let maps = std::fs::read_to_string(format!("/proc/{}/maps", proxy.id())).unwrap();
         assert!(!maps.contains("artifacts/"), "{maps}");

@@ -4,9 +4,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::{busy_bomb, is_native, kept, serves, setup, text, warnings, yaml};
+use super::{BUSY, busy_bomb, is_native, kept, serves, setup, text, warnings, yaml};
 use crate::process::{child_of, within};
-use crate::support::{Proxy, Setup};
+use crate::support::{Proxy, Setup, guest};
 
 #[test]
 fn what_is_made_is_kept_for_the_next_start() {
@@ -98,4 +98,32 @@ fn a_compile_bomb_stays_interpreted_and_is_tried_again_after_a_reload_only() {
     });
     assert_eq!(child_of(proxy.id()), None);
     assert!(proxy.drain().success());
+}
+
+#[test]
+fn all_filters_that_are_native_now_are_named_in_one_line() {
+    let setup = setup();
+    guest::write(&setup.dir, "busy", &guest::with("", BUSY));
+    let filters = (0..12).map(|index| {
+        format!("{{ name: f{index}, module: {{ file: busy.wasm }}, limits: {{ callback: 10s }} }}")
+    });
+    let filters = filters.collect::<Vec<_>>().join(", ");
+    let yaml = yaml("file: busy.wasm", "limits: { callback: 10s }", "").replace(
+        "filters: [{ name: guest",
+        &format!("filters: [{filters}, {{ name: guest"),
+    );
+    let proxy = setup.start(&yaml);
+    let promoted = || {
+        proxy
+            .log
+            .all()
+            .into_iter()
+            .find(|line| line.contains("there is native"))
+    };
+    let line = within("native code", || {
+        assert_eq!(proxy.get("/").status(), 200);
+        promoted()
+    });
+    let names = "filter=\"guest, f0, f1, f2, f3, f4, f5, f6, f7, f8 and 3 more\"";
+    assert!(line.contains(names), "{line}");
 }
