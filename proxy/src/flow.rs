@@ -442,7 +442,8 @@ impl Logged {
 
 impl Drop for End {
     fn drop(&mut self) {
-        if self.0.facts.status.get().is_none() {
+        let reset = self.0.facts.flags.get().contains(Flags::LOCAL_RESET);
+        if self.0.facts.status.get().is_none() && !reset {
             self.0.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
             self.0
                 .facts

@@ -32,6 +32,8 @@ pub(crate) struct ResponseBody {
     sendable: Option<Vec<HeaderName>>,
     /// Read to its end. A chunked body of the codec never says so by itself.
     ended: bool,
+    /// Asked for a piece. Until then the codec holds the head back, and drops it on an error.
+    begun: bool,
     /// Not to be sent: the response only describes it.
     withheld: bool,
     /// `None` where something else ends the exchange.
@@ -57,6 +59,7 @@ impl ResponseBody {
             sendable: None,
             withheld: false,
             ended: false,
+            begun: false,
             end: None,
         }
     }
@@ -65,6 +68,7 @@ impl ResponseBody {
         Self {
             end: Some(end),
             ended: false,
+            begun: false,
             kind: Kind::Full(bytes),
             lease: None,
             timer: Timer::new(None, None),
@@ -87,6 +91,7 @@ impl ResponseBody {
             sendable,
             withheld: false,
             ended: false,
+            begun: false,
             end: Some(end),
         }
     }
@@ -99,6 +104,7 @@ impl ResponseBody {
             sendable: None,
             withheld: false,
             ended: false,
+            begun: false,
             end: Some(end),
         }
     }
@@ -203,10 +209,18 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        let begun = std::mem::replace(&mut this.begun, true);
         if let Poll::Ready(frame) = this.poll_kind(cx) {
             match &frame {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => this.note(error),
+                Some(Err(error)) => {
+                    this.note(error);
+                    if let (false, Some(End(flow))) = (begun, &this.end)
+                        && flow.facts.flags.get().contains(Flags::LOCAL_RESET)
+                    {
+                        flow.facts.status.set(None);
+                    }
+                }
                 None => this.ended = true,
             }
             return Poll::Ready(frame);

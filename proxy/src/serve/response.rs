@@ -249,6 +249,8 @@ pub(crate) async fn next(
                 Poll::Ready(Ok(part)) => return Poll::Ready(Ok(part)),
                 Poll::Ready(Err(Stopped::Source(error))) => Answer::upstream_failed(&error),
                 Poll::Ready(Err(_)) => {
+                    // Nobody was told one, whatever the upstream or filters had.
+                    flow.facts.status.set(None);
                     flow.facts.flag(Flags::LOCAL_RESET);
                     return Poll::Ready(Err(Cut));
                 }

@@ -151,7 +151,15 @@ fn attributes(
                 all.push(("error.type", Value::Text(status.to_string())));
             }
         }
-        None => all.push(("error.type", Value::from("downstream_disconnect"))),
+        None => {
+            let reset = facts.flags.get().contains(Flags::LOCAL_RESET);
+            let why = if reset {
+                "reset"
+            } else {
+                "downstream_disconnect"
+            };
+            all.push(("error.type", Value::from(why)));
+        }
     }
     all
 }

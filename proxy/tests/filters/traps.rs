@@ -38,7 +38,7 @@ struct Case {
 }
 
 /// What a trap in each stream callback comes to: 503 while something can be said.
-const CASES: [Case; 9] = [
+const CASES: [Case; 10] = [
     Case {
         callback: "request_headers",
         path: "/a",
@@ -62,6 +62,11 @@ const CASES: [Case; 9] = [
     Case {
         callback: "response_body",
         path: "/chunked",
+        status: None,
+    },
+    Case {
+        callback: "response_body",
+        path: "/a",
         status: None,
     },
     Case {
@@ -116,11 +121,23 @@ async fn crash(case: &Case, policy: &str, http: Http) {
         .headers_mut()
         .insert("te", "trailers".parse().expect("a value"));
     let answer = client.try_send(request).await;
-    match (status, answer) {
-        (Some(status), Ok(answer)) => assert_eq!(answer.status, status, "{about}: {answer:?}"),
+    let seen = match (status, answer) {
+        (Some(status), Ok(answer)) => {
+            assert_eq!(answer.status, status, "{about}: {answer:?}");
+            status
+        }
         (Some(_), Err(error)) => panic!("{about}: {error}"),
-        (None, Ok(answer)) => assert!(answer.cut, "{about}: {answer:?}"),
-        (None, Err(_)) => {}
+        (None, Ok(answer)) => {
+            assert!(answer.cut, "{about}: {answer:?}");
+            answer.status
+        }
+        (None, Err(_)) => 0,
+    };
+    let logged = proxy.access(&[&format!("\"path\":\"{path}\"")]).await;
+    let logged: serde_json::Value = serde_json::from_str(&logged).expect("JSON");
+    assert_eq!(logged["status"], seen, "{about}: {logged}");
+    if status.is_none() {
+        assert_eq!(logged["flags"], "LR,WF", "{about}: {logged}");
     }
     let callback_name = format!("callback=\"proxy_on_{callback}\"");
     proxy
