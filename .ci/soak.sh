@@ -13,7 +13,10 @@ profile=${COFFERDAM_SOAK_PROFILE:-quick-release}
 "$root/.ci/setup.sh" build
 "$root/filters/build.sh"
 cd "$root"
-cargo build --locked --profile "$profile" -p cofferdam --bin cofferdam
-[[ $profile = dev ]] && built=debug || built=$profile
+built=debug
+if [[ $profile != dev ]]; then
+    cargo build --locked --profile "$profile" -p cofferdam --bin cofferdam
+    built=$profile
+fi
 drivers
 exec "$target/debug/soak" --cofferdam "$target/$built/cofferdam" "$@"
