@@ -4,6 +4,7 @@
 //! service owns the workers, each an OS thread; it ends when they have, and with it the process.
 
 mod crew;
+mod open;
 mod signals;
 mod terminations;
 
@@ -25,7 +26,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::access_log::LogFile;
 use crate::admin::{Admin, Subject};
 use crate::artifacts::Artifacts;
 use crate::compile::Compilers;
@@ -33,16 +33,16 @@ use crate::config::check::{self, Unusable};
 use crate::config::{Cluster, Config, Diagnostic, Upgrade};
 use crate::evictions::Evictions;
 use crate::handover::{self, Giver, Hold, Inheritance, Key, Own, Plan, Stage, Taker};
-use crate::listener;
 use crate::modules::{self, Loaded, Loader, Modules};
 use crate::notify;
 use crate::readiness::Readiness;
 use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
-use crate::trace::export::{Collector, Outbox, Sending};
+use crate::trace::export::Sending;
 use crate::worker::Shared;
 use crew::Crew;
+use open::Opened;
 use signals::{Signals, on_signal, reopen};
 
 pub use terminations::Terminations;
@@ -125,79 +125,25 @@ pub fn run(
         Some(upgrade) if take_over => handover::ask(upgrade).map_err(unavailable)?,
         _ => None,
     };
-    let (taker, mut inherited) = match asked {
+    let (taker, inherited) = match asked {
         Some((taker, inherited)) => (Some(taker), inherited),
         None => (None, Inheritance::default()),
     };
     // From here on others may wait for this process, which ends in its order.
     terminations.serve();
-    // All sockets before anything runs: a taken port must keep the whole proxy from starting.
-    let place = config
-        .upgrade
-        .as_ref()
-        .map(|upgrade| {
-            handover::listen(&upgrade.socket, &mut inherited)
-                .map_err(|why| unavailable(format!("upgrade: {why}")))
-        })
-        .transpose()?;
-    let sockets = listener::bind(&config, |_| true, &mut inherited)
-        .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;
-    let first = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
-    let real = listener::addresses(&config, first);
+    let Opened {
+        sockets,
+        addresses: real,
+        admin,
+        own,
+        inherited,
+        log,
+    } = open::all(&config, inherited)?;
     let named = config.listeners.iter().zip(&real);
     let addresses: Vec<String> = named
         .map(|(listener, address)| format!("{} {address}", listener.name))
         .collect();
-
-    let admin = config
-        .admin
-        .as_ref()
-        .map(|config| {
-            Admin::bind(config, &mut inherited)
-                .and_then(|admin| Ok((admin.address()?, admin)))
-                .map_err(|error| Unavailable(vec![format!("admin: {}: {error}", config.address)]))
-        })
-        .transpose()?;
-
-    let own = place
-        .map(|place| {
-            let admin = admin.as_ref().map(|(_, admin)| admin.offered());
-            let admin = admin.transpose()?;
-            Ok(Own { admin, place })
-        })
-        .transpose()
-        .map_err(|error: io::Error| unavailable(format!("upgrade: {error}")))?;
-    // What it has no use for is the other process's alone.
-    let inherited = inherited.taken();
-
-    let file = config.access_log.as_ref().and_then(|log| log.file.as_ref());
-    let log = file
-        .map(|path| {
-            LogFile::open(path).map_err(|error| {
-                Unavailable(vec![format!("access_log: {}: {error}", path.display())])
-            })
-        })
-        .transpose()?;
-
-    let collector = config.tracing.as_ref().and_then(|tracing| {
-        let mut named = config.clusters.iter().zip(&clusters);
-        Some((
-            tracing,
-            named.find(|(cluster, _)| cluster.name == tracing.cluster)?,
-        ))
-    });
-    let tracing = collector
-        .map(|(tracing, (cluster, served))| {
-            let collector = Collector {
-                cluster: cluster.clone(),
-                backends: served.backends.clone(),
-            };
-            Outbox::open(tracing.clone(), collector)
-                .map(|(outbox, thread)| ((tracing.clone(), outbox), thread))
-                .map_err(|error| Unavailable(vec![format!("tracing: {error}")]))
-        })
-        .transpose()?;
-    let (tracing, exporter) = tracing.unzip();
+    let (tracing, exporter) = open::export(&config, &clusters)?;
 
     let drain_time = config.drain_time;
     let certificates = Renewal::start(config.tls());

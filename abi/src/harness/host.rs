@@ -113,11 +113,6 @@ impl TestHost {
         self.level.set(level);
     }
 
-    /// There is a cluster of that name from now on.
-    pub fn add_cluster(&self, name: &str) {
-        self.clusters.borrow_mut().push(name.to_owned());
-    }
-
     fn remark(&self, text: String) {
         self.remarks.borrow_mut().push(text);
     }

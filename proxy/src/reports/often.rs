@@ -1,5 +1,6 @@
-//! How often a thing is told of that can happen any number of times: at a [`RATE`]. What clients and guests can bring about with each request
-//! is told of so, and in a few bytes, since names can be as long as a guest's memory.
+//! How often a thing is told of that can happen any number of times: at a [`RATE`]. What clients
+//! and guests can bring about with each request is told of so, and in a few bytes, since names can
+//! be as long as a guest's memory.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
