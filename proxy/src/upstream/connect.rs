@@ -230,7 +230,7 @@ impl Lease {
     pub(crate) fn into_tunnel(self) -> Tunnel {
         let pool = &self.active.pool;
         // There is room: it has a place until the codec's task has seen that it is over.
-        let place = pool.load.connection(true).ok().flatten();
+        let place = pool.load.connection(true, false).ok().flatten();
         Tunnel {
             _open: pool.stays_open(place),
             _active: self.active,
@@ -300,7 +300,7 @@ async fn open(
         }
         // One each worker may have, or it might wait for what only others have.
         let first = pool.tally.get(Word::ConnectionsActive) == 0;
-        if let Ok(place) = pool.load.connection(first) {
+        if let Ok(place) = pool.load.connection(first, waiting.get()) {
             waiting.set(false);
             let _opening = pool.opening.begin();
             drop(turn);

@@ -70,14 +70,21 @@ impl Load {
         self.bounds.max_connections.is_some()
     }
 
-    /// Room for a connection; `Ok(None)` where that is not counted.
-    pub(crate) fn connection(self: &Arc<Self>, whatever: bool) -> Result<Option<Place>, Full> {
+    /// Room for a connection; `Ok(None)` where that is not counted. For whoever asks `again`
+    /// because there was none, its want is not counted once more.
+    pub(crate) fn connection(
+        self: &Arc<Self>,
+        whatever: bool,
+        again: bool,
+    ) -> Result<Option<Place>, Full> {
         let Some(most) = self.bounds.max_connections else {
             return Ok(None);
         };
         let most = if whatever { u64::MAX } else { most };
         self.place(Of::Connections, most).inspect_err(|_| {
-            self.count(Count::ConnectionOverflow);
+            if !again {
+                self.count(Count::ConnectionOverflow);
+            }
         })
     }
 
@@ -216,7 +223,7 @@ mod tests {
         let load = Load::new(CircuitBreakers::default());
         assert!(load.request().expect("room").is_none());
         assert!(load.pending().expect("room").is_none());
-        assert!(load.connection(false).expect("room").is_none());
+        assert!(load.connection(false, false).expect("room").is_none());
         let held: Vec<_> = (0..4).map(|_| load.retry()).collect();
         assert_eq!(held.iter().filter(|place| place.is_ok()).count(), 3);
     }

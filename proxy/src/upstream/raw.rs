@@ -47,7 +47,7 @@ impl Upstream {
             header(version, source, destination)
         });
         let first = pool.tally.get(Word::ConnectionsActive) == 0;
-        let place = pool.load.connection(first);
+        let place = pool.load.connection(first, false);
         let open = pool.opened(place.map_err(|Full| ConnectError::Overflow(address))?);
         let opening = async {
             let (stream, dialled) = dial(address, header.as_deref()).await?;

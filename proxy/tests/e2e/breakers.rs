@@ -5,17 +5,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::support::admin::Watched;
 use crate::support::pki::Pki;
 use crate::support::{Proxy, Setup, Upstream, h2};
 
 fn proxy(breakers: &str, more: &str, upstream: &Upstream) -> Proxy {
-    Proxy::start(&format!(
+    Proxy::start(&yaml(breakers, more, upstream))
+}
+
+fn yaml(breakers: &str, more: &str, upstream: &Upstream) -> String {
+    format!(
         "listeners: [{{ name: web, address: 127.0.0.1:0, routes: [{{ cluster: c }}] }}]\n\
          clusters: [{{ name: c, endpoints: ['{}'], {more} circuit_breakers: {{ {breakers} }} }}]\n\
          workers: 1\n\
          access_log: {{ format: '%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%' }}\n",
         upstream.address
-    ))
+    )
 }
 
 /// Answers `/held` only when the other side has gone, half of everything else at once.
@@ -54,7 +59,7 @@ fn requests_past_the_bound_are_503_uo_until_one_ends() {
 #[test]
 fn a_request_waits_for_a_connection_where_there_may_be_no_more() {
     let upstream = Upstream::named("one");
-    let proxy = proxy("max_connections: 1", "", &upstream);
+    let Watched { proxy, admin } = Watched::start(&yaml("max_connections: 1", "", &upstream));
     std::thread::scope(|scope| {
         let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| proxy.get("/"))).collect();
         for answer in asking {
@@ -63,6 +68,9 @@ fn a_request_waits_for_a_connection_where_there_may_be_no_more() {
     });
     assert_eq!(upstream.connections(), 1);
     assert_eq!(upstream.requests().len(), 8);
+    // Each of those that wait is one, however often it looks.
+    let overflow = "cofferdam_cluster_events_total{cluster=\"c\",event=\"upstream_cx_overflow\"}";
+    admin.becomes(overflow, |times| (1.0..=7.0).contains(&times));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

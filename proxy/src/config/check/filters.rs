@@ -9,7 +9,7 @@ use cofferdam_abi::{Capabilities, Compat, Limits};
 use sha2::{Digest as _, Sha256};
 
 use super::{Context, Names, capabilities, compat, fields, headers, native};
-use crate::config::yaml::{Node, Object, quote};
+use crate::config::yaml::{Node, Object, quote, size_text};
 use crate::config::{Isolation, OnFailure, PluginConfig, TierUp, Uses};
 
 /// Every filter of the file.
@@ -91,9 +91,16 @@ fn plugin(
         "request" => Isolation::Request,
         _ => Isolation::Worker,
     };
-    let recycle = filter
-        .get("recycle_memory")
-        .map(|_| filter.size("recycle_memory"));
+    let recycle = filter.get("recycle_memory").map(|node| {
+        let size = filter.size("recycle_memory");
+        let most = limits.as_ref().map(|(limits, _)| limits.memory);
+        if let Some(most) = most.filter(|most| size > *most) {
+            let most = size_text(most as u64);
+            let what = format!("no VM grows to that: `limits.memory` is {most}");
+            node.wrong(what, "give no more than that, or raise `limits.memory`");
+        }
+        size
+    });
     let stop_iteration = filter.boolean("allow_on_headers_stop_iteration");
     let trailers = headers::names(&filter.list("trailers"));
     let place = |key| Some((key, filter.get(key)?.place()));
