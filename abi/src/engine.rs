@@ -83,6 +83,11 @@ pub trait Instance {
     /// than its limit.
     fn shorten(&mut self, time: u64);
 
+    /// The fuel that the module's own start took, where that is counted.
+    fn start_fuel(&self) -> u64 {
+        0
+    }
+
     /// Whether the module exports it.
     fn exports(&self, callback: Callback) -> bool;
 

@@ -181,7 +181,11 @@ impl Shared {
         for (plugin, usage) in &*lock(&self.usages) {
             for used in usage.read() {
                 let sum = sums
-                    .entry((plugin.clone(), used.tier, used.callback as usize))
+                    .entry((
+                        plugin.clone(),
+                        used.tier,
+                        used.callback.map(|one| one as usize),
+                    ))
                     .or_insert(Used {
                         calls: 0,
                         cost: 0,

@@ -3,12 +3,13 @@
 //!
 //! A [`Usage`] is one plugin's on one worker, which alone writes it; whoever looks reads it
 //! meanwhile, and adds up what the workers have. On the interpreter every call's fuel is
-//! counted, to the unit. On the hot tier one call of [`EVERY_CPU`], by chance, is measured by
-//! the thread's CPU clock and counted that many times; a call into which two ticks and more
-//! have fallen ran longer than a tick for certain, and is counted itself, by the same clock. So
-//! sums are right in the long run, also on a machine that has other things to do, and a sample
-//! of few calls says little. How long calls took is another matter: one of [`EVERY`] is timed
-//! by the host's monotonic clock, on either tier.
+//! counted, to the unit. On the hot tier one call of [`EVERY_CPU`] for streams, by chance, is
+//! measured by the thread's CPU clock and counted that many times; a call into which two ticks
+//! and more have fallen ran longer than a tick for certain, and is counted itself, by the same
+//! clock. So sums are right in the long run, also on a machine that has other things to do, and
+//! a sample of few calls says little. Those for roots, which are rare, and the starts of VMs are
+//! all measured. How long calls took is another matter: one of [`EVERY`] for streams is timed
+//! by the host's monotonic clock, on either tier, and each for roots.
 
 mod resident;
 mod times;
@@ -22,9 +23,9 @@ pub(crate) use resident::Residence;
 pub use resident::Resident;
 pub use times::{Counted, Times, raise};
 
-/// Of how many calls one is timed, on either tier.
+/// Of how many calls for streams one is timed, on either tier.
 pub const EVERY: u32 = 16;
-/// Of how many calls of native code one is measured by the thread's CPU clock, which is no
+/// Of how many calls of native code for streams one is measured by the thread's CPU clock, which is no
 /// memory to be read but a call of the system's, and so takes as long as a short callback.
 pub const EVERY_CPU: u32 = EVERY * 8;
 
@@ -35,6 +36,8 @@ pub struct Usage {
     native: Rows,
     /// How long calls took, on either tier; there once one was timed.
     times: [OnceLock<Times>; Callback::COUNT],
+    /// Starts of VMs, on the interpreter and of native code.
+    starts: [Row; 2],
     resident: resident::Words,
     /// Answers that the plugin made itself.
     replies: AtomicU64,
@@ -114,18 +117,19 @@ pub static ANSWERS: [u64; 16] = [
 #[derive(Debug)]
 struct Rows([Row; Callback::COUNT]);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Row {
     calls: AtomicU64,
     /// Fuel, or nanoseconds.
     cost: AtomicU64,
 }
 
-/// What one callback has used on one tier.
+/// What one callback, or the starts of VMs, have used on one tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
-    /// The callback.
-    pub callback: Callback,
+    /// The callback; none of starts, which are what the module runs before any callback, and the
+    /// making of its memory.
+    pub callback: Option<Callback>,
     /// How it ran.
     pub tier: Tier,
     /// How often it was called.
@@ -151,17 +155,19 @@ pub(crate) struct Sampler {
 // === impl Usage ===
 
 impl Usage {
-    /// What has been used so far, of callbacks that have been called.
+    /// What has been used so far, of callbacks that have been called, and by starts.
     pub fn read(&self) -> impl Iterator<Item = Used> {
+        let [interpreted, native] = &self.starts;
         let rows = [
-            (Tier::Interpreter, &self.interpreter),
-            (Tier::Native, &self.native),
+            (Tier::Interpreter, interpreted, &self.interpreter),
+            (Tier::Native, native, &self.native),
         ];
         rows.into_iter()
-            .flat_map(|(tier, rows)| {
-                let callbacks = Callback::ALL.iter().zip(&rows.0);
-                callbacks.map(move |(callback, row)| Used {
-                    callback: *callback,
+            .flat_map(|(tier, starts, rows)| {
+                let callbacks = Callback::ALL.iter().copied().map(Some).zip(&rows.0);
+                let all = [(None, starts)].into_iter().chain(callbacks);
+                all.map(move |(callback, row)| Used {
+                    callback,
                     tier,
                     calls: row.calls.load(Ordering::Relaxed),
                     cost: row.cost.load(Ordering::Relaxed),
@@ -170,8 +176,8 @@ impl Usage {
             .filter(|used| used.calls > 0)
     }
 
-    /// How long calls took, of callbacks of which one was timed: one call of [`EVERY`] is,
-    /// on either tier, and counted that many times.
+    /// How long calls took, of callbacks of which one was timed: one call for streams of
+    /// [`EVERY`] is, on either tier, and counted that many times.
     pub fn times(&self) -> impl Iterator<Item = (Callback, Counted)> {
         let timed = Callback::ALL.iter().zip(&self.times);
         timed.filter_map(|(callback, times)| Some((*callback, times.get()?.read())))
@@ -214,6 +220,19 @@ impl Usage {
     }
 }
 
+// === impl Used ===
+
+impl Used {
+    /// What it is called in metrics: the export, or `start`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.callback {
+            Some(callback) => callback.name(),
+            None => "start",
+        }
+    }
+}
+
 // === impl CalloutKind ===
 
 impl CalloutKind {
@@ -245,10 +264,15 @@ impl Tally {
             Tier::Interpreter => &self.0.interpreter,
             Tier::Native => &self.0.native,
         };
-        let row = &rows.0[callback as usize];
-        raise(&row.calls, 1);
-        if cost > 0 {
-            raise(&row.cost, cost);
+        rows.0[callback as usize].add(cost);
+    }
+
+    /// Counts the start of a VM.
+    pub(crate) fn start(&self, tier: Tier, cost: u64) {
+        let [interpreted, native] = &self.0.starts;
+        match tier {
+            Tier::Interpreter => interpreted.add(cost),
+            Tier::Native => native.add(cost),
         }
     }
 
@@ -267,23 +291,35 @@ impl Tally {
 
 impl Default for Rows {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Row {
-            calls: AtomicU64::new(0),
-            cost: AtomicU64::new(0),
-        }))
+        Self(std::array::from_fn(|_| Row::default()))
+    }
+}
+
+impl Row {
+    fn add(&self, cost: u64) {
+        raise(&self.calls, 1);
+        if cost > 0 {
+            raise(&self.cost, cost);
+        }
     }
 }
 
 // === impl Sampler ===
 
 impl Sampler {
-    /// Any seed will do; different ones time different calls.
+    /// Any seed will do; different ones time different calls. It begins as if it had been
+    /// asked for long: VMs that end after a few calls are timed as often as others.
     pub(crate) const fn new(seed: u32) -> Self {
-        Self {
-            left: EVERY,
+        let mut this = Self {
+            left: 0,
             state: seed.wrapping_mul(0x9e37_79b9) | 1,
             timed: 0,
-        }
+        };
+        // The shorter the wait, the likelier, which the smaller of two numbers is.
+        let (one, other) = (this.draw() % (2 * EVERY - 1), this.draw() % (2 * EVERY));
+        this.left = 1 + if one < other { one } else { other };
+        this.timed = this.draw() % (EVERY_CPU / EVERY);
+        this
     }
 
     /// Whether the next call is timed. One of [`EVERY`] is, in the mean.
@@ -292,13 +328,17 @@ impl Sampler {
         if self.left > 0 {
             return false;
         }
+        // From 1 to twice EVERY less 1, each as likely as the others.
+        self.left = 1 + self.draw() % (2 * EVERY - 1);
+        true
+    }
+
+    const fn draw(&mut self) -> u32 {
         // Xorshift (Marsaglia).
         self.state ^= self.state << 13;
         self.state ^= self.state >> 17;
         self.state ^= self.state << 5;
-        // From 1 to twice EVERY less 1, each as likely as the others.
-        self.left = 1 + (self.state >> 8) % (2 * EVERY - 1);
-        true
+        self.state >> 8
     }
 
     /// Whether a call that is timed is measured as well: one of [`EVERY_CPU`] is, in the mean.
@@ -323,6 +363,7 @@ mod tests {
         tally.add(Tier::Interpreter, Callback::Tick, 7);
         tally.add(Tier::Interpreter, Callback::Tick, 8);
         tally.add(Tier::Native, Callback::Delete, 0);
+        tally.start(Tier::Native, 9);
         let used = |callback, tier, calls, cost| Used {
             callback,
             tier,
@@ -333,10 +374,13 @@ mod tests {
         assert_eq!(
             read,
             [
-                used(Callback::Tick, Tier::Interpreter, 2, 15),
-                used(Callback::Delete, Tier::Native, 1, 0)
+                used(Some(Callback::Tick), Tier::Interpreter, 2, 15),
+                used(None, Tier::Native, 1, 9),
+                used(Some(Callback::Delete), Tier::Native, 1, 0)
             ]
         );
+        let names: Vec<_> = read.iter().map(Used::name).collect();
+        assert_eq!(names, ["proxy_on_tick", "start", "proxy_on_delete"]);
     }
 
     #[test]
@@ -360,6 +404,25 @@ mod tests {
         );
         assert_eq!(callouts[0].times.counts.iter().sum::<u64>(), 2);
         assert!(CALLS.is_sorted() && ANSWERS.is_sorted());
+    }
+
+    #[test]
+    fn a_vms_first_calls_are_timed_and_measured_as_often_as_others() {
+        const VMS: u32 = 128_000;
+        let (mut timed, mut measured) = ([0_u32; 40], [0_u32; 40]);
+        for seed in 0..VMS {
+            let mut sampler = Sampler::new(seed);
+            for call in 0..40 {
+                if sampler.next() {
+                    timed[call] += 1;
+                    measured[call] += u32::from(sampler.measures());
+                }
+            }
+        }
+        let near = |count: &u32, every: u32| (VMS / every).abs_diff(*count) < VMS / every / 5;
+        assert!(timed.iter().all(|count| near(count, EVERY)), "{timed:?}");
+        let some = |count: &u32| near(count, EVERY_CPU);
+        assert!(measured.iter().all(some), "{measured:?}");
     }
 
     #[test]

@@ -24,10 +24,11 @@ use crate::headers::Headers;
 use crate::host::Host;
 use crate::plugin::{Plugin, VmSettings};
 use crate::shared::VmId;
-use crate::state::{Content, Delivery, HostState, Root, RootEffect, Stream, Turn};
+use crate::state::{Content, Delivery, HostState, NOWHERE, Root, RootEffect, Stream, Turn};
 use crate::usage::{Residence, Sampler, Tally};
 use crate::version::AbiVersion;
 pub(crate) use account::Account;
+use account::nanos;
 use life::Life;
 pub use life::{Condition, Watch};
 
@@ -42,6 +43,8 @@ pub struct Vm {
     /// What the last call took.
     last: Spent,
     id: VmId,
+    /// What its start took, fuel or nanoseconds, until it is counted.
+    start_cost: Option<u64>,
     failed: bool,
     /// A stream's end has crashed since it was last seen to work.
     shaken: bool,
@@ -88,10 +91,19 @@ impl Vm {
         host: Rc<dyn Host>,
     ) -> Result<Self, LoadError> {
         let limits = settings.limits.clone();
+        let tier = code.tier();
+        // A host without such a clock has but the other.
+        let clock = host.clone();
+        let clock = || clock.cpu_time().unwrap_or_else(|| clock.monotonic());
+        let begun = (tier == Tier::Native).then(clock);
         let allowed = settings.capabilities.callbacks;
         let state = HostState::new(host, settings, version);
         let id = state.vm;
         let mut instance = code.instantiate(state, &limits)?;
+        let start_cost = match begun {
+            Some(begun) => nanos(clock().saturating_sub(begun)),
+            None => instance.start_fuel(),
+        };
         let stream = limits
             .stream_cpu
             .map_or(u64::MAX, |time| instance.units(time));
@@ -105,17 +117,18 @@ impl Vm {
         let callbacks = allowed.and(|callback| instance.exports(callback));
         Ok(Self {
             instance,
-            tier: code.tier(),
+            tier,
             callbacks,
             time,
             sampler: Sampler::new(id.seed()),
             last: Spent::default(),
             id,
+            start_cost: Some(start_cost),
             failed: false,
             shaken: false,
             trimmed: false,
             life: Life::default(),
-            residence: Residence::new(code.tier()),
+            residence: Residence::new(tier),
             kept: Vec::new(),
         })
     }
@@ -132,7 +145,12 @@ impl Vm {
         let plugin_size = length(&plugin.configuration);
         let usage = state.host.usage(&plugin.name);
         let used = usage.clone();
-        state.roots.insert(id, Root::new(plugin, usage));
+        let root = Root::new(plugin, usage);
+        // Whoever is first in a VM has had it started.
+        if let Some(cost) = self.start_cost.take() {
+            root.tally.start(self.tier, cost);
+        }
+        state.roots.insert(id, root);
         let created = self.configure_root(id, vm_size, plugin_size);
         let state = self.instance.state();
         match created {
@@ -206,7 +224,11 @@ impl Vm {
         tally: Option<&Tally>,
         over: TrapKind,
     ) -> Result<u32, Box<Trap>> {
-        let begun = self.sampler.next().then(|| self.clocks());
+        // Calls for roots are few, and may be all that a filter does.
+        let begun = match turn.place == NOWHERE {
+            true => Some(self.clocks(true)),
+            false => self.sampler.next().then(|| self.clocks(false)),
+        };
         let result = self.instance.call(turn, args, &mut self.last);
         if let Some(tally) = tally {
             self.count(turn.callback, tally, begun);

@@ -120,10 +120,10 @@ families! {
     TLS_HANDSHAKES = counter("cofferdam_tls_handshakes", &["side", "name", "result"], "TLS handshakes with the clients of a listener or the servers of a cluster, by what they came to: `full`, `resumed` or `failed`.", "{side}.{name}.ssl.handshake_{result}");
     CERTIFICATES = counter("cofferdam_certificate_expiration_timestamp_seconds", &["side", "name", "used_as", "file", "serial"], "Until when a certificate in use is good, in seconds since 1970.", "{side}.{name}.ssl.certificate.{used_as}.{file}.{serial}.expiration").of(Kind::Gauge);
 
-    FILTER_CALLS = counter("cofferdam_filter_calls", &["filter", "callback", "engine"], "Calls into filters.", "filter.{filter}.{callback}.{engine}.calls");
+    FILTER_CALLS = counter("cofferdam_filter_calls", &["filter", "callback", "engine"], "Calls into filters; `start` is what a module runs before them, once in each VM.", "filter.{filter}.{callback}.{engine}.calls");
     FILTER_FUEL = counter("cofferdam_filter_fuel", &["filter", "callback", "engine"], "Fuel that filters burnt on the interpreter: about one for each instruction.", "filter.{filter}.{callback}.{engine}.fuel");
-    FILTER_CPU = counter("cofferdam_filter_cpu_seconds", &["filter", "callback", "engine"], "CPU time that filters ran as native code: one call of 128 is measured, and long ones all.", "filter.{filter}.{callback}.{engine}.cpu_seconds");
-    FILTER_TIMES = counter("cofferdam_filter_call_duration_seconds", &["filter", "callback"], "How long calls into filters took: one of sixteen is timed, and counted as sixteen.", "filter.{filter}.{callback}.time").of(Kind::Histogram);
+    FILTER_CPU = counter("cofferdam_filter_cpu_seconds", &["filter", "callback", "engine"], "CPU time that filters ran as native code: of calls for streams one of 128 is measured, and long ones all; starts and calls for roots (configuring, ticks) all.", "filter.{filter}.{callback}.{engine}.cpu_seconds");
+    FILTER_TIMES = counter("cofferdam_filter_call_duration_seconds", &["filter", "callback"], "How long calls into filters took: of those for streams one of sixteen is timed, and counted as sixteen.", "filter.{filter}.{callback}.time").of(Kind::Histogram);
     FILTER_VMS = counter("cofferdam_filter_vms", &["filter", "engine"], "VMs of a filter that there are, those that drain among them.", "filter.{filter}.{engine}.vms").of(Kind::Gauge);
     FILTER_MEMORY = counter("cofferdam_filter_memory_bytes", &["filter"], "Linear memory of all of a filter's VMs; VMs that filters share count for each.", "filter.{filter}.memory").of(Kind::Gauge);
     FILTER_PEAK = counter("cofferdam_filter_memory_peak_bytes", &["filter"], "The largest linear memory that one of a filter's VMs has had.", "filter.{filter}.memory_peak").of(Kind::Gauge);

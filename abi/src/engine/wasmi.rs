@@ -82,6 +82,8 @@ struct Bounds {
 }
 
 struct WasmiInstance {
+    /// What its start took.
+    start_fuel: u64,
     store: Store<Data>,
     exports: [Option<Export>; Callback::COUNT],
 }
@@ -220,6 +222,7 @@ impl Code for WasmiCode {
         let instance = linker
             .instantiate_and_start(&mut store, &self.compiled)
             .map_err(|error| start_error(&error, store.data()))?;
+        let start_fuel = used(&store);
         let memory = instance.get_memory(&store, "memory");
         store.data_mut().memory = memory;
         let allocator = self
@@ -234,7 +237,11 @@ impl Code for WasmiCode {
             exports[*callback as usize] =
                 func.and_then(|func| Export::new(func, &store, *params, callback.returns()));
         }
-        let mut running = WasmiInstance { store, exports };
+        let mut running = WasmiInstance {
+            start_fuel,
+            store,
+            exports,
+        };
         running.start(&instance, self.shape.entry)?;
         Ok(Box::new(running))
     }
@@ -267,7 +274,9 @@ impl WasmiInstance {
             let fuel = self.store.data_mut().meter.begin_whole();
             refuel(&mut self.store, fuel);
             self.store.data_mut().state.exit_code = None;
-            if let Err(error) = func.call(&mut self.store, arguments, results) {
+            let called = func.call(&mut self.store, arguments, results);
+            self.start_fuel = self.start_fuel.saturating_add(used(&self.store));
+            if let Err(error) = called {
                 let trap = to_trap(&error, name, self.store.data());
                 if trap.kind != TrapKind::Exit || self.store.data().state.exit_code != Some(0) {
                     return Err(trap.into());
@@ -289,9 +298,8 @@ impl Instance for WasmiInstance {
         let fuel = data.meter.begin();
         refuel(&mut self.store, fuel);
         let result = export.call(&mut self.store, args);
-        let left = self.store.get_fuel().unwrap_or(0);
+        let fuel = used(&self.store);
         let data = self.store.data_mut();
-        let fuel = data.meter.used(left);
         *spent = Spent {
             fuel,
             ticks: 0,
@@ -312,6 +320,10 @@ impl Instance for WasmiInstance {
 
     fn shorten(&mut self, time: u64) {
         self.store.data_mut().meter.shorten(time);
+    }
+
+    fn start_fuel(&self) -> u64 {
+        self.start_fuel
     }
 
     fn exports(&self, callback: Callback) -> bool {
@@ -506,6 +518,11 @@ fn func_type(
     results: impl ExactSizeIterator<Item = ValType>,
 ) -> FuncType {
     FuncType::new(params, results)
+}
+
+/// What the running call has used.
+fn used(store: &Store<Data>) -> u64 {
+    store.data().meter.used(store.get_fuel().unwrap_or(0))
 }
 
 fn refuel(store: &mut Store<Data>, fuel: u64) {

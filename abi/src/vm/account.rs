@@ -20,6 +20,8 @@ pub(super) struct Begun {
     /// By the thread's CPU clock, if that is read for this one, which it was twice: the clock
     /// itself takes as long as a short call.
     cpu: Option<[Duration; 2]>,
+    /// It stands for itself, and no others.
+    alone: bool,
 }
 
 /// What all callbacks of one stream context together have used.
@@ -118,10 +120,10 @@ impl Vm {
         tally.add(self.tier, callback, cost);
     }
 
-    /// Looks at the clocks before a call.
+    /// Looks at the clocks before a call: at both if it is one that stands for itself `alone`.
     #[cold]
-    pub(super) fn clocks(&mut self) -> Begun {
-        let measured = self.tier == Tier::Native && self.sampler.measures();
+    pub(super) fn clocks(&mut self, alone: bool) -> Begun {
+        let measured = self.tier == Tier::Native && (alone || self.sampler.measures());
         let host = &self.instance.state().host;
         let at = host.monotonic();
         // A host without such a clock has but the other.
@@ -129,6 +131,7 @@ impl Vm {
         Begun {
             at,
             cpu: measured.then(|| [cpu(), cpu()]),
+            alone,
         }
     }
 
@@ -137,13 +140,17 @@ impl Vm {
     #[cold]
     fn time_call(&mut self, callback: Callback, tally: &Tally, begun: Begun) -> u64 {
         let host = &self.instance.state().host;
+        let [timed, measured] = match begun.alone {
+            true => [1, 1],
+            false => [EVERY, EVERY_CPU],
+        };
         let cost = begun.cpu.map_or(0, |[before, since]| {
             let clock = since.saturating_sub(before);
             let now = host.cpu_time().unwrap_or_else(|| host.monotonic());
-            nanos(now.saturating_sub(since).saturating_sub(clock)).saturating_mul(EVERY_CPU.into())
+            nanos(now.saturating_sub(since).saturating_sub(clock)).saturating_mul(measured.into())
         });
         let took = host.monotonic().saturating_sub(begun.at);
-        tally.time(callback, nanos(took), EVERY);
+        tally.time(callback, nanos(took), timed);
         cost
     }
 
@@ -169,6 +176,6 @@ const fn is_end(callback: Callback) -> bool {
     matches!(callback, Callback::Log | Callback::Done | Callback::Delete)
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

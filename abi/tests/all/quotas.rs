@@ -340,7 +340,7 @@ each_engine! {
             on tick\n nop"));
         let used = |callback: Callback| {
             let used = guest.host.shared.used();
-            let mut of = used.iter().filter(|(name, used)| name == "f" && used.callback == callback);
+            let mut of = used.iter().filter(|(name, used)| name == "f" && used.callback == Some(callback));
             of.next().map_or((0, 0), |(_, used)| (used.calls, used.cost))
         };
         guest.tick();
@@ -362,6 +362,26 @@ each_engine! {
             Engine::Wasmtime => Tier::Native,
         };
         assert!(used.iter().all(|(_, used)| used.tier == tier));
+    }
+
+    fn what_is_rare_is_counted_each_time(engine) {
+        let busy = busy(engine, 1.0);
+        let guest = engine.guest_of(limited(Limits::default()), &format!("raw
+            (func (export \"_initialize\") {busy})
+            on configure\n {busy} (return #1)
+            on tick\n {busy}"));
+        guest.tick();
+        guest.tick();
+        let used = guest.host.shared.used();
+        let costs = used.iter().map(|(_, used)| (used.name(), used.calls, used.cost));
+        let costs: Vec<_> = costs.filter(|(name, ..)| *name != "proxy_on_context_create").collect();
+        let calls: Vec<_> = costs.iter().map(|(name, calls, _)| (*name, *calls)).collect();
+        assert_eq!(calls, [("start", 1), ("proxy_on_configure", 1), ("proxy_on_tick", 2)]);
+        let [start, configure, tick] = [0, 1, 2].map(|index: usize| costs[index].2);
+        assert!(configure > 1_000, "{costs:?}");
+        // All are as long, and it is counted once.
+        assert!(start > configure / 4, "{costs:?}");
+        assert!(tick > configure / 2 && tick < configure * 8, "{costs:?}");
     }
 }
 
@@ -424,7 +444,7 @@ fn a_long_call_on_the_interpreter_goes_on_as_if_nothing_had_been() {
     let used = host.shared.used();
     let tick = used
         .iter()
-        .find(|(_, used)| used.callback == Callback::Tick);
+        .find(|(_, used)| used.callback == Some(Callback::Tick));
     let fuel = tick.expect("counted").1.cost;
     assert!(
         fuel > 3 * 500 * 4_000,
@@ -448,7 +468,9 @@ fn what_native_code_uses_is_its_cpu_time() {
     let all = (cpu_time() - begun).as_nanos();
     let used = guest.host.shared.used();
     let cost = |callback: Callback| {
-        let mut of = used.iter().filter(|(_, used)| used.callback == callback);
+        let mut of = used
+            .iter()
+            .filter(|(_, used)| used.callback == Some(callback));
         of.next().map_or(0, |(_, used)| u128::from(used.cost))
     };
     let (busy, idle) = (cost(Callback::RequestHeaders), cost(Callback::Log));

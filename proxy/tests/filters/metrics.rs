@@ -80,9 +80,14 @@ fn what_a_filter_costs_and_does_is_on_the_page() {
         // One call of sixteen is timed and counted as sixteen: of more than 128 some are.
         let timed = page.sum(
             "cofferdam_filter_call_duration_seconds_count",
-            &[("filter", "f")],
+            &[("filter", "f"), ("callback", "proxy_on_request_headers")],
         );
         assert!(timed > 0.0 && timed % 16.0 == 0.0, "{timed}");
+        let start = "{filter=\"f\",callback=\"start\",engine=\"interpreter\"}";
+        for family in ["calls", "fuel"] {
+            let series = format!("cofferdam_filter_{family}_total{start}");
+            assert!(page.get(&series).is_some(), "{series}: {:#?}", page.samples);
+        }
         assert_eq!(page.families["cofferdam_filter_calls"], "counter");
         assert_eq!(
             page.families["cofferdam_filter_call_duration_seconds"],

@@ -244,7 +244,7 @@ fn tls(holders: &Holders) -> Vec<Gathered> {
 fn usage(shared: &Shared) -> Vec<Gathered> {
     let (mut calls, mut fuel, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for (filter, used) in shared.used() {
-        let labels = [&filter[..], used.callback.name(), used.tier.as_str()];
+        let labels = [&filter[..], used.name(), used.tier.as_str()];
         let sample = |family, value| Sample::of(family, &labels, value);
         calls.push(sample(&families::FILTER_CALLS, Value::Number(used.calls)));
         match used.tier {
