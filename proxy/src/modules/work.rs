@@ -292,6 +292,12 @@ impl Worker {
             self.compile(program.clone(), to.clone());
         }
         drop(to);
+        if waiting > 0 {
+            tracing::info!(
+                modules = waiting,
+                "compiled before they serve, as `engine: aot` asks; at a start, whoever connects waits"
+            );
+        }
         let mut loaded = loaded;
         while waiting > 0
             && let Ok(Work::Compiled(program, made)) = made.recv()

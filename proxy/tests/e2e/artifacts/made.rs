@@ -10,9 +10,12 @@ use crate::support::{Proxy, Setup, guest};
 
 #[test]
 fn what_is_made_is_kept_for_the_next_start() {
-    let setup = setup();
+    let setup = setup().with(&["--log", "info"]);
     let proxy = setup.start(&yaml("file: hello.wasm", "engine: aot", ""));
     assert!(is_native(&proxy));
+    // Whoever looks at a start that takes long is told why.
+    let said = "compiled before they serve, as `engine: aot` asks";
+    assert_eq!(proxy.log.text().matches(said).count(), 1);
     serves(&proxy);
     assert_eq!(kept(&proxy.dir).len(), 1);
     assert_eq!(warnings(&proxy), [""; 0]);
