@@ -13,7 +13,7 @@ pub static LIMITS: Table = Table {
             "callback",
             duration(MILLI, HOUR),
             Default("100ms"),
-            "Longest one callback may run, in CPU time, with all that the host does for it.",
+            "Longest one callback may run, in CPU time, with all that the host does for it. Native code is looked at every 10ms while it runs, so it may run up to 20ms longer; `fuel` bounds it exactly.",
         ),
         field(
             "stream_cpu",
