@@ -178,6 +178,8 @@ pub enum HttpOutcome {
     NoEndpoint,
     /// No connection came about, for this reason.
     ConnectFailed(String),
+    /// As much is under way to the target as may be: it was not asked.
+    Overflow,
     /// The connection ended, or the request could not be sent, before response headers.
     Disconnected,
     /// The response broke off behind its headers, or is longer than may be kept.

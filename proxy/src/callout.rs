@@ -22,7 +22,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use cofferdam_abi::callout::{Callout, GrpcEvent, HttpOutcome, RedisClient, Token};
 use cofferdam_abi::usage::{CalloutKind, Usage};
-use cofferdam_abi::{RootId, Trap, Vm};
+use cofferdam_abi::{Headers, RootId, Trap, Vm};
 use tokio::task::AbortHandle;
 
 use crate::config;
@@ -186,6 +186,8 @@ impl Callouts {
             let caller = Caller::new(worker, vm, root, token, CalloutKind::Grpc);
             caller.account.failed.set(true);
             tokio::task::spawn_local(async move {
+                // As with any other failure.
+                caller.hear(GrpcEvent::TrailingMetadata(Headers::default()));
                 caller.end(|vm, token| vm.grpc_event(token, grpc::overrun()));
             });
         } else if end {
@@ -356,6 +358,7 @@ fn tell_http(span: &mut CallSpan, outcome: &HttpOutcome) {
         }
         HttpOutcome::NoEndpoint => span.failed("no_endpoint"),
         HttpOutcome::ConnectFailed(_) => span.failed("connect_failed"),
+        HttpOutcome::Overflow => span.failed("overflow"),
         HttpOutcome::Disconnected => span.failed("disconnected"),
         HttpOutcome::Timeout => span.failed("timeout"),
         HttpOutcome::Reset => span.failed("reset"),

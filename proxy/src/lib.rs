@@ -13,6 +13,7 @@ pub mod app;
 mod artifacts;
 pub mod author;
 mod callout;
+mod collect;
 pub mod compile;
 pub mod config;
 mod connection;

@@ -43,6 +43,7 @@ impl Told {
             HttpOutcome::Timeout => ("504", TIMEOUT, Bytes::from_static(b"timeout")),
             HttpOutcome::NoEndpoint => ("503", NO_ENDPOINT, NO_ENDPOINT.into()),
             HttpOutcome::ConnectFailed(reason) => ("503", CONNECT_FAILED, reason.into()),
+            HttpOutcome::Overflow => ("503", OVERFLOW, Bytes::from_static(b"overflow")),
             HttpOutcome::Disconnected => ("503", DISCONNECTED, Bytes::from_static(b"reset")),
         };
         Self {
@@ -55,14 +56,19 @@ impl Told {
 const TIMEOUT: &str = "upstream request timeout";
 const NO_ENDPOINT: &str = "no healthy upstream";
 const CONNECT_FAILED: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+const OVERFLOW: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: overflow";
 const DISCONNECTED: &str = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
 
 /// An answer that nobody sent.
 fn answer(status: &'static str, body: &'static str) -> Content {
-    let entries = vec![
+    let mut entries = vec![
         (":status".into(), status.into()),
         ("content-length".into(), body.len().to_string().into()),
         ("content-type".into(), "text/plain".into()),
     ];
+    if body == OVERFLOW {
+        entries.push(("x-envoy-overloaded".into(), "true".into()));
+    }
     Content::Response(Headers::from_entries(entries), body.into(), None)
 }

@@ -1,5 +1,6 @@
 //! What roots ask of the embedder, queued until the callback is over.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -104,16 +105,29 @@ impl RootEffect {
         }
     }
 
-    /// Bytes of the guest's that it keeps.
-    fn size(&self) -> usize {
+    /// Whose it is, if it is about a callout.
+    const fn token(&self) -> Option<Token> {
         match self {
-            Self::Call { call, .. } => call.size(),
-            Self::Send { message, .. } => message.len(),
-            Self::RedisClient { client, .. } => client.user.len() + client.password.len(),
+            Self::Call { token, .. }
+            | Self::Send { token, .. }
+            | Self::HalfClose { token, .. }
+            | Self::Cancel { token, .. } => Some(*token),
+            Self::Tick { .. } | Self::Done { .. } | Self::RedisClient { .. } => None,
+        }
+    }
+
+    /// Bytes that it keeps: the guest's, and about what it takes however few these are.
+    fn size(&self) -> usize {
+        const CALL: usize = 512;
+        const OTHER: usize = 128;
+        match self {
+            Self::Call { call, .. } => CALL + call.size(),
+            Self::Send { message, .. } => OTHER + message.len(),
+            Self::RedisClient { client, .. } => OTHER + client.user.len() + client.password.len(),
             Self::Tick { .. }
             | Self::Done { .. }
             | Self::HalfClose { .. }
-            | Self::Cancel { .. } => 0,
+            | Self::Cancel { .. } => OTHER,
         }
     }
 }
@@ -132,9 +146,25 @@ impl RootEffects {
         self.list.push(effect);
     }
 
-    /// All of them; there is room for others then.
+    /// All of them; there is room for others then. Of callouts that were given up before anybody
+    /// has heard of them nothing is among them: beginning and ending one takes a guest less time
+    /// than whoever would have to do both.
     pub(crate) fn take(&mut self) -> Vec<RootEffect> {
-        std::mem::take(self).list
+        let mut list = std::mem::take(self).list;
+        let given_up = |effect: &RootEffect| match effect {
+            RootEffect::Cancel { token, .. } => Some(*token),
+            _ => None,
+        };
+        let given_up: HashSet<Token> = list.iter().filter_map(given_up).collect();
+        if !given_up.is_empty() {
+            let begun = |effect: &RootEffect| match effect {
+                RootEffect::Call { token, .. } if given_up.contains(token) => Some(*token),
+                _ => None,
+            };
+            let unheard: HashSet<Token> = list.iter().filter_map(begun).collect();
+            list.retain(|effect| effect.token().is_none_or(|token| !unheard.contains(&token)));
+        }
+        list
     }
 
     /// Drops what a root has asked for; the callouts among it, which nobody has heard of.

@@ -172,12 +172,13 @@ impl World {
         let Some((vm, token)) = self.some_call(amount) else {
             return;
         };
-        let outcome = match amount % 6 {
+        let outcome = match amount % 7 {
             0 => HttpOutcome::Timeout,
             1 => HttpOutcome::NoEndpoint,
             2 => HttpOutcome::ConnectFailed("refused".to_owned()),
             3 => HttpOutcome::Disconnected,
             4 => HttpOutcome::Reset,
+            5 => HttpOutcome::Overflow,
             _ => HttpOutcome::Response {
                 headers: super::map(&[
                     (":status", "200"),

@@ -31,7 +31,7 @@ pub(crate) struct Feed(Rc<RefCell<Feeding>>);
 #[derive(Debug, Default)]
 struct Feeding {
     waiting: VecDeque<Bytes>,
-    /// Bytes in `waiting`.
+    /// What is in `waiting`, by [`size`].
     size: usize,
     ended: bool,
     cancelled: bool,
@@ -79,11 +79,11 @@ impl CallBody {
 // === impl Feed ===
 
 impl Feed {
-    /// Sends `bytes` when there is room for them. Returns how many wait now.
+    /// Sends `bytes` when there is room for them. Returns how many wait now, by [`size`].
     pub(crate) fn push(&self, bytes: Bytes) -> usize {
         let mut feeding = self.0.borrow_mut();
         if !feeding.ended {
-            feeding.size += bytes.len();
+            feeding.size += size(&bytes);
             feeding.waiting.push_back(bytes);
         }
         feeding.wake();
@@ -112,7 +112,7 @@ impl Feed {
             return Poll::Ready(Some(Err(BodyError::Cancelled(reason))));
         }
         if let Some(bytes) = feeding.waiting.pop_front() {
-            feeding.size -= bytes.len();
+            feeding.size -= size(&bytes);
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if feeding.ended {
@@ -123,12 +123,34 @@ impl Feed {
     }
 }
 
+/// What a piece counts that waits: it takes some room however small it is.
+fn size(piece: &Bytes) -> usize {
+    const LEAST: usize = 128;
+    piece.len().max(LEAST)
+}
+
 // === impl Feeding ===
 
 impl Feeding {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_counts_however_small_it_is() {
+        let (feed, cx) = (Feed::default(), Context::from_waker(Waker::noop()));
+        assert_eq!(feed.push(Bytes::new()), 128);
+        assert_eq!(feed.push(Bytes::from_static(&[0; 1_000])), 1_128);
+        for left in [1_000, 0] {
+            assert!(feed.poll_frame(&cx).is_ready());
+            assert_eq!(feed.0.borrow().size, left);
         }
     }
 }

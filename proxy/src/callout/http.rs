@@ -6,11 +6,11 @@ use std::fmt::Display;
 
 use cofferdam_abi::callout::{HttpCall, HttpOutcome};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
 use super::send::{INTERNAL, Outgoing, Unanswered};
 use super::{CallBody, Caller};
+use crate::collect;
 use crate::headers::{self, Dropped, Invalid, strip_hop_by_hop};
 use crate::reports::{self, Matter};
 use crate::upstream::{ConnectError, Lease};
@@ -67,6 +67,7 @@ async fn exchange(
         failed(&error);
         match error {
             Unanswered::NotConnected(ConnectError::NoEndpoint) => HttpOutcome::NoEndpoint,
+            Unanswered::NotConnected(ConnectError::Overflow(_)) => HttpOutcome::Overflow,
             Unanswered::NotConnected(error) => HttpOutcome::ConnectFailed(error.to_string()),
             Unanswered::Broken(_) => HttpOutcome::Disconnected,
         }
@@ -151,13 +152,12 @@ async fn read(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it changes to a protocol that nobody asked for".into());
     }
-    let collected = Limited::new(body, limit).collect().await?;
+    let whole = collect::whole(body, limit).await?;
     lease.give_back();
     strip_hop_by_hop(&mut head.headers, false);
-    let trailers = collected.trailers().map(headers::trailers_map);
     Ok(HttpOutcome::Response {
         headers: headers::response_map(head.status, &head.headers),
-        body: collected.to_bytes(),
-        trailers,
+        body: whole.bytes,
+        trailers: whole.trailers.as_ref().map(headers::trailers_map),
     })
 }

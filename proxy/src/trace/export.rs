@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
@@ -22,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::otlp;
 use super::span::Span;
 use crate::callout::{CallBody, Outgoing, framed};
+use crate::collect;
 use crate::config::{Cluster, TraceProtocol, Tracing};
 use crate::upstream::Upstream;
 use crate::upstream::backends::Backends;
@@ -277,13 +277,13 @@ impl Exporter {
         let sent = outgoing.send(&self.upstream, whole).await;
         let (response, lease) = sent.map_err(|error| error.to_string())?;
         let (head, body) = response.into_parts();
-        let answer = Limited::new(body, ANSWER).collect().await;
+        let answer = collect::whole(body, ANSWER).await;
         let answer = answer.map_err(|error| format!("its answer breaks off: {error}"))?;
         lease.give_back();
         if !head.status.is_success() {
             return Err(format!("it answers {}", head.status));
         }
-        let status = answer.trailers().and_then(grpc_status);
+        let status = answer.trailers.as_ref().and_then(grpc_status);
         match status.or_else(|| grpc_status(&head.headers)) {
             _ if !grpc => Ok(()),
             Some(status) if status == "0" => Ok(()),

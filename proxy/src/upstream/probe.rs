@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use pingora_core::Error;
@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connect::{ConnectError, dial, secure};
 use crate::callout::framed;
+use crate::collect;
 use crate::config::{Cluster, HealthCheck, Probe, Protocol};
 use crate::proxy_protocol::header;
 use crate::tls::Speaks;
@@ -218,12 +219,12 @@ async fn beside(
 
 async fn read(response: http::Response<hyper::body::Incoming>) -> Result<Answer, String> {
     let (head, body) = response.into_parts();
-    let collected = Limited::new(body, MOST).collect().await.map_err(text)?;
+    let whole = collect::whole(body, MOST).await.map_err(text)?;
     Ok(Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        trailers: collected.trailers().cloned().unwrap_or_default(),
-        body: collected.to_bytes(),
+        trailers: whole.trailers.unwrap_or_default(),
+        body: whole.bytes,
     })
 }
 

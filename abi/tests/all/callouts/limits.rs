@@ -1,8 +1,9 @@
 //! How many callouts there may be.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use cofferdam_abi::{HttpOutcome, Plugin};
+use cofferdam_abi::{HttpOutcome, Plugin, TrapKind};
 
 use super::{Embed, setup, source};
 use crate::world::{Look, Setup};
@@ -10,6 +11,14 @@ use crate::world::{Look, Setup};
 fn bounded(callouts: usize) -> Setup {
     let mut setup = setup();
     setup.settings.limits.callouts = callouts;
+    setup
+}
+
+/// 256 KiB, and time for many calls.
+fn narrow() -> Setup {
+    let mut setup = setup();
+    setup.settings.limits.memory = 256 << 10;
+    setup.settings.limits.callback = Duration::from_secs(1);
     setup
 }
 
@@ -56,14 +65,38 @@ each_engine! {
         let mut setup = setup();
         setup.settings.limits.memory = 256 << 10;
         let guest = engine.guest_of(setup, &source("on tick
-            (!say (!http_call {\"c\"} {\"GET\"} #0 #131000 #0 #0 #0 #24))
-            (!say (!http_call {\"c\"} {\"GET\"} #0 #131000 #0 #0 #0 #24))
-            (!say (!http_call {\"c\"} {\"GET\"} #0 #131000 #0 #0 #0 #24)) (!say (!token))
-            on http_call_response\n (!say (!http_call {\"c\"} {\"GET\"} #0 #131000 #0 #0 #0 #24))"));
+            (!say (!http_call {\"c\"} {\"GET\"} #0 #130000 #0 #0 #0 #24))
+            (!say (!http_call {\"c\"} {\"GET\"} #0 #130000 #0 #0 #0 #24))
+            (!say (!http_call {\"c\"} {\"GET\"} #0 #130000 #0 #0 #0 #24)) (!say (!token))
+            on http_call_response\n (!say (!http_call {\"c\"} {\"GET\"} #0 #130000 #0 #0 #0 #24))"));
         assert_eq!(guest.tick(), ["0", "0", "10", "0"]);
         assert!(guest.host.notices.borrow()[0].contains("too many bytes in callouts"));
         guest.answer(guest.tokens()[0], "room");
         assert_eq!(guest.logs(), ["0"]);
+    }
+
+    fn messages_of_no_bytes_are_bounded_too(engine) {
+        for (times, ends) in [(1_500, false), (2_100, true)] {
+            let guest = engine.guest_of(narrow(), &source(&format!("on tick
+                (drop (!grpc_stream {{\"c\"}} #0 #0 #0 #0 #0 #0 #24))
+                (loop $more (drop (!grpc_send (!token) #0 #0 #0))
+                    (br_if $more (i32.lt_u (local.tee $a (i32.add (local.get $a) #1)) #{times})))")));
+            let ended = guest.vm.borrow_mut().tick(guest.root).err();
+            assert_eq!(ended.map(|trap| trap.kind), ends.then_some(TrapKind::Memory), "{times}");
+        }
+    }
+
+    fn calls_that_are_given_up_at_once_are_bounded_and_leave_nothing(engine) {
+        let guest = engine.guest_of(narrow(), &source("on tick
+            (loop $more
+                (global.set $g (i32.add (global.get $g)
+                    (i32.eqz (!grpc_call {\"c\"} #0 #0 #0 #0 #0 #0 #0 #0 #0 #24))))
+                (drop (!grpc_cancel (!token)))
+                (br_if $more (i32.lt_u (local.tee $a (i32.add (local.get $a) #1)) #1000)))
+            (!say (global.get $g))"));
+        let begun: usize = guest.tick()[0].parse().expect("a number");
+        assert!((300..=410).contains(&begun), "{begun}");
+        assert!(guest.asked().is_empty());
     }
 
     fn a_stream_that_was_left_open_at_our_end_does_not_count(engine) {

@@ -20,7 +20,11 @@ async fn start(more: &str) -> Option<(World, Upstream, Proxy)> {
                 between.address
             ))
             .cluster(format!("{{ name: nowhere, endpoints: ['{nowhere}'] }}"))
-            .cluster("{ name: empty, endpoints: [] }");
+            .cluster("{ name: empty, endpoints: [] }")
+            .cluster(format!(
+                "{{ name: full, endpoints: ['{}'], circuit_breakers: {{ max_requests: 0 }} }}",
+                callee.address
+            ));
         if more.is_empty() {
             config
         } else {
@@ -51,6 +55,27 @@ fn a_service_that_cannot_be_reached_answers_503() {
         let outcome = world.outcome("http empty GET /").await;
         assert!(outcome.contains(":status=503"), "{outcome}");
         assert!(outcome.contains("| no healthy upstream |"), "{outcome}");
+    });
+}
+
+#[test]
+fn what_is_past_a_bound_is_told_as_that() {
+    run(async {
+        let Some((world, callee, _between)) = start("").await else {
+            return;
+        };
+        let outcome = world.outcome("http full GET /past").await;
+        assert!(
+            outcome.contains(
+                ":status=503 content-length=81 content-type=text/plain x-envoy-overloaded=true"
+            ),
+            "{outcome}"
+        );
+        assert!(
+            outcome.ends_with("reset reason: overflow || status 11 \"overflow\""),
+            "{outcome}"
+        );
+        assert!(callee.seen_at("/past").is_empty());
     });
 }
 

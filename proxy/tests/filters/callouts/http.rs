@@ -1,5 +1,8 @@
 //! HTTP calls that go well.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use super::{World, guest};
 use crate::support::{Config, Http, Proxy, Upstream, get, run};
 
@@ -284,5 +287,33 @@ fn connections_are_kept_for_the_next_call() {
             world.call(&[&format!("http {name} GET /same")]).await;
         }
         assert_eq!(callee.connections(), 1, "{name}");
+    });
+}
+
+#[test]
+fn an_answer_in_many_small_pieces_takes_no_more_than_one_in_one() {
+    const PIECES: usize = 1_000_000;
+    let Some(filter) = guest() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut head = [0; 1024];
+        let _ = stream.read(&mut head);
+        let mut answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        answer.extend(b"1\r\na\r\n".repeat(PIECES));
+        answer.extend(b"0\r\n\r\n");
+        stream.write_all(&answer).expect("sent");
+    });
+    run(async {
+        let world = World::start(filter, |config| {
+            config.cluster(format!("{{ name: one, endpoints: ['{address}'] }}"))
+        })
+        .await;
+        let before = world.proxy.peak_memory();
+        let outcome = world.outcome("http one GET / timeout=30000").await;
+        assert!(outcome.contains(":status=200"), "{:.200}", outcome);
+        let grown = world.proxy.peak_memory() - before;
+        assert!(grown < 16 << 20, "{grown} bytes for {PIECES} of body");
     });
 }
