@@ -114,8 +114,8 @@ impl ResponseBody {
         self.end.as_ref().map(|End(flow)| flow)
     }
 
-    /// Leaves nothing to send. The codec of HTTP/1 sees to that by itself where the request
-    /// was a HEAD, that of HTTP/2 does not.
+    /// Leaves nothing to send. The codec of HTTP/1 sees to that by itself, that of HTTP/2 does
+    /// not.
     pub(crate) fn withhold(&mut self) {
         self.withheld = true;
     }
@@ -245,6 +245,9 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.withheld {
+            return SizeHint::with_exact(0);
+        }
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Plain(body) => body.size_hint(),
@@ -257,7 +260,8 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         let complete = match &self.kind {
             Kind::Full(_) => false,
-            Kind::Plain(_) => self.is_end_stream(),
+            // One that is withheld may not have been read.
+            Kind::Plain(body) => self.ended || body.is_end_stream(),
             Kind::Filtered(body) => body.is_ended() && body.has_read_all(),
         };
         if complete {

@@ -181,6 +181,8 @@ pub(crate) async fn released(
     if changed {
         headers::strip_hop_by_hop(&mut map, false);
     }
+    // What filters still let go of a body is not waited for.
+    let ended = ended || is_bodiless(status);
     let mut first = None;
     if !ended && map.contains_key(header::CONTENT_LENGTH) && head::sees_body(&flow, Way::Response) {
         let part = next(&flow, &mut pump, &mut timer).await?;
@@ -224,6 +226,11 @@ pub(crate) async fn released(
         ResponseBody::filtered(body, lease, timer, end)
     });
     Ok(with_reason(response, reason))
+}
+
+/// Whether a status says that no body follows, whatever filters or an upstream have made.
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Keeps the words an upstream put beside its status, where they are its own.
@@ -326,12 +333,20 @@ pub(crate) fn head(
         }
         body.withhold();
     }
+    // The codec of HTTP/2 would send it, and that of HTTP/1 a length of it.
+    if is_bodiless(status) {
+        body.withhold();
+    }
     if let Some(route) = flow.route() {
         headers::apply_edits(&mut headers, &route.response_headers);
         if route.attempt_count.response {
             let attempts = flow.facts.attempts.get();
             headers.insert(ATTEMPT_COUNT, HeaderValue::from(attempts));
         }
+    }
+    // A 304 may tell the one that a 200 would have (RFC 9110, section 8.6).
+    if status == StatusCode::NO_CONTENT {
+        headers.remove(header::CONTENT_LENGTH);
     }
     match flow.facts.listener().config.server_header {
         ServerHeader::Overwrite => {

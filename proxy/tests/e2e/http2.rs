@@ -416,3 +416,31 @@ async fn extended_connect_where_upgrades_are_off_is_refused() {
     assert_eq!(h2::fetch(&client, request).await.0.status, 405);
     assert_eq!(upstream.connections(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_204_of_an_http_2_upstream_has_no_body_either() {
+    let upstream = h2::Upstream::new(None, |_| async {
+        let mut response = http::Response::new(h2::full("hello"));
+        *response.status_mut() = http::StatusCode::NO_CONTENT;
+        response
+    })
+    .await;
+    let yaml =
+        proxy::plain(upstream.address).replace("name: backend,", "name: backend, protocol: http2,");
+    let proxy = Proxy::start(&yaml);
+    let client = h2::connect(proxy.web()).await;
+    for _ in 0..2 {
+        let (head, whole) = h2::fetch(&client, h2::get("/")).await;
+        assert_eq!((head.status.as_u16(), &whole.body[..]), (204, &b""[..]));
+        assert_eq!(head.headers.get("content-length"), None);
+    }
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        let answer = client.get("/");
+        assert_eq!(
+            (answer.status(), answer.field("content-length")),
+            (204, None)
+        );
+    }
+    assert_eq!(*upstream.connections.lock().unwrap(), 1);
+}

@@ -3,6 +3,7 @@
 
 mod backtraces;
 mod bodies;
+mod bodiless;
 mod buffering;
 mod callouts;
 mod capabilities;

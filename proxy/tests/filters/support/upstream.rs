@@ -160,6 +160,10 @@ fn answer(mut stream: &TcpStream, request: &Seen, gate: &Gate) -> io::Result<()>
     };
     match path {
         "/empty" => write!(stream, "HTTP/1.1 204 No Content\r\n\r\n"),
+        "/promised" => write!(
+            stream,
+            "HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n"
+        ),
         "/same" => write!(
             stream,
             "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nsome bytes"
