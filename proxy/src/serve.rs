@@ -55,7 +55,8 @@ pub(crate) async fn serve_request(
     let notes = noted.then(|| Box::new(Notes::of(&head)));
     let sane = headers::normalise_host(&mut head);
     let crowded = headers::are_too_many(&head.headers);
-    let upgrade = upgrade::take(&mut head).filter(|_| body.is_end_stream());
+    // What has a body is none.
+    let upgrade = (body.is_end_stream().then(|| upgrade::take(&mut head))).flatten();
     request::sanitise(&worker, &connection, &mut head, upgrade.is_some());
     if !facts.listener().config.trust_envoy_headers {
         asked::strip(&mut head.headers);

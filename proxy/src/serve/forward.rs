@@ -71,9 +71,13 @@ pub(crate) async fn forward(flow: &Rc<Flow>, admitted: Admitted) -> Result<Forwa
     } else {
         body
     };
-    let upgrade = upgrade
-        .filter(|_| route.upgrades && upstream.cluster.protocol != crate::config::Protocol::Http2);
-    if upgrade.is_none() && head.method == Method::CONNECT {
+    let connect = upgrade.as_ref().is_some_and(Upgrade::is_connect);
+    let upgrade = upgrade.filter(|_| {
+        route.upgrades
+            && upstream.cluster.protocol != crate::config::Protocol::Http2
+            && Upgrade::is_asked(&head)
+    });
+    if upgrade.is_none() && (connect || head.method == Method::CONNECT) {
         return Err(Stop::answer(Answer::no_tunnel(), body.unread()));
     }
     match &upgrade {

@@ -170,7 +170,7 @@ pub(crate) async fn admit(
             Stop::answer(Answer::bad_filtered_request(why), pump.take_source())
         };
         let made = made.and_then(|made| match &upgrade {
-            Some(upgrade) if !upgrade.allows(&made.method) => Err(BadHeaders::Malformed(":method")),
+            Some(_) if !Upgrade::allows(&made.method) => Err(BadHeaders::Malformed(":method")),
             _ => Ok(made),
         });
         let made =

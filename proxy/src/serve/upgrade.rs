@@ -1,11 +1,13 @@
 //! Connections that stop being HTTP: `Upgrade` over HTTP/1.1 (WebSocket and others), and
-//! extended CONNECT over HTTP/2, which is sent on as an HTTP/1.1 upgrade.
+//! extended CONNECT over HTTP/2, which is sent on as an HTTP/1.1 upgrade. It is shown as one from
+//! the start: routes, filters and logs see GET, `upgrade` and `connection`, as in Envoy. Where the
+//! upgrade does not come about, CONNECT is never a plain GET: any 2xx would say that it has.
 
 use std::future::poll_fn;
 
 use cofferdam_abi::{Part, Way};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -28,7 +30,8 @@ pub(crate) struct Upgrade {
     connect: bool,
 }
 
-/// The wish in a request's head, if there is one.
+/// The wish in a request's head, if there is one. Over HTTP/2 the head is made to say it as
+/// HTTP/1 does.
 pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
     if let Some(protocol) = head.extensions.remove::<hyper::ext::Protocol>() {
         let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
@@ -36,30 +39,36 @@ pub(crate) fn take(head: &mut Parts) -> Option<Upgrade> {
             return None;
         }
         let on = head.extensions.remove::<OnUpgrade>()?;
+        head.method = Method::GET;
+        head.headers.insert(header::UPGRADE, protocol.clone());
+        let upgrade = HeaderValue::from_static("upgrade");
+        head.headers.insert(header::CONNECTION, upgrade);
         return Some(Upgrade {
             on,
             protocol,
             connect: true,
         });
     }
-    let protocol = head.headers.get(header::UPGRADE)?.clone();
-    let asked = head
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
-    let mut lines = head.headers.get_all(header::UPGRADE).iter();
-    if !asked || lines.any(is_ours) {
-        return None;
-    }
+    let protocol = wanted(&head.headers)?.clone();
     let on = head.extensions.remove::<OnUpgrade>()?;
     Some(Upgrade {
         on,
         protocol,
         connect: false,
     })
+}
+
+/// The protocol that fields ask for, if it is one that may be asked for.
+fn wanted(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let protocol = headers.get(header::UPGRADE)?;
+    let asked = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    let mut lines = headers.get_all(header::UPGRADE).iter();
+    (asked && !lines.any(is_ours)).then_some(protocol)
 }
 
 /// Whether a protocol that is asked for is between the client and us, or one of several is: a
@@ -77,10 +86,20 @@ const OURS: [&[u8]; 3] = [b"h2c", b"http", b"tls"];
 // === impl Upgrade ===
 
 impl Upgrade {
-    /// Whether its request can have this method of a filter's. CONNECT would ask an upstream of
-    /// HTTP/1 for another kind of tunnel; in HTTP/2 it is what asks for an upgrade.
-    pub(crate) fn allows(&self, method: &Method) -> bool {
-        self.connect || method != Method::CONNECT
+    /// Whether its request can have this method of a filter's: CONNECT would ask an upstream of
+    /// HTTP/1 for another kind of tunnel.
+    pub(crate) fn allows(method: &Method) -> bool {
+        method != Method::CONNECT
+    }
+
+    /// Whether a head that filters have seen still asks for it.
+    pub(crate) fn is_asked(head: &Parts) -> bool {
+        wanted(&head.headers).is_some()
+    }
+
+    /// Whether the client cannot be answered as if it had not asked.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.connect
     }
 
     /// Writes the wish into the request for the upstream.
@@ -88,14 +107,13 @@ impl Upgrade {
         head.headers.insert(header::UPGRADE, self.protocol.clone());
         head.headers
             .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        if self.connect {
-            head.method = Method::GET;
-            if self.protocol == "websocket" && !head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
-            {
-                // Not a secret: it only shows that the upstream speaks WebSocket.
-                if let Ok(key) = HeaderValue::from_str(&base64(&rng.u128(..).to_le_bytes())) {
-                    head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
-                }
+        if self.connect
+            && self.protocol == "websocket"
+            && !head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        {
+            // Not a secret: it only shows that the upstream speaks WebSocket.
+            if let Ok(key) = HeaderValue::from_str(&base64(&rng.u128(..).to_le_bytes())) {
+                head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
             }
         }
     }

@@ -399,7 +399,7 @@ async fn extended_connect_reaches_an_http_1_upstream_as_an_upgrade() {
             .field("sec-websocket-key")
             .is_some_and(|key| key.len() == 24)
     );
-    proxy.stdout.wait_for("200 - via_upstream CONNECT /chat");
+    proxy.stdout.wait_for("200 - via_upstream GET /chat");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,14 +204,16 @@ fn an_upgrade_promises_no_body_whatever_a_filter_says() {
     }
 }
 
-#[test]
-fn a_filter_cannot_make_another_tunnel_of_an_upgrade() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_cannot_make_another_tunnel_of_an_upgrade() {
     let setup = Setup::new();
     guest::write(&setup.dir, "guest", &setting(&[(":method", "CONNECT")], ""));
     let upstream = shouting();
     let proxy = setup.start(&proxy::filtered(upstream.address, "guest.wasm"));
     assert_eq!(proxy.client().request(ASK).status(), 500);
     proxy.stdout.wait_for("500 ");
+    let client = h2::connect(proxy.web()).await;
+    assert_eq!(h2::send(&client, websocket("/chat")).await.status(), 500);
     assert_eq!(upstream.connections(), 0);
 }
 
@@ -273,4 +275,115 @@ async fn no_extended_connect_goes_to_another_http_or_to_tls() {
     assert_eq!(h2::send(&client, ask("websocket")).await.status(), 200);
     upstream.wait_for_requests(1);
     assert_eq!(upstream.only_request().field("http2-settings"), None);
+}
+
+/// WebSocket by HTTP/2's extended CONNECT.
+fn websocket(path: &str) -> http::Request<h2::Feed> {
+    http::Request::connect(format!("http://test{path}"))
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .body(h2::empty())
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_see_an_extended_connect_as_the_upgrade_that_it_is() {
+    // Whoever has `upgrade` is answered 403, with the method.
+    let wat = guest::with(
+        r#"(import "env" "proxy_get_header_map_value" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_send_local_response"
+    (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#,
+        r#"(data (i32.const 16) "upgradeconnection:method")
+  (func $has (param $at i32) (param $length i32) (result i32)
+    (i32.eqz (call $get (i32.const 0) (local.get $at) (local.get $length) (i32.const 0) (i32.const 4))))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (if (i32.and (call $has (i32.const 16) (i32.const 7)) (call $has (i32.const 23) (i32.const 10))) (then
+      (drop (call $has (i32.const 33) (i32.const 7)))
+      (drop (call $reply (i32.const 403) (i32.const 0) (i32.const 0)
+        (i32.load (i32.const 0)) (i32.load (i32.const 4)) (i32.const 0) (i32.const 0) (i32.const -1)))
+      (return (i32.const 1))))
+    (i32.const 0))"#,
+    );
+    let setup = Setup::new();
+    guest::write(&setup.dir, "guest", &wat);
+    let upstream = shouting();
+    let proxy = setup.start(&proxy::filtered(upstream.address, "guest.wasm"));
+    let answer = proxy.client().request(ASK);
+    assert_eq!((answer.status(), answer.text()), (403, "GET".to_owned()));
+    let client = h2::connect(proxy.web()).await;
+    let (head, whole) = h2::fetch(&client, websocket("/second")).await;
+    assert_eq!((head.status.as_u16(), &whole.body[..]), (403, &b"GET"[..]));
+    proxy.stdout.wait_for("403 - ");
+    proxy.stdout.wait_for("GET /second");
+    assert_eq!(upstream.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_by_method_sees_the_get_that_goes_upstream() {
+    let upstream = shouting();
+    let yaml = proxy::plain(upstream.address).replace(
+        "routes: [",
+        "routes: [{ match: { path: /as, method: GET }, respond: { status: 403 } }, \
+         { match: { path: /chat, method: CONNECT }, respond: { status: 404 } }, ",
+    );
+    let proxy = Proxy::start(&yaml);
+    let client = h2::connect(proxy.web()).await;
+    let refused = h2::send(&client, websocket("/as")).await;
+    assert_eq!(refused.status(), 403);
+    let agreed = h2::send(&client, websocket("/chat")).await;
+    assert_eq!(agreed.status(), 200);
+    assert_eq!(upstream.only_request().line, "GET /chat HTTP/1.1");
+    drop((agreed, client));
+    proxy.stdout.wait_for("200 ");
+    proxy.stdout.wait_for("GET /chat");
+}
+
+/// A guest that removes these fields of a request.
+fn removing(names: &[&str]) -> String {
+    let (mut data, mut calls) = (String::new(), String::new());
+    for name in names {
+        let (at, length) = (16 + data.len(), name.len());
+        data += name;
+        calls +=
+            &format!("(drop (call $remove (i32.const 0) (i32.const {at}) (i32.const {length})))");
+    }
+    guest::with(
+        r#"(import "env" "proxy_remove_header_map_value" (func $remove (param i32 i32 i32) (result i32)))"#,
+        &format!(
+            r#"(data (i32.const 16) "{data}")
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {calls} (i32.const 0))"#
+        ),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_can_take_an_upgrade_away() {
+    for wat in [
+        removing(&["upgrade", "connection"]),
+        removing(&["upgrade"]),
+        removing(&["connection"]),
+        setting(&[("connection", "close")], ""),
+        setting(&[("upgrade", "h2c")], ""),
+    ] {
+        let setup = Setup::new();
+        guest::write(&setup.dir, "guest", &wat);
+        let upstream = Upstream::named("plain");
+        let proxy = setup.start(&proxy::filtered(upstream.address, "guest.wasm"));
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            let answer = client.request(ASK);
+            assert_eq!((answer.status(), answer.text()), (200, "plain".to_owned()));
+        }
+        for request in upstream.requests() {
+            let fields = (request.field("upgrade"), request.field("connection"));
+            assert_eq!(fields, (None, None), "{wat}");
+        }
+        // A plain answer of 2xx would say that there is a tunnel.
+        let client = h2::connect(proxy.web()).await;
+        let refused = h2::send(&client, websocket("/chat")).await;
+        assert_eq!(refused.status(), 405, "{wat}");
+        proxy
+            .stdout
+            .wait_for("405 NR connect_not_supported GET /chat");
+        assert_eq!(upstream.requests().len(), 2);
+    }
 }
