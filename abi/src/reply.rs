@@ -70,7 +70,7 @@ pub(crate) fn compose(reply: &LocalReply, request: Option<&Headers>) -> (Headers
     let mut headers = Headers::default();
     let grpc = request
         .and_then(|map| map.get(b"content-type"))
-        .is_some_and(|ty| ty.starts_with(b"application/grpc"));
+        .is_some_and(|ty| is_grpc(ty));
     if grpc {
         headers.add(b":status", Bytes::from_static(b"200"));
         headers.add(b"content-type", Bytes::from_static(b"application/grpc"));
@@ -105,6 +105,13 @@ pub(crate) fn compose(reply: &LocalReply, request: Option<&Headers>) -> (Headers
         }
     }
     (headers, reply.body.clone())
+}
+
+/// Whether a content type is gRPC's: that of gRPC-Web is not, nor is any other that only begins
+/// like it.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
 }
 
 /// The headers a guest may add: status and framing are ours.
@@ -216,6 +223,30 @@ mod tests {
                 None,
             );
             assert_eq!(show(&headers), [":status: 500"]);
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_grpc_is_answered_plainly() {
+        for (content_type, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grpc-web-text", false),
+            ("application/grpcfoo", false),
+            ("application/grp", false),
+            ("text/plain", false),
+        ] {
+            let mut request = Headers::default();
+            request.add(b"content-type", Bytes::from_static(content_type.as_bytes()));
+            let reply = LocalReply {
+                status: 403,
+                ..LocalReply::default()
+            };
+            let (headers, _) = compose(&reply, Some(&request));
+            let status = if grpc { ":status: 200" } else { ":status: 403" };
+            assert_eq!(show(&headers)[0], status, "{content_type}");
         }
     }
 
