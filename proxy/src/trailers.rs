@@ -82,8 +82,13 @@ pub(crate) fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Adds `names` to a message's `trailer` header.
+/// Adds `names` to the `trailer` header of a message of HTTP/1 that has a body. It has to be
+/// chunked then: nothing follows a body whose length is told.
 pub(crate) fn announce(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if names.is_empty() {
+        return;
+    }
+    headers.remove(header::CONTENT_LENGTH);
     let known = announced(headers);
     for name in names {
         if !known.contains(name)

@@ -190,8 +190,9 @@ pub(crate) async fn released(
         first = Some(part);
     }
     let http1 = flow.facts.protocol != Some(http::Version::HTTP_2);
-    if http1
+    if flow.facts.protocol == Some(http::Version::HTTP_11)
         && !ended
+        && takes_trailers
         && let Some(route) = flow.route()
     {
         trailers::announce(&mut map, &flow.facts.setup.trailer_names(route));

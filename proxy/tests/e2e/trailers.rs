@@ -121,3 +121,69 @@ fn a_filter_can_have_its_trailers_announced() {
         (Some("x-late"), Some("42"))
     );
 }
+
+#[test]
+fn a_filter_can_add_trailers_to_messages_of_a_known_length() {
+    let adding = |callback, map| {
+        format!(
+            r#"(func (export "proxy_on_{callback}_body") (param i32 i32 i32) (result i32)
+  (if (local.get 2) (then (drop (call $add (i32.const {map}) (i32.const 16) (i32.const 6) (i32.const 22) (i32.const 2)))))
+  (i32.const 0))"#
+        )
+    };
+    let wat = guest::with(
+        r#"(import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))"#,
+        &format!(
+            r#"(data (i32.const 16) "x-late42") {} {}"#,
+            adding("request", 1),
+            adding("response", 3)
+        ),
+    );
+    let setup = Setup::new();
+    guest::write(&setup.dir, "guest", &wat);
+    let upstream = Upstream::named("ok");
+    let yaml = proxy::filtered(upstream.address, "guest.wasm")
+        .replace("name: guest,", "name: guest, trailers: [x-late],");
+    let proxy = setup.start(&yaml);
+    let mut client = proxy.client();
+    let post = |fields: &str| {
+        format!("POST / HTTP/1.1\r\nhost: test\r\n{fields}content-length: 3\r\n\r\nabc")
+    };
+    for _ in 0..2 {
+        let answer = client.request(&post("te: trailers\r\nconnection: te\r\n"));
+        assert_eq!(
+            (
+                answer.field("content-length"),
+                answer.field("trailer"),
+                answer.trailer("x-late")
+            ),
+            (None, Some("x-late"), Some("42"))
+        );
+        assert_eq!(answer.text(), "ok");
+    }
+    // Who cannot be sent any is promised none.
+    let answer = client.request(&post(""));
+    assert_eq!(
+        (
+            answer.field("content-length"),
+            answer.field("trailer"),
+            answer.text()
+        ),
+        (Some("2"), None, "ok".to_owned())
+    );
+    for request in upstream.requests() {
+        assert_eq!(
+            (
+                request.field("content-length"),
+                request.trailer("x-late"),
+                request.text()
+            ),
+            (None, Some("42"), "abc".to_owned())
+        );
+    }
+    // Without a body there is nothing for them to follow.
+    let answer =
+        client.request("GET / HTTP/1.1\r\nhost: test\r\nte: trailers\r\nconnection: te\r\n\r\n");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(upstream.requests().pop().unwrap().field("trailer"), None);
+}

@@ -107,7 +107,7 @@ pub static FILTER: Table = Table {
             "trailers",
             Kind::Other("list of header names", &[]),
             Means("none"),
-            "Names added to `Trailer` on HTTP/1.1, so that the trailers this filter adds can be sent.",
+            "Names added to `Trailer` on HTTP/1.1, so that the trailers this filter adds can be sent. Bodies are chunked for them, whatever `content-length` said; responses only to clients that sent `te: trailers`.",
         ),
     ],
 };
