@@ -168,7 +168,7 @@ fn walk(root: &Node<'_>, context: &Context<'_>, problems: &Problems) -> Option<C
     let artifacts = native::artifacts(&root, context);
     let filters = filters::read(&root.list("filters"), context, compat, &clusters.names);
     let mut chains = chain::Chains::new(&filters);
-    let listeners = listeners::read(&root, context, &mut chains, &clusters.names);
+    let listeners = listeners::read(&root, context, &mut chains, &clusters);
     chains.services(&root.list("services"));
     let plugins = chains.into_plugins();
     let dns = Arc::new(dns::read(&root));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::chain::Chains;
+use super::clusters::Clusters;
 use super::tls::downstream;
 use super::{Context, Names, proxied, routes, tcp};
 use crate::config::yaml::{Node, Object, Position, quote};
@@ -20,7 +21,7 @@ pub(super) fn read(
     root: &Object<'_>,
     context: &Context<'_>,
     chains: &mut Chains<'_>,
-    clusters: &Names,
+    clusters: &Clusters,
 ) -> Vec<Listener> {
     let Some(node) = root.get("listeners") else {
         return Vec::new();
@@ -58,7 +59,7 @@ pub(super) fn read(
         let filters = chains.route(&base, &[]);
         let routes = routes::read(&object, chains, &base, clusters);
         let loggers = chains.loggers(&object.list("access_log_filters"));
-        let forward = tcp::read(&object, chains, clusters);
+        let forward = tcp::read(&object, chains, &clusters.names);
         let mut idle_timeout = object.duration("idle_timeout");
         if forward.is_some() && object.get("idle_timeout").is_none() {
             idle_timeout = tcp::IDLE;

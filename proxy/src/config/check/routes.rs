@@ -1,16 +1,17 @@
 //! `routes`: which requests, through which filters, to where.
 
 use super::chain::{Chain, Chains};
-use super::{Names, action, fields, headers, matching, retry};
+use super::clusters::Clusters;
+use super::{action, fields, headers, matching, retry};
 use crate::config::yaml::Object;
-use crate::config::{Action, AttemptCount, Route};
+use crate::config::{Action, AttemptCount, Cluster, Protocol, Route};
 
 /// The routes of a listener; what is wrong with them is noted.
 pub(super) fn read(
     listener: &Object<'_>,
     chains: &mut Chains<'_>,
     base: &Chain<'_>,
-    clusters: &Names,
+    clusters: &Clusters,
 ) -> Vec<Route> {
     let mut routes = Vec::new();
     for node in listener.list("routes") {
@@ -22,7 +23,10 @@ pub(super) fn read(
             .map(|node| matching::read(&node))
             .unwrap_or_default();
         let filters = chains.route(base, &object.list("filters"));
-        let action = action::read(&object, matcher.path.as_ref(), clusters);
+        let action = action::read(&object, matcher.path.as_ref(), &clusters.names);
+        if let Some(Action::Forward { clusters: to, .. }) = &action {
+            upgrades(&object, to, clusters);
+        }
         // An action with a mistake has been noted: any other stands in for it.
         let stand_in = || Action::Forward {
             clusters: Vec::new(),
@@ -48,4 +52,21 @@ pub(super) fn read(
         });
     }
     routes
+}
+
+/// Upgrades that are asked for need an upstream that can be asked for them.
+fn upgrades(route: &Object<'_>, to: &[(usize, u32)], clusters: &Clusters) {
+    let Some(node) = route.get("upgrades") else {
+        return;
+    };
+    let mut protocols = to.iter().map(|(index, _)| clusters.built.get(*index));
+    let is_http2 = |cluster: Option<&Cluster>| {
+        cluster.is_some_and(|cluster| cluster.protocol == Protocol::Http2)
+    };
+    if !to.is_empty() && route.boolean("upgrades") && protocols.all(is_http2) {
+        node.wrong(
+            "nothing can be upgraded over `protocol: http2`, which all clusters of this route speak",
+            "remove this, or give a cluster `protocol: http1`",
+        );
+    }
 }

@@ -92,7 +92,7 @@ pub static ROUTE: Table = Table {
             "upgrades",
             Kind::Boolean,
             Default("true"),
-            "Whether `Upgrade` requests (WebSocket and others) pass.",
+            "Whether `Upgrade` requests (WebSocket and others), and HTTP/2's extended CONNECT, pass. Without, HTTP/1 is answered as if there were no `Upgrade`, and CONNECT 405; so it is where the cluster has `protocol: http2`, which nothing can be upgraded over.",
         ),
         field(
             "retry_policy",
