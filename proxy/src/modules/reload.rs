@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -36,6 +36,8 @@ struct Ready {
     /// Other modules for plugins that go on.
     changed: Vec<(usize, Arc<Loaded>)>,
     warnings: Vec<String>,
+    /// When its files began to be read.
+    since: SystemTime,
 }
 
 impl Worker {
@@ -78,6 +80,7 @@ impl Worker {
                 "the workers have not started yet; try again".to_owned(),
             ]);
         }
+        let since = SystemTime::now();
         let (old, running) = (board.blueprint(), board.loaded());
         let mut config = self.read(&old.config, &running)?;
         let warnings = keep_fixed(&old.config, &mut config);
@@ -133,6 +136,7 @@ impl Worker {
                 blueprint: None,
                 changed,
                 warnings,
+                since,
             });
         }
         let blueprint = Arc::new(self.blueprint(&old, config, kept, loaded)?);
@@ -142,6 +146,7 @@ impl Worker {
             blueprint: Some(blueprint),
             changed,
             warnings,
+            since,
         })
     }
 
@@ -226,6 +231,7 @@ impl Worker {
             blueprint,
             changed,
             warnings,
+            since,
         } = ready;
         let name = |(_, loaded): &(usize, Arc<Loaded>)| loaded.config.name.clone();
         let modules: Vec<String> = changed.iter().map(name).collect();
@@ -244,8 +250,8 @@ impl Worker {
             self.with.reloads.runs(blueprint.generation);
             difference = between(&before, blueprint);
             tell(blueprint, &difference);
-            if blueprint.config.watch.is_some() && before.config.watch.is_none() {
-                self.watch();
+            if blueprint.config.watch != before.config.watch {
+                self.watch(blueprint.config.watch, since);
             }
         }
         tracing::info!(

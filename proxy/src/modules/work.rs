@@ -6,6 +6,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use cofferdam_abi::LoadError;
 use cofferdam_abi::engine::Code;
@@ -19,7 +20,8 @@ use crate::compile::{Compilers, Job};
 use crate::handover::{Hold, Stage};
 use crate::plugins::Why;
 use crate::readiness::Readiness;
-use crate::reload::{Blueprint, Outcome, Reloads, Reply, Source, watch};
+use crate::reload::watch::Watcher;
+use crate::reload::{Blueprint, Outcome, Reloads, Reply, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
 
@@ -44,6 +46,7 @@ pub(super) struct Worker {
     modules: Weak<Modules>,
     /// A reload that is to come once sockets do not change hands any more; who wants to know.
     waiting: RefCell<Option<Vec<Reply>>>,
+    watcher: RefCell<Watcher>,
 }
 
 /// What it is started with.
@@ -68,6 +71,7 @@ pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Mod
         with,
         modules: Weak::new(),
         waiting: RefCell::default(),
+        watcher: RefCell::default(),
     };
     let loaded = std::mem::take(&mut blueprint.loaded);
     // Another thread, with a stack that guests can do with.
@@ -80,8 +84,8 @@ pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Mod
     let board = Board::new(blueprint);
     let modules = Arc::new(Modules { board, work });
     worker.modules = Arc::downgrade(&modules);
-    if modules.blueprint().config.watch.is_some() {
-        worker.watch();
+    if let Some((_, read)) = worker.with.source {
+        worker.watch(modules.blueprint().config.watch, read);
     }
     thread::Builder::new()
         .name("modules".to_owned())
@@ -150,12 +154,14 @@ impl Worker {
         }
     }
 
-    /// Has the configuration's file watched from now on, where there is one.
-    pub(super) fn watch(&self) {
-        let Some((path, read)) = &self.with.source else {
+    /// Has the configuration's file, which was read at `since`, looked at every `period` from
+    /// now on, where there is one.
+    pub(super) fn watch(&self, period: Option<Duration>, since: SystemTime) {
+        let Some((path, _)) = &self.with.source else {
             return;
         };
-        if let Err(error) = watch::start(self.modules.clone(), path.clone(), *read) {
+        let mut watcher = self.watcher.borrow_mut();
+        if let Err(error) = watcher.look(period, &self.modules, (path, since)) {
             tracing::error!("the configuration's file is not watched: {error}");
         }
     }

@@ -4,13 +4,15 @@
 //! reading them would see (a link that leads elsewhere, as in a volume of Kubernetes; another
 //! file in the place of the one before, as editors write; file systems that tell nobody of
 //! changes), and goes on where a file is gone for a moment. The thread is there only where the
-//! configuration asks for it.
+//! configuration asks for it, and sleeps on what a reload wakes: another period, or none, holds
+//! at once.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -36,33 +38,68 @@ struct Look {
 /// How files looked; `None` where there is none.
 type Looks = BTreeMap<PathBuf, Option<Look>>;
 
-/// Watches the file in `path`, which was read at `since`, and those that it names, until the
-/// configuration that runs says that nothing is watched.
-pub(crate) fn start(modules: Weak<Modules>, path: PathBuf, since: SystemTime) -> io::Result<()> {
-    thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || watch(&modules, &path, since))
-        .map(drop)
+/// Whoever looks, as the thread that does reloads knows it: there is never more than one.
+#[derive(Debug, Default)]
+pub(crate) struct Watcher(Option<Sender<Duration>>);
+
+/// What wakes whoever looks.
+struct Rest {
+    period: Duration,
+    /// Another period; without a sender, none.
+    told: Receiver<Duration>,
 }
 
-fn watch(modules: &Weak<Modules>, path: &Path, since: SystemTime) {
+// === impl Watcher ===
+
+impl Watcher {
+    /// Has the file in `path`, which was read at `since`, and those that it names looked at
+    /// every `period`; never, if there is none.
+    ///
+    /// # Errors
+    /// The system has no thread for that.
+    pub(crate) fn look(
+        &mut self,
+        period: Option<Duration>,
+        modules: &Weak<Modules>,
+        (path, since): (&Path, SystemTime),
+    ) -> io::Result<()> {
+        let before = self.0.take();
+        let Some(period) = period else {
+            return Ok(());
+        };
+        if let Some(there) = before
+            && there.send(period).is_ok()
+        {
+            self.0 = Some(there);
+            return Ok(());
+        }
+        let (tell, told) = channel();
+        let (modules, path) = (modules.clone(), path.to_owned());
+        thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || watch(&modules, &path, since, Rest { period, told }))?;
+        self.0 = Some(tell);
+        Ok(())
+    }
+}
+
+fn watch(modules: &Weak<Modules>, path: &Path, since: SystemTime, mut rest: Rest) {
     let mut files = named(modules, path);
     let mut seen = look(&files);
     // What was written while nobody looked.
     let mut changed = is_newer(&seen, since);
     loop {
-        let Some(period) = period(modules) else {
+        if !changed && !rest.until_due() {
             return;
-        };
-        if !changed {
-            thread::sleep(period);
         }
         let mut now = look(&files);
         if now == seen && !std::mem::take(&mut changed) {
             continue;
         }
         loop {
-            thread::sleep(SETTLE);
+            if !rest.until_settled() {
+                return;
+            }
             let again = look(&files);
             if std::mem::replace(&mut now, again.clone()) == again {
                 break;
@@ -81,6 +118,30 @@ fn watch(modules: &Weak<Modules>, path: &Path, since: SystemTime) {
     }
 }
 
+// === impl Rest ===
+
+impl Rest {
+    /// Until it is time to look; whether anybody still wants that.
+    fn until_due(&mut self) -> bool {
+        self.wait(|rest| rest.period)
+    }
+
+    /// Likewise for as long as a file may still be written.
+    fn until_settled(&mut self) -> bool {
+        self.wait(|_| SETTLE)
+    }
+
+    fn wait(&mut self, time: impl Fn(&Self) -> Duration) -> bool {
+        loop {
+            match self.told.recv_timeout(time(self)) {
+                Ok(period) => self.period = period,
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}
+
 /// Has everything read again, and waits for the end of that; whether there is anybody.
 fn reload(modules: &Weak<Modules>) -> bool {
     let (reply, ended) = oneshot::channel();
@@ -91,11 +152,6 @@ fn reload(modules: &Weak<Modules>) -> bool {
     modules.reload(Some(reply));
     drop(modules);
     ended.blocking_recv().is_ok()
-}
-
-/// How often; `None` for never.
-fn period(modules: &Weak<Modules>) -> Option<Duration> {
-    modules.upgrade()?.blueprint().config.watch
 }
 
 fn named(modules: &Weak<Modules>, path: &Path) -> Vec<PathBuf> {

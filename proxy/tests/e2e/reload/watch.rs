@@ -71,3 +71,36 @@ fn watching_may_begin_with_a_reload() {
     proxy.dir.write("config.yaml", watching("three"));
     answered(&proxy, &mut proxy.client(), "three");
 }
+
+#[test]
+fn another_period_holds_at_once_and_so_does_none() {
+    let every =
+        |period: &str, body: &str| answering(body) + &format!("reload: {{ watch: {period} }}\n");
+    let proxy = Proxy::start(&every("1h", "one"));
+    let mut client = proxy.client();
+    super::reload(&proxy, &every("100ms", "two"));
+    proxy.dir.write("config.yaml", every("100ms", "three"));
+    answered(&proxy, &mut client, "three");
+    // Whoever has an hour to wait goes at once, and there are never two.
+    for _ in 0..2 {
+        super::reload(&proxy, &every("1h", "four"));
+        // It gives itself its name.
+        until(&proxy, "a watcher", || watchers(&proxy) == 1);
+        super::reload(&proxy, &answering("five"));
+        until(&proxy, "no watcher", || watchers(&proxy) == 0);
+    }
+    super::reload(&proxy, &every("1h", "six"));
+    super::reload(&proxy, &every("100ms", "seven"));
+    proxy.dir.write("config.yaml", every("100ms", "eight"));
+    answered(&proxy, &mut client, "eight");
+    assert_eq!(watchers(&proxy), 1);
+}
+
+/// How many threads look at files.
+fn watchers(proxy: &Proxy) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", proxy.id())).unwrap();
+    // One may end meanwhile.
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name == "watch\n").count()
+}
