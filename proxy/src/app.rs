@@ -171,7 +171,6 @@ pub fn run(
             shutdown,
         };
         let blueprint = Blueprint {
-            generation: 1,
             config,
             clusters,
             log,

@@ -90,7 +90,7 @@ families! {
     UPTIME = counter("cofferdam_uptime_seconds", &[], "Since the start, in seconds.", "server.uptime").of(Kind::Gauge);
     LIVE = counter("cofferdam_ready", &[], "1 while /ready answers 200.", "server.live").of(Kind::Gauge);
     BUILD = counter("cofferdam_build_info", &["version"], "1, with the version.", "server.version.{version}").of(Kind::Gauge);
-    GENERATION = counter("cofferdam_config_generation", &[], "Which configuration runs: 1 is that of the start, one more with each reload that changed something.", "config.generation").of(Kind::Gauge);
+    GENERATION = counter("cofferdam_config_generation", &[], "Which configuration runs: 1 is that of the start, one more with each reload that changed something in it or took another module into use.", "config.generation").of(Kind::Gauge);
     RELOADS = counter("cofferdam_config_reloads", &["result"], "Reloads: `good`, those that changed nothing among them, and `refused`.", "config.reload_{result}");
     RESIDENT = counter("cofferdam_process_resident_memory_bytes", &[], "Memory of the process, as the system counts it.", "server.memory_physical_size").of(Kind::Gauge);
     DESCRIPTORS = counter("cofferdam_process_open_fds", &[], "Open file descriptors.", "server.open_fds").of(Kind::Gauge);

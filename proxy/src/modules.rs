@@ -125,8 +125,8 @@ impl Modules {
     }
 }
 
-/// Filters as a message names them: each once, and of many the first.
-fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
+/// Things as a message names them: each once, and of many the first.
+pub(crate) fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
     /// Most of them in one line.
     const SHOWN: usize = 10;
     let mut seen = HashSet::new();

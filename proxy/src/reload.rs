@@ -6,6 +6,7 @@
 //! make their [`Setup`](crate::setup::Setup)s of it.
 
 pub(crate) mod difference;
+pub(crate) mod told;
 pub(crate) mod watch;
 
 use std::io;
@@ -28,8 +29,6 @@ use crate::upstream::backends::Backends;
 /// A configuration with all that workers share of it.
 #[derive(Debug)]
 pub(crate) struct Blueprint {
-    /// 1 for what the proxy was started with, one more with each that has come to run.
-    pub(crate) generation: u64,
     pub(crate) config: Arc<Config>,
     /// By the positions of clusters.
     pub(crate) clusters: Vec<Arc<Served>>,
@@ -74,7 +73,8 @@ pub struct Reloads {
 /// How reloads have gone so far.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// Of the configuration that runs: 1 is what the proxy was started with.
+    /// Of the configuration that runs, with its modules: 1 is what the proxy was started with,
+    /// one more is each that has come to run.
     pub generation: u64,
     /// Since when it has run.
     pub since: Option<SystemTime>,
@@ -96,24 +96,48 @@ pub type Outcome = Result<Changed, Vec<String>>;
 /// What a reload has changed; all of it empty where the files said nothing new.
 #[derive(Debug, Clone, Default)]
 pub struct Changed {
-    /// Of the configuration that runs now.
+    /// Of what runs now.
     pub generation: u64,
-    /// It is another than before.
+    /// The configuration is another than before.
     pub configuration: bool,
     /// `NAME ADDRESS` of those that listen since,
     pub listeners_opened: Vec<String>,
     /// and of those that no longer do.
     pub listeners_closed: Vec<String>,
+    /// Listeners by their names, wherever they listen.
+    pub listeners: Parts,
     /// Clusters that are new, or others under the same name.
     pub clusters: Vec<String>,
+    /// Those that are new alone.
+    pub clusters_added: Vec<String>,
+    /// Those that are gone.
+    pub clusters_removed: Vec<String>,
     /// Filters that are new, or have other settings,
     pub filters_started: Vec<String>,
     /// and those that had what is gone.
     pub filters_ended: Vec<String>,
+    /// Filters that are new alone.
+    pub filters_added: Vec<String>,
+    /// Those that are gone.
+    pub filters_removed: Vec<String>,
     /// Filters with the same settings, whose module is another.
     pub modules: Vec<String>,
+    /// Other keys of the file under which something else is written, as far as that is not read
+    /// at the start only; a list of the above where only its order is another.
+    pub settings: Vec<String>,
     /// What it could not change while the proxy runs.
     pub warnings: Vec<String>,
+}
+
+/// What has become of parts that have names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// There were none of these names.
+    pub added: Vec<String>,
+    /// Something else is written under the same name.
+    pub changed: Vec<String>,
+    /// There are none any more.
+    pub removed: Vec<String>,
 }
 
 /// Who wants to know what becomes of a reload.

@@ -122,7 +122,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         path: "/reloads",
         access: Access::Private,
         parameters: "",
-        doc: "Which generation of the configuration runs and since when, how many reloads were good and how many were refused, when the last one ended and everything that was wrong with it, as JSON.",
+        doc: "Which generation of the configuration and its modules runs and since when, how many reloads were good and how many were refused, when the last one ended and everything that was wrong with it, as JSON.",
         answer: Now(|state, _| super::json(&super::reloads::shown(state))),
     },
     Endpoint {
@@ -136,7 +136,7 @@ pub(crate) static ENDPOINTS: &[Endpoint] = &[
         path: "/reload",
         access: Access::Change,
         parameters: "wait=yes or no",
-        doc: "As SIGHUP: the configuration is read again. 200 with what has changed, as JSON, once it runs; 422 with everything that is wrong with it, while the one before goes on. With `wait=no`, and after two minutes: 202, and the log and `/reloads` say what becomes of it.",
+        doc: "As SIGHUP: the configuration is read again. 200 with what has changed, as JSON, once it runs: under `listeners_…`, `clusters_…` and `filters_…` the names of those that are new, others or gone, under `modules` filters whose module is another, under `settings` other keys of the file. 422 with everything that is wrong with it, while the one before goes on. With `wait=no`, and after two minutes: 202, and the log and `/reloads` say what becomes of it.",
         answer: Later(change::reload),
     },
     Endpoint {

@@ -1,5 +1,7 @@
 //! By what a reload knows that something is the same.
 
+use std::collections::BTreeMap;
+
 use super::PluginConfig;
 
 /// A digest of something written in the file.
@@ -10,6 +12,8 @@ pub type Mark = [u8; 32];
 pub struct Marks {
     /// All of it; not of what is in the files that it names.
     pub whole: Mark,
+    /// Of what is written under each key of the whole.
+    pub keys: BTreeMap<String, Mark>,
     /// Of [`super::Config::access_log`].
     pub access_log: Mark,
     /// Of [`super::Config::callouts`].
@@ -17,6 +21,8 @@ pub struct Marks {
     /// What each of [`super::Config::listeners`] says of its connections; not its routes, its filters
     /// and its name.
     pub listeners: Vec<Mark>,
+    /// All that each of them says.
+    pub whole_listeners: Vec<Mark>,
     /// Of each of [`super::Config::clusters`].
     pub clusters: Vec<Mark>,
 }

@@ -24,6 +24,7 @@ use crate::handover::Inheritance;
 use crate::listener;
 use crate::plugins::Why;
 use crate::reload::difference::{carry_over, keep_fixed};
+use crate::reload::told::{between, tell};
 use crate::reload::{Blueprint, Changed, Kept, Outcome, Served};
 
 /// How long workers that have not started may keep a reload waiting.
@@ -215,7 +216,6 @@ impl Worker {
         });
         Ok(Blueprint {
             addresses: addresses.collect(),
-            generation: old.generation + 1,
             config: Arc::new(config),
             clusters,
             log,
@@ -236,10 +236,9 @@ impl Worker {
         let name = |(_, loaded): &(usize, Arc<Loaded>)| loaded.config.name.clone();
         let modules: Vec<String> = changed.iter().map(name).collect();
         let before = board.blueprint();
-        let mut difference = Changed {
-            generation: before.generation,
-            ..Changed::default()
-        };
+        let is_another = blueprint.is_some() || !changed.is_empty();
+        let generation = self.with.reloads.status().generation + u64::from(is_another);
+        let mut difference = Changed::default();
         if let Some(blueprint) = &blueprint {
             self.with.readiness.need(&blueprint.config.ready_needs);
             for served in &blueprint.clusters {
@@ -247,16 +246,18 @@ impl Worker {
             }
             board.adopt(blueprint.clone());
             self.with.certificates.follow(blueprint.config.tls());
-            self.with.reloads.runs(blueprint.generation);
-            difference = between(&before, blueprint);
-            tell(blueprint, &difference);
+            difference = Changed {
+                generation,
+                ..between(&before, blueprint)
+            };
+            tell(&blueprint.config, &difference);
             if blueprint.config.watch != before.config.watch {
                 self.watch(blueprint.config.watch, since);
             }
         }
         tracing::info!(
             changed = modules.join(","),
-            generation = board.blueprint().generation,
+            generation,
             "reload: module files were read again"
         );
         let running = board.loaded();
@@ -265,64 +266,16 @@ impl Worker {
             .for_each(|loaded| loaded.program.reconsider());
         board.publish(Why::Changed, changed);
         board.publish_waiting();
+        if is_another {
+            self.with.reloads.runs(generation);
+        }
         Changed {
+            generation,
             modules,
             warnings,
             ..difference
         }
     }
-}
-
-/// What is different now.
-fn between(before: &Blueprint, now: &Blueprint) -> Changed {
-    let kept = &now.kept;
-    let listened = before.config.listeners.iter().zip(&before.addresses);
-    let closed = listened
-        .enumerate()
-        .filter(|(index, _)| !kept.addresses.contains(&Some(*index)))
-        .map(|(_, (listener, address))| format!("{} {address}", listener.name));
-    let listening = now.config.listeners.iter().zip(&now.addresses);
-    let opened = (listening.zip(&kept.addresses))
-        .filter(|(_, kept)| kept.is_none())
-        .map(|((listener, address), _)| format!("{} {address}", listener.name));
-    let clusters = (now.config.clusters.iter().zip(&kept.clusters))
-        .filter(|(_, kept)| kept.is_none())
-        .map(|(cluster, _)| cluster.name.clone());
-    let started = (now.config.plugins.iter().zip(&kept.plugins))
-        .filter(|(_, kept)| kept.is_none())
-        .map(|(plugin, _)| plugin.name.clone());
-    let ended = (before.config.plugins.iter().enumerate())
-        .filter(|(index, _)| !kept.plugins.contains(&Some(*index)))
-        .map(|(_, plugin)| plugin.name.clone());
-    Changed {
-        generation: now.generation,
-        configuration: true,
-        listeners_opened: opened.collect(),
-        listeners_closed: closed.collect(),
-        clusters: clusters.collect(),
-        filters_started: started.collect(),
-        filters_ended: ended.collect(),
-        ..Changed::default()
-    }
-}
-
-/// The same, for the log.
-fn tell(now: &Blueprint, changed: &Changed) {
-    for listener in &changed.listeners_closed {
-        tracing::info!("no longer listening: {listener}");
-    }
-    for listener in &changed.listeners_opened {
-        tracing::info!("listening: {listener}");
-    }
-    tracing::info!(
-        generation = now.generation,
-        listeners = now.config.listeners.len(),
-        clusters = now.config.clusters.len(),
-        clusters_changed = changed.clusters.len(),
-        filters_started = changed.filters_started.join(","),
-        filters_ended = changed.filters_ended.join(","),
-        "reload: the configuration has come to run"
-    );
 }
 
 /// Where a module is what a plugin runs already, its bytes are the same ones: by their place

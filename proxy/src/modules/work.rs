@@ -77,7 +77,7 @@ pub(super) fn start(with: Start, mut blueprint: Blueprint) -> io::Result<Arc<Mod
     // Another thread, with a stack that guests can do with.
     let maker = &mut worker;
     blueprint.loaded = stack::with(move || maker.compile_ahead(loaded))?;
-    worker.with.reloads.runs(blueprint.generation);
+    worker.with.reloads.runs(1);
     for served in &blueprint.clusters {
         served.keep(&worker.with.runtime, &worker.with.shutdown);
     }

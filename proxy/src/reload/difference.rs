@@ -77,7 +77,21 @@ fn plugins(old: &[Arc<PluginConfig>], new: &[Arc<PluginConfig>]) -> Vec<Option<u
         .collect()
 }
 
-/// What is read at the start alone stays as it is in `new`; the warnings.
+/// Keys of a configuration that are read at the start alone.
+pub(crate) const FIXED: &[&str] = &[
+    "workers",
+    "admin",
+    "artifacts",
+    "upgrade",
+    "compiler",
+    "no_exec_memory",
+    "memory",
+    "shared_data",
+    "shared_queues",
+    "tracing",
+];
+
+/// What is read at the start alone ([`FIXED`]) stays as it is in `new`; the warnings.
 ///
 /// Threads are started once, and each has its sockets; the engines are made for one kind of
 /// memory, and code for those; what guests share has its bounds from its first use.

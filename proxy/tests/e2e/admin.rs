@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::support::message::Message;
 use crate::support::pki::Pki;
-use crate::support::{Client, LONGEST, Proxy, Setup, Upstream, client};
+use crate::support::{Client, Dir, LONGEST, Proxy, Setup, Upstream, client, guest};
 
 /// A listener that answers, and the operator's page; `more` is added to `admin`.
 fn yaml(admin: &str, more: &str) -> String {
@@ -254,6 +254,135 @@ fn a_reload_is_waited_for_and_says_what_has_changed() {
     assert_eq!(
         (&said["generation"], &said["changed"]),
         (&2.into(), &false.into())
+    );
+}
+
+#[test]
+fn a_reload_names_whatever_is_another() {
+    let setup = Setup::new();
+    let put = |dir: &Dir, more: &str| drop(guest::write(dir, "f", &guest::with("", more)));
+    put(&setup.dir, "");
+    let before = "\
+listeners:
+- { name: web, address: 127.0.0.1:0, routes: [{ respond: { body: ok } }] }
+- { name: gone, address: 127.0.0.1:0, routes: [{ cluster: old }] }
+clusters:
+- { name: old, endpoints: ['127.0.0.1:9'] }
+- { name: up, endpoints: ['127.0.0.1:9'] }
+filters:
+- { name: first, module: { file: f.wasm } }
+- { name: last, module: { file: f.wasm } }
+workers: 1
+admin: { address: '127.0.0.1:0' }
+";
+    let (proxy, admin) = with(setup, before);
+    let reload = |yaml: &str| {
+        proxy.dir.write("config.yaml", yaml);
+        let said = json(&post(admin, "/reload"));
+        assert_eq!(said["changed"], true, "{said}");
+        said
+    };
+    let names = |said: &serde_json::Value, key: &str| -> Vec<String> {
+        let names = said[key]
+            .as_array()
+            .unwrap_or_else(|| panic!("{key}: {said}"));
+        names
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
+    };
+    // What was said in each list, where anything was.
+    let all = |said: &serde_json::Value| {
+        let keys = [
+            "listeners_added",
+            "listeners_changed",
+            "listeners_removed",
+            "clusters",
+            "clusters_added",
+            "clusters_removed",
+            "filters_added",
+            "filters_removed",
+            "modules",
+            "settings",
+        ];
+        let lists = keys.map(|key| (key, names(said, key).join(" ")));
+        let said = lists.iter().filter(|(_, names)| !names.is_empty());
+        said.map(|(key, names)| format!("{key}: {names}"))
+            .collect::<Vec<_>>()
+    };
+    // A route.
+    let after = before.replace("body: ok", "body: new");
+    assert_eq!(all(&reload(&after)), ["listeners_changed: web"]);
+    proxy.log.wait_for("listeners_changed=\"web\"");
+    // Something that is not there any more, of each kind.
+    let after = after
+        .replace(
+            "- { name: gone, address: 127.0.0.1:0, routes: [{ cluster: old }] }\n",
+            "",
+        )
+        .replace("- { name: old, endpoints: ['127.0.0.1:9'] }\n", "")
+        .replace("- { name: last, module: { file: f.wasm } }\n", "");
+    let said = reload(&after);
+    assert_eq!(
+        all(&said),
+        [
+            "listeners_removed: gone",
+            "clusters_removed: old",
+            "filters_removed: last"
+        ]
+    );
+    assert_eq!(names(&said, "listeners_closed").len(), 1, "{said}");
+    assert_eq!(names(&said, "filters_ended"), ["last"]);
+    // What is new, and what is another under the same name.
+    let after = after
+        .replace(
+            "- { name: up, endpoints: ['127.0.0.1:9'] }",
+            "- { name: up, endpoints: ['127.0.0.1:10'] }\n- { name: more, endpoints: [] }",
+        )
+        .replace(
+            "listeners:\n",
+            "listeners:\n- { name: more, address: 127.0.0.1:0, routes: [{ cluster: up }] }\n",
+        )
+        .replace(
+            "filters:\n",
+            "filters:\n- { name: more, module: { file: f.wasm } }\n",
+        );
+    assert_eq!(
+        all(&reload(&after)),
+        [
+            "listeners_added: more",
+            "clusters: up more",
+            "clusters_added: more",
+            "filters_added: more"
+        ]
+    );
+    // Everything else by the name of its key; what is read at the start only changes nothing.
+    let after = after.replace("workers: 1", "workers: 2")
+        + "drain_time: 7s\naccess_log: {}\ndns: { timeout: 3s }\nnode: { id: me }\n";
+    let said = reload(&after);
+    assert_eq!(all(&said), ["settings: access_log dns drain_time node"]);
+    assert_eq!(names(&said, "warnings").len(), 1, "{said}");
+    // The order alone.
+    let order = after
+        .replace("- { name: more, endpoints: [] }\n", "")
+        .replace(
+            "clusters:\n",
+            "clusters:\n- { name: more, endpoints: [] }\n",
+        );
+    assert_eq!(all(&reload(&order)), ["settings: clusters"]);
+    // Another module in the same file is a change, too.
+    let generation = |said: &serde_json::Value| said["generation"].as_u64().unwrap();
+    let before = generation(&json(&get(admin, "/reloads")));
+    assert_eq!(before, 6);
+    put(&proxy.dir, "(func (export \"another\"))");
+    let said = reload(&order);
+    assert_eq!(all(&said), ["modules: more first"]);
+    assert_eq!(generation(&said), before + 1);
+    assert_eq!(generation(&json(&get(admin, "/reloads"))), before + 1);
+    let metrics = get(admin, "/metrics").text();
+    assert!(
+        metrics.contains("\ncofferdam_config_generation 7\n"),
+        "{metrics}"
     );
 }
 

@@ -23,8 +23,11 @@ pub(super) fn of(root: &Object<'_>, clusters: &[Arc<Cluster>]) -> Marks {
     let json = |name: &str| root.get(name).and_then(|node| node.json());
     let mark = |name: &str| digest(&json(name).unwrap_or_default(), &[]);
     let each = |name: &str| root.list(name).iter().map(Node::json).collect::<Vec<_>>();
-    let listeners = each("listeners").into_iter();
-    let listeners = listeners.map(|json| digest(&json.unwrap_or_default(), OF_REQUESTS));
+    let listeners = |but: &'static [&str]| {
+        let each = each("listeners").into_iter();
+        let marks = each.map(|json| digest(&json.unwrap_or_default(), but));
+        marks.collect::<Vec<Mark>>()
+    };
     let clusters = each("clusters").into_iter().zip(clusters);
     let clusters = clusters.map(|(json, cluster)| {
         let mut hasher = Sha256::new();
@@ -35,11 +38,15 @@ pub(super) fn of(root: &Object<'_>, clusters: &[Arc<Cluster>]) -> Marks {
         hasher.finalize().into()
     });
     let clusters: Vec<Mark> = clusters.collect();
+    let all = root.node().json().unwrap_or_default();
     let mut whole = Sha256::new();
-    whole.update(digest(&root.node().json().unwrap_or_default(), &[]));
+    whole.update(digest(&all, &[]));
     clusters.iter().for_each(|mark| whole.update(mark));
     Marks {
         whole: whole.finalize().into(),
+        keys: (all.as_object().into_iter().flatten())
+            .map(|(key, value)| (key.clone(), digest(value, &[])))
+            .collect(),
         access_log: mark("access_log"),
         callouts: {
             let mut hasher = Sha256::new();
@@ -47,7 +54,8 @@ pub(super) fn of(root: &Object<'_>, clusters: &[Arc<Cluster>]) -> Marks {
             hasher.update(mark("dns"));
             hasher.finalize().into()
         },
-        listeners: listeners.collect(),
+        listeners: listeners(OF_REQUESTS),
+        whole_listeners: listeners(&[]),
         clusters,
     }
 }
