@@ -10,6 +10,7 @@ mod terminations;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,9 +61,18 @@ pub struct Prepared {
     take_over: bool,
 }
 
-/// Something the machine did not give; one message each.
+/// What the machine did not give.
 #[derive(Debug)]
-pub struct Unavailable(pub Vec<String>);
+pub struct Unavailable(pub Vec<Lack>);
+
+/// One thing of that: why, and what to do.
+#[derive(Debug)]
+pub enum Lack {
+    /// For this place in the configuration.
+    Here(Diagnostic),
+    /// For the whole.
+    Whole(String),
+}
 
 /// Reads the configuration in `path`, loads its filters and starts each once.
 ///
@@ -114,13 +124,13 @@ pub fn run(
     handover::remember();
     let served = |cluster: &Arc<Cluster>| {
         Served::new(cluster, &config.dns)
-            .map_err(|error| Unavailable(vec![format!("cluster {}: {error}", cluster.name)]))
+            .map_err(|error| Unavailable::from(format!("cluster {}: {error}", cluster.name)))
     };
     let clusters = config.clusters.iter().map(served);
     let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
     Served::look_up(&clusters)
-        .map_err(|error| Unavailable(vec![format!("names cannot be looked up: {error}")]))?;
-    let unavailable = |why: String| Unavailable(vec![why]);
+        .map_err(|error| Unavailable::from(format!("names cannot be looked up: {error}")))?;
+    let unavailable = |why: String| Unavailable::from(why);
     let asked = match &config.upgrade {
         Some(upgrade) if take_over => handover::ask(upgrade).map_err(unavailable)?,
         _ => None,
@@ -279,6 +289,23 @@ impl Prepared {
         }
         self.take_over = true;
         Ok(self)
+    }
+}
+
+// === impl Unavailable ===
+
+impl From<String> for Unavailable {
+    fn from(why: String) -> Self {
+        Self(vec![Lack::Whole(why)])
+    }
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(what) => what.fmt(f),
+            Self::Whole(what) => what.fmt(f),
+        }
     }
 }
 

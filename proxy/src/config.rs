@@ -135,6 +135,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub address: Address,
+    /// Where that is written, as `FILE:LINE:COLUMN`: for messages of later.
+    pub place: String,
     /// Whether connections say where they come from, and who may say it.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS on this listener, if any.

@@ -33,7 +33,7 @@ use crate::upstream::Own;
 use crate::worker::{ConnectionGuard, Worker};
 
 use bind::Accepted;
-pub(crate) use bind::{Acceptor, Socket, addresses, bind, bind_unix};
+pub(crate) use bind::{Acceptor, Holder, Socket, addresses, bind, bind_unix};
 use peeked::Peeked;
 
 /// How long accepting pauses when the process is out of descriptors.

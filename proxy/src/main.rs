@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use cofferdam::app::{self, Terminations, Unavailable};
+use cofferdam::app::{self, Lack, Terminations, Unavailable};
 use cofferdam::telemetry::{self, complain};
 use cofferdam::{author, compile, config, demo, inspect};
 #[cfg(feature = "mimalloc")]
@@ -235,9 +235,12 @@ fn run(path: &std::path::Path, take_over: bool) -> ExitCode {
     };
     match app::run(prepared, terminations, |_| {}) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Unavailable(messages)) => {
-            for message in messages {
-                complain(format_args!("{}: {message}", path.display()));
+        Err(Unavailable(lacks)) => {
+            for lack in lacks {
+                match lack {
+                    Lack::Here(what) => complain(what),
+                    Lack::Whole(what) => complain(format_args!("{}: {what}", path.display())),
+                }
             }
             UNAVAILABLE.into()
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Unavailable;
+use super::{Lack, Unavailable};
 use crate::access_log::LogFile;
 use crate::admin::Admin;
 use crate::config::{Config, Tracing};
@@ -34,14 +34,14 @@ type Export = (Option<(Arc<Tracing>, Outbox)>, Option<Sending>);
 
 /// Opens everything, or takes it from another process.
 pub(super) fn all(config: &Config, mut inherited: Inheritance) -> Result<Opened, Unavailable> {
-    let unavailable = |why: String| Unavailable(vec![why]);
+    let unavailable = |why: String| Unavailable::from(why);
     let upgrade = config.upgrade.as_ref();
     let place = upgrade
         .map(|upgrade| handover::listen(&upgrade.socket, &mut inherited))
         .transpose()
         .map_err(|why| unavailable(format!("upgrade: {why}")))?;
-    let sockets = listener::bind(config, |_| true, &mut inherited)
-        .map_err(|errors| Unavailable(errors.iter().map(ToString::to_string).collect()))?;
+    let sockets = listener::bind(config, |_| true, Vec::new(), &mut inherited)
+        .map_err(|errors| Unavailable(errors.into_iter().map(Lack::Here).collect()))?;
     let first = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
     let addresses = listener::addresses(config, first);
     let admin = match &config.admin {
@@ -95,6 +95,6 @@ pub(super) fn export(config: &Config, clusters: &[Arc<Served>]) -> Result<Export
         backends: served.backends.clone(),
     };
     let (outbox, sending) = Outbox::open(tracing.clone(), collector)
-        .map_err(|error| Unavailable(vec![format!("tracing: {error}")]))?;
+        .map_err(|error| Unavailable::from(format!("tracing: {error}")))?;
     Ok((Some((tracing.clone(), outbox)), Some(sending)))
 }

@@ -95,7 +95,10 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
     match (ran, problem) {
         (Ok(()), None) => Ok(()),
         (Ok(()), Some(error)) => Err(Failure::Unavailable(error.to_string())),
-        (Err(Unavailable(messages)), _) => Err(Failure::Unavailable(messages.join("\n"))),
+        (Err(Unavailable(lacks)), _) => {
+            let lines: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+            Err(Failure::Unavailable(lines.join("\n")))
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! waits in one is lost when it is closed, so none of them is, however many workers there are.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Diagnostic, Listener};
 use crate::handover::{Inheritance, Key};
 
 /// Connections that may wait to be accepted.
@@ -63,26 +62,26 @@ pub(crate) enum Accepted {
     Unix { stream: UnixStream },
 }
 
-/// A listener that cannot listen.
-#[derive(Debug)]
-pub(crate) struct BindError {
-    /// Its name.
-    listener: String,
-    index: usize,
-    address: Address,
-    error: io::Error,
+/// A listener of this process that listens already, and so keeps others from where it does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) address: SocketAddr,
+    /// Whether it goes on with what is to listen now.
+    pub(crate) stays: bool,
 }
 
 /// Opens the sockets of every listener that is `wanted`, by its position, for every worker; the
-/// outer list is by worker. What is inherited is used first, all of it.
+/// outer list is by worker. What is inherited is used first, all of it. `holders` listen already.
 ///
 /// # Errors
 /// Every listener that cannot listen.
-pub(crate) fn bind(
-    config: &Config,
+pub(crate) fn bind<'a>(
+    config: &'a Config,
     wanted: impl Fn(usize) -> bool,
+    mut holders: Vec<Holder<'a>>,
     inherited: &mut Inheritance,
-) -> Result<Vec<Vec<Socket>>, Vec<BindError>> {
+) -> Result<Vec<Vec<Socket>>, Vec<Diagnostic>> {
     let mut workers: Vec<Vec<Socket>> = (0..config.workers).map(|_| Vec::new()).collect();
     let mut errors = Vec::new();
     let listeners = config.listeners.iter().enumerate();
@@ -90,7 +89,8 @@ pub(crate) fn bind(
         let opened = match &listener.address {
             Address::Tcp(address) => {
                 let sockets = inherited.take(&Key::of_listener(listener));
-                tcp(*address, config.workers, sockets)
+                let opened = tcp(*address, config.workers, sockets);
+                opened.map_err(|error| held(*address, &holders, &error).unwrap_or(error))
             }
             Address::Unix(path) => {
                 let sockets = inherited.take(&Key::of_listener(listener));
@@ -105,13 +105,15 @@ pub(crate) fn bind(
                         kind,
                     });
                 }
+                if let Address::Tcp(address) = listener.address {
+                    holders.push(Holder {
+                        name: &listener.name,
+                        address,
+                        stays: true,
+                    });
+                }
             }
-            Err(error) => errors.push(BindError {
-                listener: listener.name.clone(),
-                index,
-                address: listener.address.clone(),
-                error,
-            }),
+            Err(error) => errors.push(told(listener, index, &error)),
         }
     }
     if errors.is_empty() {
@@ -119,6 +121,54 @@ pub(crate) fn bind(
     } else {
         Err(errors)
     }
+}
+
+/// What is wrong with where a listener is to listen, and what to do.
+fn told(listener: &Listener, index: usize, error: &io::Error) -> Diagnostic {
+    let error_text = error.to_string();
+    let (why, help) = error_text.split_once("; ").unwrap_or_else(|| {
+        let help = match (error.kind(), &listener.address) {
+            (io::ErrorKind::AddrNotAvailable, _) => "give the listener an address of this machine",
+            (io::ErrorKind::PermissionDenied, _) => {
+                "allow it, or give the listener another address"
+            }
+            (io::ErrorKind::NotFound, Address::Unix(_)) => {
+                "make the folder, or give the listener another path"
+            }
+            _ => "free the address or give the listener another",
+        };
+        (&error_text, help)
+    });
+    let what = format!(
+        "listener {} cannot listen on {}: {why}",
+        listener.name, listener.address
+    );
+    let path = format!("listeners[{index}].address");
+    Diagnostic::at(&listener.place, path, what, help.to_owned())
+}
+
+/// The same error where it is a listener of this process that has the address, or one that is
+/// part of it.
+fn held(address: SocketAddr, holders: &[Holder<'_>], error: &io::Error) -> Option<io::Error> {
+    let overlap = |other: SocketAddr| {
+        other.port() == address.port()
+            && (other.ip() == address.ip()
+                || other.ip().is_unspecified()
+                || address.ip().is_unspecified())
+    };
+    if error.kind() != io::ErrorKind::AddrInUse || address.port() == 0 {
+        return None;
+    }
+    let holder = holders.iter().find(|holder| overlap(holder.address))?;
+    let (name, has) = (holder.name, holder.address);
+    let what = match holder.stays {
+        true => format!("listener {name} has {has}; give one of the two another address"),
+        false => format!(
+            "listener {name} of this process has {has} until the reload is over; give the \
+             listener another port, or take the old one away by a reload of its own"
+        ),
+    };
+    Some(io::Error::new(io::ErrorKind::AddrInUse, what))
 }
 
 /// Where the listeners of these sockets, those of one worker, really listen.
@@ -207,7 +257,7 @@ fn unix(path: &Path, count: usize, inherited: Vec<OwnedFd>) -> io::Result<Vec<Ki
 pub(crate) fn bind_unix(path: &Path) -> io::Result<StdUnixListener> {
     let there = std::fs::symlink_metadata(path).ok();
     if there.as_ref().is_some_and(|it| !it.file_type().is_socket()) {
-        let what = "a file is there that is no socket; it stays: give another path, or remove it";
+        let what = "a file is there that is no socket; give another path, or remove the file";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
     // A socket file that nobody answers on was left by a process that is gone.
@@ -333,18 +383,6 @@ impl Accepted {
             Self::Tcp { stream, .. } => stream.local_addr().ok(),
             Self::Unix { .. } => None,
         }
-    }
-}
-
-// === impl BindError ===
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "listeners[{}].address: listener {} cannot listen on {}: {}; free the address or give the listener another",
-            self.index, self.listener, self.address, self.error
-        )
     }
 }
 

@@ -19,9 +19,9 @@ use crate::access_log::LogFile;
 use crate::app;
 use crate::config::check::filters::hex;
 use crate::config::check::read_again;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, Listener, PluginConfig};
 use crate::handover::Inheritance;
-use crate::listener;
+use crate::listener::{self, Holder};
 use crate::plugins::Why;
 use crate::reload::difference::{carry_over, keep_fixed};
 use crate::reload::told::{between, tell};
@@ -197,7 +197,8 @@ impl Worker {
             },
         };
         let wanted = |index: usize| kept.addresses[index].is_none();
-        let sockets = listener::bind(&config, wanted, &mut Inheritance::default());
+        let holders = holders(old, &config, &kept);
+        let sockets = listener::bind(&config, wanted, holders, &mut Inheritance::default());
         let sockets = sockets.unwrap_or_else(|errors| {
             problems.extend(errors.iter().map(ToString::to_string));
             Vec::new()
@@ -276,6 +277,21 @@ impl Worker {
             ..difference
         }
     }
+}
+
+/// Who listens now, by the names that those have who go on.
+fn holders<'a>(old: &'a Blueprint, new: &'a Config, kept: &Kept) -> Vec<Holder<'a>> {
+    let listening = old.config.listeners.iter().zip(&old.addresses).enumerate();
+    let holder = |(index, (listener, address)): (usize, (&'a Arc<Listener>, &'a String))| {
+        let stays = kept.addresses.iter().position(|it| *it == Some(index));
+        Some(Holder {
+            name: stays.map_or(&listener.name, |position| &new.listeners[position].name),
+            // That of a unix socket is no hindrance.
+            address: address.parse().ok()?,
+            stays: stays.is_some(),
+        })
+    };
+    listening.filter_map(holder).collect()
 }
 
 /// Where a module is what a plugin runs already, its bytes are the same ones: by their place

@@ -129,29 +129,14 @@ pub(super) fn diagnostic(plugin: &PluginConfig, field: &str, what: &str, help: &
     let key = field.split('.').next();
     let place = plugin.places.iter().find(|(known, _)| Some(*known) == key);
     let position = place.map_or(&plugin.position, |(_, position)| position);
-    let mut position = position.rsplitn(3, ':');
-    let column = position
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(1);
-    let line = position
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(1);
     let path = if plugin.yaml_path.ends_with("configuration") {
         plugin.yaml_path.clone()
     } else {
         format!("{}.{field}", plugin.yaml_path)
     };
-    Diagnostic {
-        file: position.next().unwrap_or_default().to_owned(),
-        line,
-        column,
-        path,
-        what: format!("filter {}: {}: {what}", plugin.name, plugin.file.display())
-            .replace('\n', " "),
-        help: help.to_owned(),
-    }
+    let what =
+        format!("filter {}: {}: {what}", plugin.name, plugin.file.display()).replace('\n', " ");
+    Diagnostic::at(position, path, what, help.to_owned())
 }
 
 /// The limit that a guest came up against.

@@ -30,6 +30,7 @@ fn table(matchers: Vec<Match>) -> RouteTable {
         tcp: None,
         name: "web".to_owned(),
         address: Address::Tcp(([127, 0, 0, 1], 0).into()),
+        place: String::new(),
         proxy_protocol: None,
         tls: None,
         forward_client_cert: Default::default(),

@@ -243,18 +243,36 @@ fn a_taken_port_names_the_listener_and_starts_nothing() {
     let (status, told) = proxy::refused(&dir, "run", &yaml);
     assert_eq!((status, told.len()), (Some(69), 1), "{told:?}");
     assert!(
-        told[0].contains("config.yaml: listeners[1].address: listener taken cannot listen on"),
+        told[0]
+            .contains("/config.yaml:3:27: listeners[1].address: listener taken cannot listen on"),
         "{told:?}"
     );
     assert!(
         told[0].contains(&address.to_string()) && told[0].contains("; "),
         "{told:?}"
     );
+    assert_eq!(told[0].matches("config.yaml").count(), 1, "{told:?}");
     assert_eq!(
         proxy::refused(&dir, "check", &yaml).0,
         Some(0),
         "checking opens no ports"
     );
+}
+
+#[test]
+fn a_port_that_another_listener_has_is_told_by_its_name() {
+    let port = Upstream::free().port();
+    let yaml = format!(
+        "listeners:\n- {{ name: one, address: '127.0.0.1:{port}', routes: [{{ respond: {{ body: hi }} }}] }}\n\
+         - {{ name: all, address: '0.0.0.0:{port}', routes: [{{ respond: {{ body: hi }} }}] }}\n"
+    );
+    let (status, told) = proxy::refused(&Dir::new(), "run", &yaml);
+    assert_eq!((status, told.len()), (Some(69), 1), "{told:?}");
+    let said = format!(
+        "config.yaml:3:25: listeners[1].address: listener all cannot listen on 0.0.0.0:{port}: \
+         listener one has 127.0.0.1:{port}; give one of the two another address"
+    );
+    assert!(told[0].ends_with(&said), "{told:?}");
 }
 
 #[test]

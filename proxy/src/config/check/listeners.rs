@@ -68,6 +68,7 @@ pub(super) fn read(
             name: name.unwrap_or_default().to_owned(),
             // Without an address the file is refused; this one stands in until then.
             address: address.unwrap_or_else(|| Address::Unix(PathBuf::new())),
+            place: (object.get("address")).map_or_else(|| node.place(), |node| node.place()),
             proxy_protocol,
             tls: tls.map(Arc::new),
             forward_client_cert,

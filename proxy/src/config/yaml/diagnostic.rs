@@ -39,6 +39,24 @@ pub struct Problems {
 
 // === impl Diagnostic ===
 
+impl Diagnostic {
+    /// What is wrong at `place`, which is `FILE:LINE:COLUMN`.
+    #[must_use]
+    pub fn at(place: &str, path: String, what: String, help: String) -> Self {
+        let mut place = place.rsplitn(3, ':');
+        let mut number = || place.next().and_then(|number| number.parse().ok());
+        let (column, line) = (number().unwrap_or(1), number().unwrap_or(1));
+        Self {
+            file: place.next().unwrap_or_default().to_owned(),
+            line,
+            column,
+            path,
+            what,
+            help,
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

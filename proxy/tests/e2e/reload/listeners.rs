@@ -222,9 +222,9 @@ fn a_port_that_is_taken_keeps_everything_from_changing() {
         listener("more", &address, "more"),
     ]);
     refused(&proxy, &wanted);
-    proxy
-        .log
-        .wait_for(&format!("listener more cannot listen on {address}"));
+    proxy.log.wait_for(&format!(
+        "/config.yaml:6:12: listeners[1].address: listener more cannot listen on {address}: "
+    ));
     assert_eq!(proxy.get("/").text(), "one");
     drop(taken);
     reload(&proxy, &wanted);
@@ -233,4 +233,29 @@ fn a_port_that_is_taken_keeps_everything_from_changing() {
         Client::connect(address.parse().unwrap()).get("/").text(),
         "more"
     );
+}
+
+#[test]
+fn an_address_that_this_process_has_itself_is_told_with_the_way_to_it() {
+    let one = free();
+    let all = SocketAddr::from(([0, 0, 0, 0], one.port())).to_string();
+    let with = |listeners: &[String]| config(&[&[listener("any", ANY, "any")], listeners].concat());
+    let web = listener("web", &one.to_string(), "one");
+    let proxy = Proxy::start(&with(std::slice::from_ref(&web)));
+    refused(&proxy, &with(&[listener("web", &all, "two")]));
+    let place = "/config.yaml:6:12: listeners[1].address: listener web cannot listen on";
+    proxy.log.wait_for(&format!(
+        "{place} {all}: listener web of this process has {one} until the reload is over; \
+         give the listener another port, or take the old one away by a reload of its own"
+    ));
+    // One that stays.
+    refused(&proxy, &with(&[listener("all", &all, "two"), web]));
+    proxy.log.wait_for(&format!(
+        "cannot listen on {all}: listener web has {one}; give one of the two another address"
+    ));
+    // As it says.
+    reload(&proxy, &with(&[]));
+    until(&proxy, "refused", || !client::is_let_in(one));
+    reload(&proxy, &with(&[listener("web", &all, "three")]));
+    assert_eq!(Client::connect(one).get("/").text(), "three");
 }
