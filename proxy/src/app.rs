@@ -37,7 +37,7 @@ use crate::handover::{self, Giver, Hold, Inheritance, Key, Own, Plan, Stage, Tak
 use crate::modules::{self, Loaded, Loader, Modules};
 use crate::notify;
 use crate::readiness::Readiness;
-use crate::reload::{Blueprint, Kept, Reloads, Served, Source};
+use crate::reload::{Blueprint, Kept, Reloader, Reloads, Reply, Served, Source};
 use crate::stack;
 use crate::tls::renewal::Renewal;
 use crate::trace::export::Sending;
@@ -59,6 +59,8 @@ pub struct Prepared {
     loader: Loader,
     /// Whether it takes the place of the process that serves, if there is one.
     take_over: bool,
+    /// Who wants it read again, where somebody may.
+    reload: Option<UnboundedReceiver<Reply>>,
 }
 
 /// What the machine did not give.
@@ -120,6 +122,7 @@ pub fn run(
         loaded,
         loader,
         take_over,
+        reload,
     } = prepared;
     handover::remember();
     let served = |cluster: &Arc<Cluster>| {
@@ -213,6 +216,7 @@ pub fn run(
         admin,
         exporter,
         ask: upgrade.is_some().then_some(ask),
+        reload,
         upgrade,
         giver: giver.clone(),
         taker: taker.map(|taker| (taker, inherited, stage.try_hold())),
@@ -267,7 +271,15 @@ impl Prepared {
             loaded,
             loader,
             take_over: false,
+            reload: None,
         })
+    }
+
+    /// Who may have it read again while it runs.
+    pub fn reloader(&mut self) -> Reloader {
+        let (tell, told) = unbounded_channel();
+        self.reload = Some(told);
+        Reloader(tell)
     }
 
     /// It takes the place of the process that serves, if there is one.
@@ -340,6 +352,8 @@ struct Workers {
     upgrade: Option<(Upgrade, Own, UnboundedReceiver<()>)>,
     /// and who has one started.
     ask: Option<UnboundedSender<()>>,
+    /// Who wants everything read again, beside the signal.
+    reload: Option<UnboundedReceiver<Reply>>,
     /// Who hands over; ends when this process does.
     giver: Thread,
     /// From whom this one takes over, if from anybody, and what.
@@ -384,6 +398,14 @@ impl ServiceWithDependents for Workers {
         };
         let modules = shared.modules.clone();
         on_signal("SIGHUP", hangup, move || modules.reload(None));
+        if let Some(mut wanted) = self.reload.take() {
+            let modules = shared.modules.clone();
+            tokio::spawn(async move {
+                while let Some(reply) = wanted.recv().await {
+                    modules.reload(Some(reply));
+                }
+            });
+        }
         let modules = shared.modules.clone();
         on_signal("SIGUSR1", rotated, move || {
             reopen(modules.blueprint().log.as_deref());

@@ -17,6 +17,8 @@ use std::time::{Instant, SystemTime};
 
 use pingora_core::server::ShutdownWatch;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::access_log::{LogFile, Sink};
@@ -141,7 +143,11 @@ pub struct Parts {
 }
 
 /// Who wants to know what becomes of a reload.
-pub(crate) type Reply = tokio::sync::oneshot::Sender<Outcome>;
+pub(crate) type Reply = oneshot::Sender<Outcome>;
+
+/// Has everything read again, from within this process.
+#[derive(Debug)]
+pub struct Reloader(pub(crate) UnboundedSender<Reply>);
 
 /// Where the configuration is read again, and when it was read first; `None` where it came from
 /// no file, so that modules alone can change.
@@ -246,6 +252,18 @@ impl Blueprint {
             .get_mut(worker)
             .map(std::mem::take)
             .unwrap_or_default()
+    }
+}
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// Waits for the end of that; `None`: the proxy ends.
+    #[must_use]
+    pub fn reload(&self) -> Option<Outcome> {
+        let (reply, ended) = oneshot::channel();
+        self.0.send(reply).ok()?;
+        ended.blocking_recv().ok()
     }
 }
 

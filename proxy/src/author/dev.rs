@@ -9,7 +9,7 @@
 //! Tap and echo are servers in this process ([`servers`]): what differs between what one saw
 //! and what the other saw is the filter's work, but for the headers that the proxy itself adds,
 //! which are learnt at the start from a listener without the filter. The proxy is the one of
-//! `cofferdam run`, and the module is replaced by what SIGHUP does there.
+//! `cofferdam run`, and the module is replaced by a reload, as SIGHUP has it there.
 
 mod difference;
 mod servers;
@@ -63,9 +63,10 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
         .map_err(unavailable)?;
     let listen = options.listen;
     let text = plan.configuration(listen, echo, &clusters);
-    let config = crate::config::check::load_str(&text, "dev", std::path::Path::new(""))
+    // Of no file: its author has never seen one, and is told no place in it.
+    let config = crate::config::check::load_str(&text, "", std::path::Path::new(""))
         .map_err(|problems| told(&problems))?;
-    let prepared = app::Prepared::new(config).map_err(|problems| told(&problems))?;
+    let mut prepared = app::Prepared::new(config).map_err(|problems| told(&problems))?;
     // Before anything listens: a taken address is said at once.
     let tap = match plan.is_tcp {
         true => None,
@@ -73,6 +74,7 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
             Failure::Unavailable(format!("{listen}: {error}; give another with --listen"))
         })?),
     };
+    let reloader = prepared.reloader();
     let mut problem = None;
     let ready = |addresses: &[String]| {
         let ends = setup::addresses(addresses);
@@ -87,7 +89,7 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
             }
         };
         problem = started.err();
-        watch::start(plan, say);
+        watch::start(plan, reloader, say);
     };
     let terminations = Terminations::watch()
         .map_err(|error| Failure::Unavailable(format!("signals cannot be watched: {error}")))?;
@@ -103,9 +105,6 @@ pub fn run(options: &Options, say: impl Fn(&str) + Send + Sync + 'static) -> Res
 }
 
 fn told(problems: &[crate::config::Diagnostic]) -> Failure {
-    let lines: Vec<String> = problems
-        .iter()
-        .map(|problem| format!("{}; {}", problem.what, problem.help))
-        .collect();
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Failure::Unusable(lines.join("\n"))
 }

@@ -8,20 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::process::{Signal, getpid, kill_process};
-
 use super::setup::Plan;
 use crate::author::build::{self, Failure};
+use crate::reload::Reloader;
 
 /// How often.
 const PERIOD: Duration = Duration::from_millis(300);
 
 /// Watches on a thread of its own, which ends with the process.
-pub(super) fn start(plan: Plan, say: Arc<dyn Fn(&str) + Send + Sync>) {
-    std::thread::spawn(move || watch(&plan, &*say));
+pub(super) fn start(plan: Plan, reloader: Reloader, say: Arc<dyn Fn(&str) + Send + Sync>) {
+    std::thread::spawn(move || watch(&plan, &reloader, &*say));
 }
 
-fn watch(plan: &Plan, say: &dyn Fn(&str)) {
+fn watch(plan: &Plan, reloader: &Reloader, say: &dyn Fn(&str)) {
     let mut sources = plan.source.as_deref().map(Sources::of).unwrap_or_default();
     let mut module = stamp(&plan.module);
     loop {
@@ -38,10 +37,13 @@ fn watch(plan: &Plan, say: &dyn Fn(&str)) {
         let now = stamp(&plan.module);
         if now.is_some() && now != module {
             module = now;
-            say("the new module takes over");
-            // Once its listeners listen, the proxy watches this signal; and they do.
-            if let Err(error) = kill_process(getpid(), Signal::HUP) {
-                say(&format!("the proxy cannot be told: {error}"));
+            say("the module has changed");
+            match reloader.reload() {
+                Some(Ok(changed)) if changed.modules.is_empty() => say("it is the one that runs"),
+                Some(Ok(_)) => say("the new module takes over"),
+                // The log says why.
+                Some(Err(_)) => say("the new module is refused: the filter stays as it was"),
+                None => return,
             }
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 /// One mistake in a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The file, as it was named by whoever asked to load it.
+    /// The file, as it was named by whoever asked to load it; empty where there is none.
     pub file: String,
     /// Line, from 1.
     pub line: usize,
@@ -67,7 +67,11 @@ impl fmt::Display for Diagnostic {
             what,
             help,
         } = self;
-        write!(f, "{file}:{line}:{column}: {path}: {what}; {help}")
+        // Of what is in no file nobody has seen a place.
+        if !file.is_empty() {
+            write!(f, "{file}:{line}:{column}: {path}: ")?;
+        }
+        write!(f, "{what}; {help}")
     }
 }
 

@@ -15,6 +15,7 @@ use crate::support::{Dir, LONGEST, guest as file, proxy};
 struct Dev {
     child: Child,
     out: Lines,
+    log: Lines,
     address: String,
 }
 
@@ -32,16 +33,18 @@ impl Dev {
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let out = Lines::of(child.stdout.take().unwrap());
+        let log = Lines::of(child.stderr.take().unwrap());
         let line = out.find(|line| line.starts_with(greeting));
         let line = line.expect("it says where it listens");
         let address = line[greeting.len()..].split(' ').next().unwrap().to_owned();
         Self {
             child,
             out,
+            log,
             address,
         }
     }
@@ -141,11 +144,34 @@ fn what_a_filter_does_to_each_request_is_shown_and_a_new_module_takes_over() {
         assert!(std::time::Instant::now() < until, "{:?}", dev.out.all());
         std::thread::sleep(Duration::from_millis(50));
     }
+    let said = |wanted: &str| {
+        let found = dev.out.find(|line| line == wanted);
+        assert!(found.is_some(), "{wanted}: {:?}", dev.out.all());
+    };
+    said("the new module takes over");
+    // One that is refused does not; and nobody is sent to a file that is not there.
+    put(&dir, "on configure\n (return #0)");
+    said("the new module is refused: the filter stays as it was");
+    let all = dev.out.all();
+    let count = |line: &str| all.iter().filter(|other| *other == line).count();
+    assert_eq!(count("the module has changed"), 2, "{all:?}");
+    assert_eq!(count("the new module takes over"), 1, "{all:?}");
+    let why = dev.log.find(|line| line.contains("guest.wasm")).unwrap();
+    assert!(why.contains(" reload: filter filter: "), "{why}");
     assert!(
-        dev.out
-            .all()
-            .contains(&"the new module takes over".to_owned())
+        why.contains("; give it the configuration it expects"),
+        "{why}"
     );
+    assert!(dev.get("/still").contains("\nx-new: two\n"));
+    put(&dir, &source("three"));
+    while !dev.get("/again").contains("\nx-new: three\n") {
+        assert!(
+            std::time::Instant::now() < until + LONGEST,
+            "{:?}",
+            dev.out.all()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -173,13 +199,16 @@ fn a_filter_of_connections_stands_in_front_of_an_echo() {
         ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let out = Lines::of(child.stdout.take().unwrap());
+    let log = Lines::of(child.stderr.take().unwrap());
     let said = out.find(|line| line.contains("(TCP)"));
     let dev = Dev {
         child,
         out,
+        log,
         address: port.to_string(),
     };
     assert!(said.is_some());
