@@ -58,6 +58,8 @@ pub struct TlsError {
     pub what: String,
     /// Which input it is about.
     pub whose: Whose,
+    /// Its file cannot be read, which whoever looks for that knows already.
+    pub is_unread: bool,
 }
 
 /// The input that a [`TlsError`] is about. Certificates of a listener are counted from 0, its
@@ -107,7 +109,11 @@ pub fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
 impl TlsError {
     fn new(whose: Whose, what: impl Into<String>) -> Self {
         let what = what.into();
-        Self { what, whose }
+        Self {
+            what,
+            whose,
+            is_unread: false,
+        }
     }
 }
 

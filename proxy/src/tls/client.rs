@@ -163,12 +163,9 @@ impl Calling {
         let mut errors = inputs.unreadable();
         let mut listed = Vec::new();
         let mut own = None;
-        let whole = (
-            inputs.get(Whose::Certificate(0)),
-            inputs.get(Whose::Key(0)),
-            &settings.pair,
-        );
-        if let (Some(certificate), Some(key), Some(pair)) = whole {
+        if let Some(pair) = &settings.pair {
+            let certificate = inputs.get(Whose::Certificate(0));
+            let key = inputs.get(Whose::Key(0));
             match Pair::new(0, pair.certificate.clone(), certificate, key) {
                 Ok(pair) => {
                     listed.extend(Listed::new(

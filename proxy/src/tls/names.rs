@@ -27,12 +27,13 @@ pub(super) struct Names {
 // === impl Names ===
 
 impl Names {
-    /// `files` are those of `pairs`.
+    /// `pairs` have the positions of theirs in `files`; where some are missing, what is made is
+    /// of no use, but its errors are.
     ///
     /// # Errors
     /// Every name that two of them claim, and every certificate that no client could ask for.
     pub(super) fn new(
-        pairs: Vec<Pair>,
+        pairs: Vec<(usize, Pair)>,
         files: &[PairFiles],
         refuse_unknown: bool,
     ) -> Result<Self, Vec<TlsError>> {
@@ -43,8 +44,9 @@ impl Names {
             refuse_unknown,
         };
         let mut errors = Vec::new();
-        for (index, (pair, files)) in pairs.iter().zip(files).enumerate() {
-            let claimed = names_of(pair, files);
+        for (index, pair) in &pairs {
+            let index = *index;
+            let claimed = names_of(pair, &files[index]);
             if claimed.is_empty() && index > 0 {
                 let what = "this certificate has no DNS name, so no client could ask for it; \
                             write the names it is for as `names`";
@@ -60,7 +62,7 @@ impl Names {
                         let what = format!(
                             "the name {name} is claimed by {} too; give it to one of the two with \
                              `names`",
-                            pairs[other].file.display()
+                            files[other].certificate.display()
                         );
                         errors.push(TlsError::new(Whose::Names(index), what));
                     }
@@ -71,7 +73,7 @@ impl Names {
         if !errors.is_empty() {
             return Err(errors);
         }
-        names.pairs = pairs;
+        names.pairs = pairs.into_iter().map(|(_, pair)| pair).collect();
         Ok(names)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustls::InconsistentKeys;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::{TlsError, Whose, pem, provider};
 
@@ -22,7 +22,7 @@ pub(super) struct Pair {
 // === impl Pair ===
 
 impl Pair {
-    /// The `index`-th pair of its owner.
+    /// The `index`-th pair of its owner, of what could be read.
     ///
     /// # Errors
     /// Text that is not PEM, holds nothing of the wanted kind, or a key of another
@@ -30,23 +30,18 @@ impl Pair {
     pub(super) fn new(
         index: usize,
         file: PathBuf,
-        certificate: &Bytes,
-        key: &Bytes,
+        certificate: Option<&Bytes>,
+        key: Option<&Bytes>,
     ) -> Result<Self, Vec<TlsError>> {
         // Both are looked at before either is given up on.
-        let chain = pem::certificates(certificate, Whose::Certificate(index));
-        let key = pem::private_key(key, Whose::Key(index)).and_then(|key| {
-            (provider().key_provider.load_private_key(key)).map_err(|error| {
-                let what = format!(
-                    "this private key cannot be used ({error}); give an RSA (2048 bits or \
-                     more), ECDSA P-256 or P-384, or Ed25519 key"
-                );
-                TlsError::new(Whose::Key(index), what)
-            })
-        });
+        let chain = certificate.map(|pem| pem::certificates(pem, Whose::Certificate(index)));
+        let key = key.map(|pem| usable(pem, Whose::Key(index)));
         let (chain, key) = match (chain, key) {
-            (Ok(chain), Ok(key)) => (chain, key),
-            (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+            (Some(Ok(chain)), Some(Ok(key))) => (chain, key),
+            (chain, key) => {
+                let (chain, key) = (chain.and_then(Result::err), key.and_then(Result::err));
+                return Err(chain.into_iter().chain(key).collect());
+            }
         };
         let leaf: Arc<[u8]> = chain.first().map_or(&[][..], |leaf| leaf).into();
         let certified = CertifiedKey::new(chain, key);
@@ -68,4 +63,15 @@ impl Pair {
             )]),
         }
     }
+}
+
+fn usable(pem: &Bytes, whose: Whose) -> Result<Arc<dyn SigningKey>, TlsError> {
+    let key = pem::private_key(pem, whose)?;
+    (provider().key_provider.load_private_key(key)).map_err(|error| {
+        let what = format!(
+            "this private key cannot be used ({error}); give an RSA (2048 bits or more), ECDSA \
+             P-256 or P-384, or Ed25519 key"
+        );
+        TlsError::new(whose, what)
+    })
 }

@@ -215,7 +215,10 @@ impl Inputs {
             .filter_map(|(whose, read)| {
                 let why = read.as_ref().err()?;
                 let what = format!("this file cannot be read: {why}; check its permissions");
-                Some(TlsError::new(*whose, what))
+                Some(TlsError {
+                    is_unread: true,
+                    ..TlsError::new(*whose, what)
+                })
             })
             .collect()
     }

@@ -205,17 +205,14 @@ impl Serving {
         for (index, pair) in settings.pairs.iter().enumerate() {
             let certificate = inputs.get(Whose::Certificate(index));
             let key = inputs.get(Whose::Key(index));
-            let (Some(certificate), Some(key)) = (certificate, key) else {
-                continue;
-            };
             match Pair::new(index, pair.certificate.clone(), certificate, key) {
-                Ok(pair) => pairs.push(pair),
+                Ok(pair) => pairs.push((index, pair)),
                 Err(more) => errors.extend(more),
             }
         }
         let mut listed: Vec<_> = pairs
             .iter()
-            .filter_map(|pair| Listed::new(owner, Kind::Certificate, &pair.file, &pair.leaf))
+            .filter_map(|(_, pair)| Listed::new(owner, Kind::Certificate, &pair.file, &pair.leaf))
             .collect();
         let verifier = settings.verify.as_ref().and_then(|verify| {
             let (verifier, authorities) = verifier(verify, &inputs)
@@ -228,10 +225,12 @@ impl Serving {
             );
             Some(verifier)
         });
-        if !errors.is_empty() {
+        let names = Names::new(pairs, &settings.pairs, settings.refuse_unknown)
+            .map_err(|error| errors.extend(error));
+        let Some(names) = names.ok().filter(|_| errors.is_empty()) else {
             return Err(errors);
-        }
-        let names = Arc::new(Names::new(pairs, &settings.pairs, settings.refuse_unknown)?);
+        };
+        let names = Arc::new(names);
         let sessions = match before {
             Some(before) if before.trust == trust => before.sessions.clone(),
             _ => Sessions::new(settings.resumption).map_err(|error| vec![error])?,
@@ -299,13 +298,24 @@ fn inputs(settings: &ServerSettings, read: &dyn Fn(&Path) -> Result<Bytes, Strin
 type Verifier = (Arc<dyn ClientCertVerifier>, Vec<Vec<u8>>);
 
 fn verifier(verify: &Verify, inputs: &Inputs) -> Result<Verifier, Vec<TlsError>> {
-    // What cannot be read has been told.
-    let ca = inputs.get(Whose::Ca).ok_or_else(Vec::new)?;
-    let (roots, authorities) = roots(ca).map_err(|error| vec![error])?;
+    // What cannot be read has been told. Both are looked at before either is given up on.
+    let ca = (inputs.get(Whose::Ca).ok_or_else(Vec::new))
+        .and_then(|ca| roots(ca).map_err(|error| vec![error]));
+    let lists = match verify.crl {
+        Some(_) => (inputs.get(Whose::Crl).ok_or_else(Vec::new))
+            .and_then(|crl| pem::revocations(crl).map_err(|error| vec![error]))
+            .map(Some),
+        None => Ok(None),
+    };
+    let ((roots, authorities), lists) = match (ca, lists) {
+        (Ok(ca), Ok(lists)) => (ca, lists),
+        (ca, lists) => {
+            let errors = ca.err().into_iter().chain(lists.err());
+            return Err(errors.flatten().collect());
+        }
+    };
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-    if verify.crl.is_some() {
-        let crl = inputs.get(Whose::Crl).ok_or_else(Vec::new)?;
-        let lists = pem::revocations(crl).map_err(|error| vec![error])?;
+    if let Some(lists) = lists {
         // As in Envoy and nginx: every authority of a chain needs a list, and one that is in force.
         builder = builder.with_crls(lists).enforce_revocation_expiration();
     }

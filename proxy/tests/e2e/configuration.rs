@@ -232,6 +232,54 @@ fn a_filter_that_refuses_its_configuration_is_told_with_what_it_logged() {
 }
 
 #[test]
+fn every_file_of_tls_that_is_there_is_looked_at_whatever_is_missing() {
+    let dir = Dir::new();
+    Pki::new(&["a.test"]).write(&dir, "one");
+    Pki::new(&["a.test", "b.test"]).write(&dir, "two");
+    dir.write("bad.pem", "this is no PEM");
+    let told = told(
+        &dir,
+        "\
+listeners:
+  - name: web
+    address: 127.0.0.1:0
+    tls:
+      certificate: missing.pem
+      key: bad.pem
+      certificates:
+        - { certificate: one.pem, key: one.key }
+        - { certificate: two.pem, key: two.key }
+        - { certificate: two.pem, key: one.key }
+      client_ca: gone.pem
+      client_crl: bad.pem
+    routes: [{ cluster: up }]
+clusters:
+  - name: up
+    endpoints: ['127.0.0.1:9']
+    tls: { server_name: 'a b', ca: bad.pem, certificate: two.pem, key: missing.key }
+",
+    );
+    let wanted = [
+        "5:20: listeners[0].tls.certificate: \"missing.pem\" cannot be read: ",
+        "6:12: listeners[0].tls.key: \"bad.pem\": no private key in it",
+        "9:26: listeners[0].tls.certificates[1].certificate: \"two.pem\": the name a.test is claimed",
+        "10:11: listeners[0].tls.certificates[2]: ",
+        "11:18: listeners[0].tls.client_ca: \"gone.pem\" cannot be read: ",
+        "12:19: listeners[0].tls.client_crl: \"bad.pem\": no list of revoked certificates in it",
+        "17:25: clusters[0].tls.server_name: ",
+        "17:36: clusters[0].tls.ca: \"bad.pem\": no certificate in it",
+        "17:72: clusters[0].tls.key: \"missing.key\" cannot be read: ",
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:#?}");
+    for (line, wanted) in told.iter().zip(wanted) {
+        assert!(
+            line.contains(&format!("config.yaml:{wanted}")),
+            "{wanted}: {told:#?}"
+        );
+    }
+}
+
+#[test]
 fn a_taken_port_names_the_listener_and_starts_nothing() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

@@ -41,16 +41,21 @@ impl<'t> Files<'t> {
 
     /// The file that `node` names, and what is in it.
     pub(super) fn read(&self, node: &Node<'_>) -> Option<(PathBuf, Bytes)> {
+        let path = self.named(node)?;
+        let bytes = self.content(&path).ok()?;
+        Some((path, bytes))
+    }
+
+    /// The file that `node` names. Where it cannot be read that is noted; what is beside it can
+    /// be looked at all the same.
+    pub(super) fn named(&self, node: &Node<'_>) -> Option<PathBuf> {
         let name = node.filled()?;
         let path = self.locate(name);
-        match self.content(&path) {
-            Ok(bytes) => Some((path, bytes)),
-            Err(why) => {
-                let help = format!("check the name and permissions of {}", path.display());
-                node.wrong(format!("{} cannot be read: {why}", quote(name)), help);
-                None
-            }
+        if let Err(why) = self.content(&path) {
+            let help = format!("check the name and permissions of {}", path.display());
+            node.wrong(format!("{} cannot be read: {why}", quote(name)), help);
         }
+        Some(path)
     }
 
     /// What is in a file, read before or now.

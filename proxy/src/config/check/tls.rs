@@ -21,12 +21,12 @@ struct Pair<'t> {
 /// The conditions on names of a certificate.
 const CONDITIONS: [&str; 4] = ["exact", "prefix", "suffix", "regex"];
 
-/// `certificate` and `key` of a table, once both can be read.
+/// `certificate` and `key` of a table, where both are named.
 fn pair<'t>(table: &Object<'t>, context: &Context<'_>) -> Option<Pair<'t>> {
     let (certificate, key) = (table.get("certificate"), table.get("key"));
     // Both are read before either is given up on.
-    let read = |node: Option<&Node<'_>>| Some(context.files.read(node?)?.0);
-    let (certificate_file, key_file) = (read(certificate.as_ref()), read(key.as_ref()));
+    let named = |node: Option<&Node<'_>>| context.files.named(node?);
+    let (certificate_file, key_file) = (named(certificate.as_ref()), named(key.as_ref()));
     Some(Pair {
         certificate: certificate?,
         key: key?,

@@ -8,7 +8,8 @@ use crate::tls::{H2, HTTP1, Resumption, ServerSettings, ServerTls, TlsError, Ver
 
 use super::{Pair, allowed, file, min_version, pair};
 
-/// TLS of `owner`; `None` where something is wrong with it.
+/// TLS of `owner`; `None` where something is wrong with it. All that is there is looked at,
+/// whatever is missing beside it.
 pub(in crate::config::check) fn read(
     tls: &Object<'_>,
     owner: String,
@@ -18,8 +19,8 @@ pub(in crate::config::check) fn read(
     let pairs = pairs(tls, context);
     let verify = verify(tls, context);
     let settings = ServerSettings {
-        pairs: Vec::new(),
-        verify: None,
+        pairs: pairs.iter().map(|pair| pair.files.clone()).collect(),
+        verify,
         min_version: min_version(tls),
         alpn: alpn(tls, is_http),
         resumption: match tls.choice("resumption") {
@@ -29,12 +30,9 @@ pub(in crate::config::check) fn read(
         },
         refuse_unknown: tls.choice("unknown_server_name") == "refuse",
     };
-    let (pairs, verify) = (pairs?, verify?);
-    let settings = ServerSettings {
-        pairs: pairs.iter().map(|pair| pair.files.clone()).collect(),
-        verify,
-        ..settings
-    };
+    if pairs.is_empty() {
+        return None;
+    }
     let read = |path: &std::path::Path| context.files.content(path);
     match ServerTls::new(owner, settings, &read) {
         Ok(server) => Some(server),
@@ -45,8 +43,8 @@ pub(in crate::config::check) fn read(
     }
 }
 
-/// All certificates, the default first; `None` where one of them cannot be read.
-fn pairs<'t>(tls: &Object<'t>, context: &Context<'_>) -> Option<Vec<Pair<'t>>> {
+/// All certificates that are named with their keys, the default first.
+fn pairs<'t>(tls: &Object<'t>, context: &Context<'_>) -> Vec<Pair<'t>> {
     let (certificate, key) = (tls.get("certificate"), tls.get("key"));
     let more = tls.get("certificates");
     let mut pairs = Vec::new();
@@ -56,10 +54,10 @@ fn pairs<'t>(tls: &Object<'t>, context: &Context<'_>) -> Option<Vec<Pair<'t>>> {
                 let help = "add `certificate: …` and `key: …`, or several as `certificates`";
                 tls.node().wrong("there is no certificate here", help);
             }
-            return None;
+            return pairs;
         }
         (None, None) => {}
-        (Some(_), Some(_)) => pairs.push(pair(tls, context)),
+        (Some(_), Some(_)) => pairs.extend(pair(tls, context)),
         (certificate, _) => {
             // What is there is read all the same.
             let _ = pair(tls, context);
@@ -71,7 +69,6 @@ fn pairs<'t>(tls: &Object<'t>, context: &Context<'_>) -> Option<Vec<Pair<'t>>> {
                 let help = format!("add `{missing}: …` ({what})");
                 tls.node().wrong(format!("`{missing}` is missing"), help);
             }
-            pairs.push(None);
         }
     }
     let nodes = more.as_ref().map(|node| node.list().unwrap_or_default());
@@ -81,19 +78,17 @@ fn pairs<'t>(tls: &Object<'t>, context: &Context<'_>) -> Option<Vec<Pair<'t>>> {
     }
     for node in nodes.unwrap_or_default() {
         let Some(table) = node.object(&fields::LISTENER_CERTIFICATE) else {
-            pairs.push(None);
             continue;
         };
         let names = table.get("names");
         let claimed = names.as_ref().map(claimed);
-        pairs.push(pair(&table, context).map(|mut pair| {
+        pairs.extend(pair(&table, context).map(|mut pair| {
             pair.files.names = claimed;
             pair.names = names;
             pair
         }));
     }
-    let pairs: Option<Vec<_>> = pairs.into_iter().collect();
-    pairs.filter(|pairs| !pairs.is_empty())
+    pairs
 }
 
 /// Names as clients ask for them.
@@ -120,8 +115,8 @@ fn claimed(node: &Node<'_>) -> Vec<String> {
     names
 }
 
-/// `Some(None)`: clients are not asked.
-fn verify(tls: &Object<'_>, context: &Context<'_>) -> Option<Option<Verify>> {
+/// `None`: clients are not asked.
+fn verify(tls: &Object<'_>, context: &Context<'_>) -> Option<Verify> {
     let allowed = allowed(tls);
     let required = tls.choice("client_certificate") == "required";
     let Some(ca) = tls.get("client_ca") else {
@@ -132,23 +127,19 @@ fn verify(tls: &Object<'_>, context: &Context<'_>) -> Option<Option<Verify>> {
                 node.wrong(what, help);
             }
         }
-        return Some(None);
+        return None;
     };
     let crl = tls.get("client_crl");
     let (ca, crl) = (
-        context.files.read(&ca),
-        crl.map(|node| context.files.read(&node)),
+        context.files.named(&ca),
+        crl.and_then(|node| context.files.named(&node)),
     );
-    let crl = match crl {
-        Some(read) => Some(read?.0),
-        None => None,
-    };
-    Some(Some(Verify {
-        ca: ca?.0,
+    Some(Verify {
+        ca: ca?,
         crl,
         required,
         allowed,
-    }))
+    })
 }
 
 /// What is offered: HTTP's two where nothing is written, and nothing where it is not HTTP.
@@ -186,6 +177,9 @@ fn alpn(tls: &Object<'_>, is_http: bool) -> Vec<Vec<u8>> {
 
 /// Says what is wrong where it is wrong.
 fn blame(error: &TlsError, tls: &Object<'_>, pairs: &[Pair<'_>]) {
+    if error.is_unread {
+        return;
+    }
     let of_clients = |key: &str, help: &str| match tls.get(key) {
         Some(node) => node.refused(&format!("{}: ", file(&node)), &error.what, help),
         None => tls.node().refused("", &error.what, help),

@@ -27,7 +27,7 @@ pub(in crate::config::check) fn read(
         tls.node().wrong("`server_name` is missing", help);
     }
     let ca_node = tls.get("ca");
-    let ca = ca_node.as_ref().map(|node| context.files.read(node));
+    let ca = ca_node.as_ref().map(|node| context.files.named(node));
     let shown = match (tls.get("certificate"), tls.get("key")) {
         (None, None) => None,
         (certificate, key) => {
@@ -38,7 +38,7 @@ pub(in crate::config::check) fn read(
                     tls.node().wrong(format!("`{missing}` is missing"), help);
                 }
             }
-            Some(shown)
+            shown
         }
     };
     let min_version = min_version(tls);
@@ -49,15 +49,7 @@ pub(in crate::config::check) fn read(
         Protocol::Auto => &[H2, HTTP1],
     };
     let ca = match ca {
-        Some(read) => Some(read?.0),
-        None => None,
-    };
-    let shown = match shown {
-        Some(pair) => Some(pair?),
-        None => None,
-    };
-    let server_name = match server_name {
-        Some(name) => Some(name?),
+        Some(named) => Some(named?),
         None => None,
     };
     let settings = ClientSettings {
@@ -72,14 +64,18 @@ pub(in crate::config::check) fn read(
     let refused = match ClientTls::new(format!("cluster {name}"), settings, &read) {
         Ok(client) => {
             return Some(UpstreamTls {
-                server_name,
+                server_name: match server_name {
+                    Some(name) => Some(name?),
+                    None => None,
+                },
                 tls: client.into(),
                 only_http2: false,
             });
         }
         Err(refused) => refused,
     };
-    for error in refused {
+    // What cannot be read has been told.
+    for error in refused.into_iter().filter(|error| !error.is_unread) {
         let help = "name a PEM file with CA certificates in `ca`";
         match (error.whose, &shown, &ca_node) {
             (Whose::Certificate(_), Some(pair), _) => pair.blame_certificate(&error),
