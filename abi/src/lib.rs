@@ -60,7 +60,7 @@ pub mod module;
 mod output;
 pub mod plugin;
 pub mod property;
-mod reply;
+pub mod reply;
 pub mod shared;
 mod state;
 mod stream;

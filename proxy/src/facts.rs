@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) protocol: Option<http::Version>,
     /// The client asked for a head only, whatever filters made of that.
     pub(crate) head: bool,
+    /// It speaks gRPC, and is answered in that form.
+    pub(crate) grpc: bool,
     pub(crate) wall: SystemTime,
     pub(crate) begun: Instant,
     /// Set once the exchange is over.
@@ -83,6 +85,8 @@ impl Facts {
         Self {
             protocol: Some(head.version),
             head: head.method == http::Method::HEAD,
+            grpc: (head.headers.get(http::header::CONTENT_TYPE))
+                .is_some_and(|kind| cofferdam_abi::reply::is_grpc(kind.as_bytes())),
             trace: tracer.map(|tracer| tracer.begin(head, facts.wall, facts.begun)),
             ..facts
         }
@@ -97,6 +101,7 @@ impl Facts {
             listener,
             protocol: None,
             head: false,
+            grpc: false,
             wall: SystemTime::now(),
             begun: Instant::now(),
             duration: Cell::new(None),

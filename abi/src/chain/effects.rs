@@ -165,7 +165,10 @@ impl Chain {
         self.details = Some(reply::details(&reply.details));
         let body = {
             let mut exchange = self.exchange.borrow_mut();
-            let (headers, body) = reply::compose(reply, exchange.request_headers.as_ref());
+            let asked = exchange.request_headers.as_ref();
+            let kind = asked.and_then(|headers| headers.get(b"content-type"));
+            let grpc = kind.is_some_and(|kind| reply::is_grpc(kind));
+            let (headers, body) = reply::compose(reply, grpc);
             exchange.response_headers = Some(headers);
             exchange.response_trailers = None;
             body

@@ -100,6 +100,14 @@ each_engine! {
         }
     }
 
+    fn what_only_begins_like_grpc_is_answered_as_any_other_request(engine) {
+        for (kind, status) in [("application/grpc", 200), ("application/grpc+proto", 200), ("application/grpc-web", 403),
+            ("application/grpc;x", 403), ("Application/grpc", 403), ("application/gr", 403)] {
+            let (_, headers) = answer(engine, kind, "#403 #0 #0 #0 #0 #0 #0 #-1");
+            assert_eq!(headers[0], format!(":status: {status}"), "{kind}");
+        }
+    }
+
     fn the_grpc_status_of_other_requests_is_ignored(engine) {
         let (_, headers) = answer(engine, "text/plain", "#403 #0 #0 #0 #0 #0 #0 #5");
         assert_eq!(headers, [":status: 403"]);

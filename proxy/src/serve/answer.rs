@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use cofferdam_abi::{LocalReply, Way};
+use cofferdam_abi::{LocalReply, Way, reply};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -16,7 +16,7 @@ use super::{Cut, ResponseBody, response};
 use crate::access_log::Flags;
 use crate::flood;
 use crate::flow::{End, Flow};
-use crate::headers::BadHost;
+use crate::headers::{self, BadHost, Invalid};
 use crate::timer::{Expired, Timer};
 use crate::upstream::ConnectError;
 
@@ -30,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) flags: Flags,
     pub(crate) details: Bytes,
     pub(crate) body: Bytes,
+    /// It is the operator's, and not a line of ours.
+    pub(crate) theirs: bool,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -47,6 +49,7 @@ impl Answer {
             flags,
             details: Bytes::from_static(details.as_bytes()),
             body: Bytes::from_static(body.as_bytes()),
+            theirs: false,
             headers: Vec::new(),
         }
     }
@@ -202,7 +205,8 @@ impl Answer {
         )
     }
 
-    fn reply(&self) -> LocalReply {
+    /// The same for filters, or for a client of gRPC.
+    pub(super) fn reply(&self, grpc: bool) -> LocalReply {
         let headers = self
             .headers
             .iter()
@@ -213,13 +217,36 @@ impl Answer {
                 )
             })
             .collect();
+        let mut body = self.body.clone();
+        // What gRPC has in the place of a body is a message, and no line of a text.
+        if grpc && !self.theirs && body.ends_with(b"\n") {
+            body.truncate(body.len() - 1);
+        }
         LocalReply {
             status: u32::from(self.status.as_u16()),
             details: self.details.clone(),
-            body: self.body.clone(),
+            body,
             headers,
             grpc_status: -1,
         }
+    }
+
+    /// Status, headers and body as no filter sees them.
+    pub(super) fn compose(self, grpc: bool) -> (StatusCode, HeaderMap, Bytes) {
+        if grpc {
+            let (headers, body) = reply::compose(&self.reply(true), true);
+            let made = headers::response_from_pairs(headers.entries(), Invalid::Drop);
+            if let Ok(made) = made {
+                return (made.status, made.headers, body);
+            }
+        }
+        let mut headers = HeaderMap::with_capacity(4);
+        if !self.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        let own = self.headers.into_iter();
+        headers.extend(own.map(|(name, value)| (Some(name), value)));
+        (self.status, headers, self.body)
     }
 }
 
@@ -253,23 +280,17 @@ pub(crate) async fn send(
     flow.facts.explain(&answer.details);
     linger(unread);
     if flow.filters.is_some() {
-        let reply = answer.reply();
+        let reply = answer.reply(flow.facts.grpc);
         flow.with_chain(Way::Response, |chain| chain.reply(&reply));
         return response::local(end, timer).await;
     }
-    let mut headers = HeaderMap::with_capacity(4);
-    if !answer.body.is_empty() {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    headers.extend(
-        answer
-            .headers
-            .into_iter()
-            .map(|(name, value)| (Some(name), value)),
-    );
-    Ok(response::finish(end, answer.status, headers, |end| {
-        ResponseBody::full(answer.body, end)
-    }))
+    Ok(unfiltered(end, answer))
+}
+
+/// Sends an answer around the filters, or where there are none.
+pub(super) fn unfiltered(end: End, answer: Answer) -> Response<ResponseBody> {
+    let (status, headers, body) = answer.compose(end.0.facts.grpc);
+    response::finish(end, status, headers, |end| ResponseBody::full(body, end))
 }
 
 /// What is told of a clock that has run out too late for an answer: the response is cut.

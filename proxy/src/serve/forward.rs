@@ -202,6 +202,7 @@ fn act(action: &Action, head: &Parts, flow: &Flow) -> Answer {
         Action::Respond { status, body } => {
             let mut answer = Answer::new(*status, Flags::none(), "direct_response", "");
             answer.body = body.clone();
+            answer.theirs = true;
             answer
         }
         Action::Redirect { status, .. } => {

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use cofferdam_abi::{Headers, LocalReply, Part, Way};
+use cofferdam_abi::{Headers, Part, Way};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
@@ -270,13 +270,7 @@ pub(crate) async fn next(
             *timer = Timer::new(None, flow.stream_idle_timeout());
             pump.take_source();
             flow.facts.flag(answer.flags);
-            let reply = LocalReply {
-                status: u32::from(answer.status.as_u16()),
-                details: answer.details.clone(),
-                body: answer.body.clone(),
-                headers: Vec::new(),
-                grpc_status: -1,
-            };
+            let reply = answer.reply(flow.facts.grpc);
             flow.with_chain(Way::Response, |chain| {
                 if chain.response_is_local() {
                     chain.reply_now(&reply);
@@ -300,11 +294,7 @@ pub(crate) fn bad_head(end: End, bad: &headers::BadHeaders) -> Response<Response
     });
     end.0.facts.flag(answer.flags);
     end.0.facts.overrule(&answer.details);
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    finish(end, answer.status, headers, |end| {
-        ResponseBody::full(answer.body, end)
-    })
+    answer::unfiltered(end, answer)
 }
 
 /// What every response gets on its way out; `body` takes the end of the exchange with it.

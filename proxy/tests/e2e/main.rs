@@ -23,6 +23,7 @@ mod durations;
 mod endless;
 mod failures;
 mod floods;
+mod grpc;
 mod handover;
 mod headers;
 mod health;
