@@ -1,5 +1,6 @@
 //! From a template to its parts.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::format::{Item, StrftimeItems};
@@ -141,7 +142,8 @@ pub(super) fn parse(template: &str) -> Result<Vec<Part>, String> {
         let body = &rest[start + 1..];
         let Some(end) = end_of(body) else {
             return Err(format!(
-                "`%{body}` has no closing `%`; close it, or write `%%` for a percent sign"
+                "`%{}` has no closing `%`; close it, or write `%%` for a percent sign",
+                short(body)
             ));
         };
         match &body[..end] {
@@ -167,7 +169,11 @@ fn literal(parts: &mut Vec<Part>, text: &str) {
 
 /// Where the operator ends: formats of times have percent signs of their own.
 fn end_of(body: &str) -> Option<usize> {
-    let name = body.split_once('(').map_or("", |(name, _)| name);
+    // Whose name another sign ends has no argument; a parenthesis further on is not its own.
+    let name = match body.find(['(', '%', ':']) {
+        Some(at) if body[at..].starts_with('(') => &body[..at],
+        _ => "",
+    };
     if name == "COALESCE" {
         // Its argument is JSON, whose text may have percent signs.
         let close = body.find("})")? + 2;
@@ -273,7 +279,8 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
     }
     let Some(operator) = plain::find(name) else {
         return Err(format!(
-            "`%{text}%` is not an operator; did you mean `{}`?",
+            "`%{}%` is not an operator; did you mean `{}`?",
+            short(name),
             nearest(name)
         ));
     };
@@ -285,6 +292,15 @@ pub(super) fn parse_operator(text: &str) -> Result<Part, String> {
         Operator::HostName => Part::Literal(plain_text(&host_name())),
         operator => Part::Plain(operator),
     })
+}
+
+/// Enough to find the place by: who forgets a sign has written a long operator.
+fn short(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 40;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 fn parse_grpc(text: &str, form: &str) -> Result<Part, String> {

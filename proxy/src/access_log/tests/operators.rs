@@ -236,6 +236,57 @@ fn what_makes_no_sense_is_told() {
 }
 
 #[test]
+fn times_of_certificates_may_stand_anywhere() {
+    with_record(|record| {
+        for (operator, year) in [
+            ("%DOWNSTREAM_PEER_CERT_V_START(%Y)%", "2024"),
+            ("%DOWNSTREAM_PEER_CERT_V_END(%Y)%", "2100"),
+            ("%UPSTREAM_PEER_CERT_V_START(%Y)%", "2024"),
+            ("%UPSTREAM_PEER_CERT_V_END(%Y)%", "2100"),
+        ] {
+            for (before, shown) in [
+                ("%PROTOCOL% ", "HTTP/1.1 "),
+                ("%REQ(X-NONE):5% ", "- "),
+                ("100%% (", "100% ("),
+            ] {
+                let template = format!("{before}{operator} %RESPONSE_CODE% %REQ(X-NONE)%");
+                let wanted = format!("{shown}{year} 503 -");
+                assert_eq!(text(&template, &record), wanted, "{template}");
+            }
+        }
+        // One without a format ends at its own sign.
+        let bare = "%DOWNSTREAM_PEER_CERT_V_END% %REQ(X-NONE)%";
+        assert_eq!(text(bare, &record), "2100-01-01T00:00:00.000Z -");
+    });
+}
+
+#[test]
+fn a_mistake_names_its_operator_and_not_the_whole_template() {
+    let long = "%PROTOCOL% %DURATION% ".repeat(20);
+    for (mistake, told) in [
+        ("%NONSENSE% ", "`%NONSENSE%` is not an operator; "),
+        (
+            "%NO_CERT_V_END(%Y)% ",
+            "`%NO_CERT_V_END%` is not an operator; ",
+        ),
+        (
+            "%PROTOCOL and much else that is text and has no end",
+            "`%PROTOCOL and much else that is text and …%` is not an operator; ",
+        ),
+        (
+            "%START_TIME(%Y ",
+            "`%START_TIME(%Y %PROTOCOL% %DURATION% %PRO…` has no closing `%`; ",
+        ),
+    ] {
+        for before in ["", "%PROTOCOL% "] {
+            let template = format!("{before}{mistake}{long}");
+            let error = Format::text(&template).expect_err(mistake);
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_is_noted_is_told() {
     let full = [
         (
