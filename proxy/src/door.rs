@@ -33,7 +33,7 @@ pub(crate) struct Door {
     pub(crate) closing: Once,
     /// What has nothing under way is not waited for.
     pub(crate) ending: Once,
-    /// None at all.
+    /// None at all: `drain_time` is over.
     pub(crate) cut: Once,
 }
 

@@ -158,6 +158,23 @@ impl Facts {
         }
     }
 
+    /// The client is gone, or its connection was cut here, before it had everything; in Envoy's
+    /// words, whose flag is the same for both.
+    pub(crate) fn disconnected(&self) -> Bytes {
+        self.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+        Bytes::from_static(match self.connection.door.cut.has_happened() {
+            true => b"downstream_local_disconnect(drain_time_is_over)",
+            false => b"downstream_remote_disconnect",
+        })
+    }
+
+    /// Whether it was cut here.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let flags = self.flags.get();
+        flags.contains(Flags::DOWNSTREAM_CONNECTION_TERMINATION)
+            && self.connection.door.cut.has_happened()
+    }
+
     /// A later explanation that overrules what stood: the response came from elsewhere, or
     /// did not come whole.
     pub(crate) fn overrule(&self, details: &Bytes) {

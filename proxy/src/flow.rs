@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cofferdam_abi::{Chain, Exchange, Failure, FailureReason, SharedExchange, Way};
 use http::{HeaderMap, StatusCode};
 
@@ -442,12 +441,11 @@ impl Logged {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let reset = self.0.facts.flags.get().contains(Flags::LOCAL_RESET);
-        if self.0.facts.status.get().is_none() && !reset {
-            self.0.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
-            self.0
-                .facts
-                .explain(&Bytes::from_static(b"downstream_remote_disconnect"));
+        let facts = &self.0.facts;
+        let reset = facts.flags.get().contains(Flags::LOCAL_RESET);
+        if facts.status.get().is_none() && !reset {
+            let why = facts.disconnected();
+            facts.explain(&why);
         }
         self.0.finish();
     }

@@ -156,7 +156,7 @@ async fn serve(
         }
         entrance.closing.happen();
     }
-    let doors = worker.doors.take();
+    let doors: Rc<[_]> = worker.doors.take().into();
     for door in doors.iter().filter_map(Weak::upgrade) {
         door.closing.happen();
     }
@@ -164,7 +164,7 @@ async fn serve(
     if stage.is_handed_over() {
         // Nobody has been told that anything ends: a request may be on its way on a connection
         // that is kept, and there is a process that takes the next one.
-        let stage = stage.clone();
+        let (stage, doors) = (stage.clone(), doors.clone());
         tokio::task::spawn_local(async move {
             let _ = tokio::time::timeout(drain_time / 2, stage.ending()).await;
             end(&doors);
@@ -184,6 +184,10 @@ async fn serve(
             connections = worker.drain.connections.get(),
             "drain_time is over: remaining connections are cut"
         );
+        // They go with their tasks; whoever logs them sees here that it was us.
+        for door in doors.iter().filter_map(Weak::upgrade) {
+            door.cut.happen();
+        }
         return;
     }
     // Streams end in tasks of their own, which may come after the connection's.

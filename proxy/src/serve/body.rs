@@ -277,7 +277,8 @@ impl Drop for ResponseBody {
             && !flow.is_cut()
             && !flow.facts.head
         {
-            flow.facts.flag(Flags::DOWNSTREAM_CONNECTION_TERMINATION);
+            let why = flow.facts.disconnected();
+            flow.facts.overrule(&why);
         }
     }
 }

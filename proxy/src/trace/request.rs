@@ -19,6 +19,9 @@ pub(super) struct Asked {
     request_id: Option<String>,
 }
 
+/// The kind of error of a request that is cut because the time to drain is over.
+const CUT_OFF: &str = "downstream_local_disconnect";
+
 // === impl Asked ===
 
 impl Asked {
@@ -56,7 +59,7 @@ impl Tracer {
             id: trace.ids.span,
             parent: trace.parent,
             ended,
-            error: facts.status.get().is_none_or(|status| status >= 500),
+            error: facts.status.get().is_none_or(|status| status >= 500) || facts.is_cut_off(),
             ..trace.below(name(asked, route), Kind::Server, 0)
         };
         span.attributes = attributes(asked, facts, route, decided_by);
@@ -149,8 +152,11 @@ fn attributes(
             all.push((name, Value::Integer(status.into())));
             if status >= 500 {
                 all.push(("error.type", Value::Text(status.to_string())));
+            } else if facts.is_cut_off() {
+                all.push(("error.type", Value::from(CUT_OFF)));
             }
         }
+        None if facts.is_cut_off() => all.push(("error.type", Value::from(CUT_OFF))),
         None => {
             let reset = facts.flags.get().contains(Flags::LOCAL_RESET);
             let why = if reset {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{Client, LONGEST, Proxy, Upstream, client::Ended, h2, proxy};
+use crate::support::{Client, LONGEST, Proxy, Setup, Upstream, client::Ended, guest, h2, proxy};
 
 /// An upstream that answers the head and `first` at once, and `last` when it is told to;
 /// the rest of the length it promises is nothing.
@@ -193,6 +193,67 @@ fn drain_time_ends_what_does_not_end_by_itself() {
     proxy.stdout.wait_for("GET /cut");
 }
 
+/// The log does not blame who is cut, but whoever leaves.
+#[test]
+fn what_drain_time_ends_is_logged_as_ended_here() {
+    for filtered in [false, true] {
+        let (upstream, _never) = held("one ", "two");
+        let setup = Setup::new();
+        guest::write(&setup.dir, "guest", &guest::transparent());
+        let yaml = match filtered {
+            true => proxy::filtered(upstream.address, "guest.wasm"),
+            false => proxy::plain(upstream.address),
+        };
+        let silent = Upstream::new(|conn| while conn.request().is_some() {});
+        let yaml = yaml
+            .replace(
+                "routes: [",
+                "routes: [{ match: { prefix: /silent }, cluster: silent }, ",
+            )
+            .replace(
+                "clusters: [",
+                &format!(
+                    "clusters: [{{ name: silent, endpoints: ['{}'] }}, ",
+                    silent.address
+                ),
+            );
+        let mut proxy = setup.start(&(yaml + "drain_time: 300ms\n"));
+        let begun = |path: &str| {
+            let mut client = proxy.client();
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"));
+            client
+        };
+        let half = |path: &str| {
+            let mut client = begun(path);
+            assert_eq!(
+                (client.head().status(), client.bytes(4)),
+                (200, b"one ".to_vec())
+            );
+            client
+        };
+        drop(half("/half/left"));
+        proxy
+            .stdout
+            .wait_for("200 DC downstream_remote_disconnect GET /half/left");
+        let left = begun("/silent/left");
+        silent.wait_for_requests(1);
+        drop(left);
+        proxy
+            .stdout
+            .wait_for("0 DC downstream_remote_disconnect GET /silent/left");
+        let _half = half("/half/cut");
+        let _silent = begun("/silent/cut");
+        silent.wait_for_requests(2);
+        assert_eq!(proxy.drain().code(), Some(0));
+        for (status, path) in [("200", "/half/cut"), ("0", "/silent/cut")] {
+            let details = "downstream_local_disconnect(drain_time_is_over)";
+            proxy
+                .stdout
+                .wait_for(&format!("{status} DC {details} GET {path}"));
+        }
+    }
+}
+
 #[test]
 fn a_second_signal_ends_at_once() {
     for second in [Signal::TERM, Signal::INT] {
@@ -234,9 +295,9 @@ fn an_idle_proxy_does_not_wake_up() {
 #[test]
 fn native_filters_do_not_wake_an_idle_proxy() {
     let upstream = Upstream::named("ok");
-    let setup = proxy::Setup::new();
-    let module = crate::support::guest::transparent();
-    crate::support::guest::write(&setup.dir, "f", &module);
+    let setup = Setup::new();
+    let module = guest::transparent();
+    guest::write(&setup.dir, "f", &module);
     let yaml = proxy::filtered(upstream.address, "f.wasm").replace(
         "module: { file: 'f.wasm' }",
         "engine: aot, module: { file: 'f.wasm' }",

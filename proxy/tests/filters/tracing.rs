@@ -387,6 +387,29 @@ fn what_is_known_when_the_proxy_ends_is_sent() {
     });
 }
 
+#[test]
+fn a_request_that_the_end_of_the_proxy_cuts_is_an_error_of_its_own() {
+    run(async {
+        let (upstream, collector) = (Upstream::start(), Upstream::start());
+        let holds = Guest::new().on("request_headers", "(return (i32.const 1))");
+        let config = traced(&upstream, &collector, "")
+            .filter(Filter::wasm("f", holds.build()))
+            .with("drain_time: 300ms");
+        let mut proxy = Proxy::start(&config).await;
+        let mut client = proxy.client(Http::Two).await;
+        let held = tokio::spawn(client.start(get("/a")));
+        proxy.logged(&["request_headers 2 "]).await;
+        proxy.terminate();
+        assert!(proxy.ended().await.success());
+        assert!(within("the client", held).await.expect("a task").is_err());
+        let all = spans(&collector, 2).await;
+        let span = named(&all, "GET web/routes[0]");
+        assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
+        let kind = said(&span.attributes, "error.type");
+        assert_eq!(kind.as_deref(), Some("downstream_local_disconnect"));
+    });
+}
+
 /// A collector as OpenTelemetry's own stubs make one.
 struct Collector(UnboundedSender<ExportTraceServiceRequest>);
 
