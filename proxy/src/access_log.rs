@@ -125,7 +125,7 @@ pub struct Record<'a> {
     pub transport_failure: Option<&'a str>,
     /// The TLS session with the upstream, if any.
     pub upstream_tls: Option<&'a Session>,
-    /// The route's position in the configuration, such as `web.routes[2]`.
+    /// The route's position in the configuration, such as `web/routes[2]`.
     pub route: Option<&'a str>,
     /// The filter that decided the answer, and in which callback.
     pub decided_by: Option<(&'a str, &'a str)>,

@@ -166,7 +166,7 @@ fn with_record(test: impl FnOnce(Record<'_>)) {
         span: None,
         transport_failure: Some("refused"),
         upstream_tls: Some(&session),
-        route: Some("web.routes[2]"),
+        route: Some("web/routes[2]"),
         decided_by: Some(("greet", "on_request_headers")),
         times: times(),
         upstream_protocol: Some(Version::HTTP_2),
@@ -292,7 +292,7 @@ fn every_operator_writes_its_value() {
         ("%RESPONSE_CODE%", "503", "0"),
         ("%RESPONSE_CODE_DETAILS%", "no_healthy_upstream", "-"),
         ("%RESPONSE_FLAGS%", "UH,WF", "-"),
-        ("%ROUTE_NAME%", "web.routes[2]", "-"),
+        ("%ROUTE_NAME%", "web/routes[2]", "-"),
         (
             "%START_TIME%",
             "2024-02-29T12:34:56.007Z",
@@ -471,7 +471,7 @@ fn json_keeps_types_and_escapes() {
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         let expected = serde_json::json!({
             "code": 503, "sent": 1_000_000, "status": 503, "ms": 12, "port": 8080,
-            "route": "web.routes[2]", "flags": "UH,WF",
+            "route": "web/routes[2]", "flags": "UH,WF",
             "mixed \"\n": "took 12 ms, \"-\"",
             "quote": "a\"b\\c\td\u{fffd}", "utf8": "caf\u{e9}", "empty": "",
         });

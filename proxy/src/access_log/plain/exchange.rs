@@ -120,7 +120,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "ROUTE_NAME",
         Operator::RouteName,
-        "The route's position in the configuration: `web.routes[2]`.",
+        "The route's position in the configuration: `web/routes[2]`.",
     ),
     row(
         "SPAN_ID",
