@@ -21,6 +21,9 @@ const OURS: [&str; 10] = [
     "host",
 ];
 
+/// How a route sends another host upstream.
+const OTHER_HOST: &str = "to send another host upstream, use `host_rewrite`";
+
 /// The changes under `key` of a route.
 pub(super) fn edits(route: &Object<'_>, key: &str) -> HeaderEdits {
     let Some(edits) = route.table(key) else {
@@ -38,7 +41,10 @@ pub(super) fn names(nodes: &[Node<'_>]) -> Vec<HeaderName> {
     let mut seen = HashSet::new();
     let mut names = Vec::new();
     for node in nodes {
-        let Some(name) = node.text().and_then(|text| changeable(text, node)) else {
+        let Some(name) = node
+            .text()
+            .and_then(|text| changeable(text, node, OTHER_HOST))
+        else {
             continue;
         };
         if seen.insert(name.clone()) {
@@ -71,12 +77,17 @@ pub(super) fn value(node: &Node<'_>) -> Option<HeaderValue> {
     value
 }
 
-/// A header that a route may change.
-pub(super) fn changeable(text: &str, node: &Node<'_>) -> Option<HeaderName> {
+/// A header that a route may change, or that may be sent to a collector; `other_host` says how
+/// to have another host.
+pub(super) fn changeable(
+    text: &str,
+    node: &Node<'_>,
+    other_host: &'static str,
+) -> Option<HeaderName> {
     let name = name(text, node)?;
     if OURS.contains(&name.as_str()) {
         let help = match name.as_str() {
-            "host" => "to send another host upstream, use `host_rewrite`",
+            "host" => other_host,
             _ => "remove it",
         };
         node.wrong(format!("`{name}` is set by the proxy itself"), help);
@@ -89,7 +100,7 @@ fn pairs(node: Option<&Node<'_>>, several: bool) -> Vec<(HeaderName, HeaderValue
     let mut seen = HashSet::new();
     let mut pairs = Vec::new();
     for entry in node.and_then(Node::entries).unwrap_or_default() {
-        let name = changeable(entry.key, &entry.at_key);
+        let name = changeable(entry.key, &entry.at_key, OTHER_HOST);
         if name.as_ref().is_some_and(|name| !seen.insert(name.clone())) {
             let what = format!("{} is written twice", quote(entry.key));
             entry

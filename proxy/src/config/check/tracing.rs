@@ -125,7 +125,8 @@ fn propagation(object: &Object<'_>) -> Vec<Propagation> {
 fn extra(node: Option<&Node<'_>>) -> Vec<(HeaderName, HeaderValue)> {
     let mut pairs = Vec::new();
     for entry in node.and_then(Node::entries).unwrap_or_default() {
-        let name = headers::changeable(entry.key, &entry.at_key);
+        let other_host = "to ask for another host, use `tracing.host`";
+        let name = headers::changeable(entry.key, &entry.at_key, other_host);
         let value = headers::value(&entry.value);
         if let (Some(name), Some(mut value)) = (name, value) {
             // Most likely a token: it is shown to nobody.
