@@ -92,7 +92,7 @@ pub static ROUTE: Table = Table {
             "upgrades",
             Kind::Boolean,
             Default("true"),
-            "Whether `Upgrade` requests (WebSocket and others), and HTTP/2's extended CONNECT, pass. Without, HTTP/1 is answered as if there were no `Upgrade`, and CONNECT 405; so it is where the cluster has `protocol: http2`, which nothing can be upgraded over.",
+            "Whether `Upgrade` requests (WebSocket and others), and HTTP/2's extended CONNECT, pass. Without, HTTP/1 is answered as if there were no `Upgrade`, and CONNECT 405; so it is where the cluster has `protocol: http2`, which nothing can be upgraded over; of one with `protocol: auto` the endpoint must choose HTTP/1.1, or it gets a plain request.",
         ),
         field(
             "retry_policy",
