@@ -163,7 +163,7 @@ pub static MATCH: Table = Table {
                 &[&HEADER_MATCH],
             ),
             Means("no conditions"),
-            "What request headers must be.",
+            "What request headers must be: of one with several lines any of these, as in Envoy.",
         ),
     ],
 };
