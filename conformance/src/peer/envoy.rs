@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -52,6 +53,9 @@ pub fn start(
 /// # Errors
 /// It cannot be had; the message says what to type.
 pub fn installed() -> Result<PathBuf> {
+    // Several threads want it at once, and each would clear what another is installing.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let venv = scratch::target()
         .join("peers")
         .join(format!("envoy-{VERSION}"));
