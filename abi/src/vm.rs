@@ -28,7 +28,7 @@ use crate::state::{Content, Delivery, HostState, NOWHERE, Root, RootEffect, Stre
 use crate::usage::{Residence, Sampler, Tally};
 use crate::version::AbiVersion;
 pub(crate) use account::Account;
-use account::nanos;
+use account::{cpu_time, nanos};
 use life::Life;
 pub use life::{Condition, Watch};
 
@@ -92,16 +92,14 @@ impl Vm {
     ) -> Result<Self, LoadError> {
         let limits = settings.limits.clone();
         let tier = code.tier();
-        // A host without such a clock has but the other.
         let clock = host.clone();
-        let clock = || clock.cpu_time().unwrap_or_else(|| clock.monotonic());
-        let begun = (tier == Tier::Native).then(clock);
+        let begun = (tier == Tier::Native).then(|| cpu_time(&*clock));
         let allowed = settings.capabilities.callbacks;
         let state = HostState::new(host, settings, version);
         let id = state.vm;
         let mut instance = code.instantiate(state, &limits)?;
         let start_cost = match begun {
-            Some(begun) => nanos(clock().saturating_sub(begun)),
+            Some(begun) => nanos(cpu_time(&*clock).saturating_sub(begun)),
             None => instance.start_fuel(),
         };
         let stream = limits

@@ -133,9 +133,8 @@ pub fn run(
     let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
     Served::look_up(&clusters)
         .map_err(|error| Unavailable::from(format!("names cannot be looked up: {error}")))?;
-    let unavailable = |why: String| Unavailable::from(why);
     let asked = match &config.upgrade {
-        Some(upgrade) if take_over => handover::ask(upgrade).map_err(unavailable)?,
+        Some(upgrade) if take_over => handover::ask(upgrade).map_err(Unavailable::from)?,
         _ => None,
     };
     let (taker, inherited) = match asked {
@@ -204,7 +203,7 @@ pub fn run(
         })
     };
     // Last, because it is the most that a machine may not have.
-    let (crew, last) = Crew::muster(sockets).map_err(unavailable)?;
+    let (crew, last) = Crew::muster(sockets).map_err(Unavailable::from)?;
     ready(&addresses);
     let endable = Arc::new(Notify::new());
     let giver = Thread::default();
@@ -238,7 +237,7 @@ pub fn run(
         tracing::error!("upgrade: its thread panicked");
     }
     match stage.failure() {
-        Some(why) => Err(unavailable(why.to_owned())),
+        Some(why) => Err(why.to_owned().into()),
         None => Ok(()),
     }
 }

@@ -9,6 +9,7 @@ use super::{StreamId, Vm};
 use crate::callbacks::Callback;
 use crate::engine::Tier;
 use crate::error::{Trap, TrapKind};
+use crate::host::Host;
 use crate::state::{NOWHERE, Turn};
 use crate::usage::{EVERY, EVERY_CPU, Tally};
 
@@ -126,8 +127,7 @@ impl Vm {
         let measured = self.tier == Tier::Native && (alone || self.sampler.measures());
         let host = &self.instance.state().host;
         let at = host.monotonic();
-        // A host without such a clock has but the other.
-        let cpu = || host.cpu_time().unwrap_or(at);
+        let cpu = || cpu_time(&**host);
         Begun {
             at,
             cpu: measured.then(|| [cpu(), cpu()]),
@@ -146,8 +146,12 @@ impl Vm {
         };
         let cost = begun.cpu.map_or(0, |[before, since]| {
             let clock = since.saturating_sub(before);
-            let now = host.cpu_time().unwrap_or_else(|| host.monotonic());
-            nanos(now.saturating_sub(since).saturating_sub(clock)).saturating_mul(measured.into())
+            nanos(
+                cpu_time(&**host)
+                    .saturating_sub(since)
+                    .saturating_sub(clock),
+            )
+            .saturating_mul(measured.into())
         });
         let took = host.monotonic().saturating_sub(begun.at);
         tally.time(callback, nanos(took), timed);
@@ -174,6 +178,11 @@ impl Vm {
 /// What a guest must be let do to forget a stream.
 const fn is_end(callback: Callback) -> bool {
     matches!(callback, Callback::Log | Callback::Done | Callback::Delete)
+}
+
+/// By the thread's CPU clock; a host without one has but the other.
+pub(super) fn cpu_time(host: &dyn Host) -> Duration {
+    host.cpu_time().unwrap_or_else(|| host.monotonic())
 }
 
 pub(super) fn nanos(time: Duration) -> u64 {

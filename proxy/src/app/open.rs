@@ -34,12 +34,11 @@ type Export = (Option<(Arc<Tracing>, Outbox)>, Option<Sending>);
 
 /// Opens everything, or takes it from another process.
 pub(super) fn all(config: &Config, mut inherited: Inheritance) -> Result<Opened, Unavailable> {
-    let unavailable = |why: String| Unavailable::from(why);
     let upgrade = config.upgrade.as_ref();
     let place = upgrade
         .map(|upgrade| handover::listen(&upgrade.socket, &mut inherited))
         .transpose()
-        .map_err(|why| unavailable(format!("upgrade: {why}")))?;
+        .map_err(|why| Unavailable::from(format!("upgrade: {why}")))?;
     let sockets = listener::bind(config, |_| true, Vec::new(), &mut inherited)
         .map_err(|errors| Unavailable(errors.into_iter().map(Lack::Here).collect()))?;
     let first = sockets.first().map_or(&[][..], |sockets| &sockets[..]);
@@ -48,7 +47,9 @@ pub(super) fn all(config: &Config, mut inherited: Inheritance) -> Result<Opened,
         Some(config) => {
             let admin = Admin::bind(config, &mut inherited)
                 .and_then(|admin| Ok((admin.address()?, admin)))
-                .map_err(|error| unavailable(format!("admin: {}: {error}", config.address)))?;
+                .map_err(|error| {
+                    Unavailable::from(format!("admin: {}: {error}", config.address))
+                })?;
             Some(admin)
         }
         None => None,
@@ -58,7 +59,7 @@ pub(super) fn all(config: &Config, mut inherited: Inheritance) -> Result<Opened,
             let admin = admin.as_ref().map(|(_, admin)| admin.offered());
             let admin = admin
                 .transpose()
-                .map_err(|error| unavailable(format!("upgrade: {error}")))?;
+                .map_err(|error| Unavailable::from(format!("upgrade: {error}")))?;
             Some(Own { admin, place })
         }
         None => None,
@@ -66,7 +67,7 @@ pub(super) fn all(config: &Config, mut inherited: Inheritance) -> Result<Opened,
     let file = config.access_log.as_ref().and_then(|log| log.file.as_ref());
     let log = match file {
         Some(path) => {
-            let why = |error| unavailable(format!("access_log: {}: {error}", path.display()));
+            let why = |error| Unavailable::from(format!("access_log: {}: {error}", path.display()));
             Some(LogFile::open(path).map_err(why)?)
         }
         None => None,

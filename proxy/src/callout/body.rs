@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use crate::upstream::body::BodyError;
+use crate::upstream::replay::weight;
 
 /// What a call sends.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) struct Feed(Rc<RefCell<Feeding>>);
 #[derive(Debug, Default)]
 struct Feeding {
     waiting: VecDeque<Bytes>,
-    /// What is in `waiting`, by [`size`].
+    /// What is in `waiting`, by [`weight`].
     size: usize,
     ended: bool,
     cancelled: bool,
@@ -79,11 +80,11 @@ impl CallBody {
 // === impl Feed ===
 
 impl Feed {
-    /// Sends `bytes` when there is room for them. Returns how many wait now, by [`size`].
+    /// Sends `bytes` when there is room for them. Returns how much waits now, by [`weight`].
     pub(crate) fn push(&self, bytes: Bytes) -> usize {
         let mut feeding = self.0.borrow_mut();
         if !feeding.ended {
-            feeding.size += size(&bytes);
+            feeding.size += weight(&bytes);
             feeding.waiting.push_back(bytes);
         }
         feeding.wake();
@@ -112,7 +113,7 @@ impl Feed {
             return Poll::Ready(Some(Err(BodyError::Cancelled(reason))));
         }
         if let Some(bytes) = feeding.waiting.pop_front() {
-            feeding.size -= size(&bytes);
+            feeding.size -= weight(&bytes);
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         if feeding.ended {
@@ -121,12 +122,6 @@ impl Feed {
         feeding.waker = Some(cx.waker().clone());
         Poll::Pending
     }
-}
-
-/// What a piece counts that waits: it takes some room however small it is.
-fn size(piece: &Bytes) -> usize {
-    const LEAST: usize = 128;
-    piece.len().max(LEAST)
 }
 
 // === impl Feeding ===

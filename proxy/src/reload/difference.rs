@@ -97,28 +97,33 @@ pub(crate) const FIXED: &[&str] = &[
 /// memory, and code for those; what guests share has its bounds from its first use.
 pub(crate) fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut fixed = |name: &str, same: bool| {
+    let mut fixed = |keys: &[&str], same: bool| {
+        debug_assert!(keys.iter().all(|key| FIXED.contains(key)), "{keys:?}");
         if !same {
             warnings.push(format!(
-                "`{name}` is read at the start only: it stays as it is until the proxy is started again"
+                "`{}` is read at the start only: it stays as it is until the proxy is started again",
+                keys.join("` or `")
             ));
         }
     };
-    fixed("workers", old.workers == new.workers);
+    fixed(&["workers"], old.workers == new.workers);
     let operator = |config: &Config| {
         let admin = config.admin.as_ref();
         // All but the token shows.
         admin.map(|admin| (format!("{admin:?}"), admin.token.clone()))
     };
-    fixed("admin", operator(old) == operator(new));
-    fixed("artifacts", old.artifacts == new.artifacts);
-    fixed("upgrade", old.upgrade == new.upgrade);
-    fixed("compiler", old.compiler == new.compiler);
-    fixed("no_exec_memory", old.no_exec_memory == new.no_exec_memory);
-    fixed("memory", old.compact_memory == new.compact_memory);
+    fixed(&["admin"], operator(old) == operator(new));
+    fixed(&["artifacts"], old.artifacts == new.artifacts);
+    fixed(&["upgrade"], old.upgrade == new.upgrade);
+    fixed(&["compiler"], old.compiler == new.compiler);
+    fixed(
+        &["no_exec_memory"],
+        old.no_exec_memory == new.no_exec_memory,
+    );
+    fixed(&["memory"], old.compact_memory == new.compact_memory);
     let bounds = format!("{:?}", old.shared) == format!("{:?}", new.shared);
-    fixed("tracing", old.tracing == new.tracing);
-    fixed("shared_data` or `shared_queues", bounds);
+    fixed(&["tracing"], old.tracing == new.tracing);
+    fixed(&["shared_data", "shared_queues"], bounds);
     new.tracing.clone_from(&old.tracing);
     new.workers = old.workers;
     new.admin.clone_from(&old.admin);

@@ -43,8 +43,13 @@ struct State {
     hint: SizeHint,
 }
 
-/// What a piece takes at least: many small ones must not take more than is allowed.
+/// What a piece takes at least.
 const PIECE: usize = 128;
+
+/// What a piece that is kept counts: many small ones must not take more than is allowed.
+pub(crate) fn weight(piece: &Bytes) -> usize {
+    piece.len().max(PIECE)
+}
 
 #[derive(Debug, Clone)]
 enum Kept {
@@ -164,7 +169,7 @@ impl State {
         if let Some(trailers) = frame.trailers_ref() {
             self.kept.push(Kept::Trailers(trailers.clone()));
         } else if let Some(data) = frame.data_ref() {
-            match self.room.checked_sub(data.len().max(PIECE)) {
+            match self.room.checked_sub(weight(data)) {
                 Some(room) => {
                     self.room = room;
                     self.kept.push(Kept::Data(data.clone()));

@@ -237,7 +237,7 @@ fn an_answer_comes_to_the_vm_that_asked_and_keeps_it_until_then() {
 #[test]
 fn items_of_a_queue_are_told_to_the_newest_vm_and_none_is_lost() {
     run(async {
-        // Every request puts an item in, if there is room; whoever is told takes one out.
+        // Every request puts an item in; whoever is told takes one out.
         let queueing = |round: usize| {
             version(
                 "any",
@@ -290,11 +290,10 @@ fn items_of_a_queue_are_told_to_the_newest_vm_and_none_is_lost() {
             };
             let put = async || metric(&proxy, "put_total ").await;
             eventually("none is lost", async || all().await == put().await).await;
-            // Whoever takes them may be slower than those who put them in.
             let (put, no_room) = (put().await, metric(&proxy, "no_room_total ").await);
             assert!(
-                put + no_room >= requests && put > no_room,
-                "{engine}: {put} and {no_room} of {requests}"
+                put >= requests,
+                "{engine}: {put} of {requests}, and {no_room} found no room"
             );
         }
     });
